@@ -1,0 +1,39 @@
+"""The proven identity of a peer, and what proved it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.model.device import Device
+
+
+class AuthKind(StrEnum):
+    """How a peer proved who it is; a closed label set for metrics."""
+
+    PSK = "psk"
+    X509 = "x509"
+    RPK = "rpk"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A device together with the credential that proved it (DESIGN D6).
+
+    Attributes:
+        device: The device the credential belongs to.
+        auth: The kind of credential.
+        credential_id: The registry's id of the credential row.
+        credential_version: Grows whenever the credential changes; what a session or a ticket remembers of it is
+            void once the registry holds a newer one.
+        anchor_id: SHA-256 fingerprint (lower-case hex) of the trust anchor that verified the chain; None for PSK.
+        fingerprint: SHA-256 fingerprint (lower-case hex) of the leaf certificate; None for PSK.
+        created: The device was created by this very handshake.
+    """
+
+    device: Device
+    auth: AuthKind
+    credential_id: str
+    credential_version: int = 1
+    anchor_id: str | None = None
+    fingerprint: str | None = None
+    created: bool = False
