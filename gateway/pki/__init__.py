@@ -1,1 +1,51 @@
+"""X.509 for devices: verification to trust anchors, device names, issuing, and key and certificate files.
 
+Knows neither the registry nor DTLS. `TrustStore.verify` is the way in for a presented chain, `ChainRefused` the only
+way out of it that is not a `VerifiedChain`.
+"""
+
+from gateway.pki.certificates import fingerprint
+from gateway.pki.development import DevelopmentPki, write_development_pki
+from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
+from gateway.pki.files import (
+    load_certificates,
+    load_certified_key,
+    load_private_key,
+    parse_certificates,
+    pem_bundle,
+    write_certificates,
+    write_certified_key,
+    write_private_key,
+)
+from gateway.pki.issuing import CertifiedKey, create_intermediate, create_root, issue_device, issue_server
+from gateway.pki.names import device_name, is_device_name
+from gateway.pki.policy import LEAF_CURVES
+from gateway.pki.trust import TrustAnchor, TrustStore, VerifiedChain
+
+__all__ = [
+    "LEAF_CURVES",
+    "CertifiedKey",
+    "ChainProblem",
+    "ChainRefused",
+    "DevelopmentPki",
+    "PkiError",
+    "TrustAnchor",
+    "TrustStore",
+    "VerifiedChain",
+    "create_intermediate",
+    "create_root",
+    "device_name",
+    "fingerprint",
+    "is_device_name",
+    "issue_device",
+    "issue_server",
+    "load_certificates",
+    "load_certified_key",
+    "load_private_key",
+    "parse_certificates",
+    "pem_bundle",
+    "write_certificates",
+    "write_certified_key",
+    "write_development_pki",
+    "write_private_key",
+]

@@ -1,0 +1,139 @@
+"""Reading certificates that nobody vouches for.
+
+`cryptography` parses lazily: a certificate loads, and a property of it raises later (ValueError for bad DER inside an
+extension, UnsupportedAlgorithm for a key, TypeError for a name, and, should its native part ever panic, a
+BaseException). `parse` touches everything that this room reads later, so that after it a certificate is as good as a
+value, and turns whatever was raised into `ChainRefused`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+from gateway.pki.errors import ChainProblem, ChainRefused
+from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_QUOTED_CHARACTERS
+
+
+def parse(der: bytes, position: int) -> x509.Certificate:
+    """Parses one presented certificate completely.
+
+    Args:
+        der: The DER bytes as presented.
+        position: Its place in the chain, 0 for the leaf; for the operator text.
+
+    Raises:
+        ChainRefused: The bytes are no certificate that we can read (`MALFORMED`).
+    """
+    if len(der) > MAX_CERTIFICATE_BYTES:
+        raise ChainRefused(
+            ChainProblem.MALFORMED,
+            f"certificate {position} of the chain has {len(der)} bytes, at most {MAX_CERTIFICATE_BYTES} are accepted; "
+            "issue the device a smaller one",
+        )
+    with peer_data(f"certificate {position} of the chain"):
+        certificate = x509.load_der_x509_certificate(der)
+        touch(certificate)
+    return certificate
+
+
+def touch(certificate: x509.Certificate) -> None:
+    """Reads every lazily parsed part that this room uses later, so that what is broken raises here."""
+    _ = (
+        certificate.version,
+        certificate.subject.rfc4514_string(),
+        certificate.issuer.rfc4514_string(),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.signature_algorithm_oid,
+        certificate.public_key_algorithm_oid,
+    )
+    for extension in certificate.extensions:
+        _ = extension.value
+
+
+@contextmanager
+def peer_data(what: str) -> Iterator[None]:
+    """Turns anything that `cryptography` raises on a peer's bytes into `ChainRefused`.
+
+    Raises:
+        ChainRefused: Something inside raised (`MALFORMED`); a ChainRefused from inside passes through.
+    """
+    try:
+        yield
+    except ChainRefused:
+        raise
+    except Exception as error:
+        raise _malformed(what, error) from error
+    except BaseException as error:
+        # A panic of the native part: a peer must not be able to stop the process with it.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _malformed(what, error) from error
+
+
+def _malformed(what: str, error: BaseException) -> ChainRefused:
+    text = (
+        f"{what} cannot be read ({type(error).__name__}: {printable(str(error))}); issue the device a new certificate"
+    )
+    return ChainRefused(ChainProblem.MALFORMED, text)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 over the DER bytes, lower-case hex: the id of a trust anchor, and what `openssl x509 -sha256` prints."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def printable(text: str, limit: int = MAX_QUOTED_CHARACTERS) -> str:
+    """Makes peer-controlled text fit for one log line: no control characters, no bidi tricks, bounded."""
+    clean = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: limit + 1])
+    return clean if len(clean) <= limit else clean[: limit - 3] + "..."
+
+
+def describe(name: x509.Name) -> str:
+    """A distinguished name for an operator text."""
+    return f"'{printable(name.rfc4514_string())}'" if len(name.rdns) else "(empty name)"
+
+
+def subject_key_id(certificate: x509.Certificate) -> bytes | None:
+    """The subjectKeyIdentifier extension's value, when there is one."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return None
+
+
+def authority_key_id(certificate: x509.Certificate) -> bytes | None:
+    """The keyIdentifier inside authorityKeyIdentifier, when there is one."""
+    authority = authority_extension(certificate)
+    return authority.key_identifier if authority else None
+
+
+def authority_extension(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier | None:
+    """The authorityKeyIdentifier extension, when there is one."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def wanted_issuer(certificate: x509.Certificate) -> str:
+    """Names the issuer that a certificate asks for, by name and key id, for an operator text."""
+    key_id = authority_key_id(certificate)
+    return f"{describe(certificate.issuer)}, key id {key_id.hex() if key_id else 'not stated'}"
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether basicConstraints is there with cA=true (RFC 5280 section 4.2.1.9)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def short_name(certificate: x509.Certificate) -> str:
+    """The common name, or the whole subject, for an operator text."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return f"'{printable(str(names[0].value))}'" if names else describe(certificate.subject)

@@ -1,0 +1,293 @@
+"""Why a chain did not verify.
+
+The verifier answers with prose for programmers. An operator needs a class to count and a sentence to act on, so the
+certificates are looked at again here. Nothing in this module decides whether a chain is accepted: it runs only after
+the verifier said no, and what it cannot explain is `INVALID` with the verifier's own words.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
+
+from gateway.pki.certificates import (
+    authority_extension,
+    authority_key_id,
+    describe,
+    is_ca,
+    printable,
+    short_name,
+    subject_key_id,
+    wanted_issuer,
+)
+from gateway.pki.errors import ChainProblem, ChainRefused
+from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_DEPTH
+
+_TRUST_IT = "trust it with `gateway ca trust FILE` if its devices belong here"
+
+
+class Shelf:
+    """The certificates at hand when issuers are looked for, by subject."""
+
+    def __init__(self, anchors: Iterable[x509.Certificate], intermediates: Iterable[x509.Certificate]) -> None:
+        self._anchors = list(anchors)
+        self._by_subject: dict[bytes, list[x509.Certificate]] = {}
+        for certificate in (*self._anchors, *intermediates):
+            self._by_subject.setdefault(certificate.subject.public_bytes(), []).append(certificate)
+        self._is_anchor = frozenset(self._anchors)
+        self._organizations = frozenset(
+            pair
+            for certificates in self._by_subject.values()
+            for c in certificates
+            for pair in _organization(c.subject)
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no trust anchor at all."""
+        return not self._anchors
+
+    def is_anchor(self, certificate: x509.Certificate) -> bool:
+        """Whether a certificate is itself trusted."""
+        return certificate in self._is_anchor
+
+    def named(self, name: x509.Name) -> list[x509.Certificate]:
+        """The anchors and stored intermediates with this subject, anchors first."""
+        return self._by_subject.get(name.public_bytes(), [])
+
+    def knows_organization(self, name: x509.Name) -> bool:
+        """Whether an anchor or a stored intermediate belongs to the organization that a name states."""
+        return not self._organizations.isdisjoint(_organization(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """As far as issuers could be found by name and key id.
+
+    Attributes:
+        certificates: From the leaf upwards.
+        anchored: The last one is a trust anchor.
+        namesakes: Certificates with the right name and another key than the one asked for next.
+    """
+
+    certificates: list[x509.Certificate]
+    anchored: bool
+    namesakes: list[x509.Certificate]
+
+
+def diagnose(
+    leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf, at: datetime, verifier_text: str
+) -> ChainRefused:
+    """Explains a refusal of the verifier.
+
+    Args:
+        leaf: The device's certificate; its own profile is known to be fine.
+        helpers: The other certificates that it sent.
+        shelf: Anchors and stored intermediates.
+        at: The time of the verification.
+        verifier_text: What the verifier said.
+    """
+    if shelf.empty:
+        return ChainRefused(
+            ChainProblem.UNKNOWN_ROOT,
+            f"there is no trust anchor yet; the device's certificate is from {wanted_issuer(leaf)}: {_TRUST_IT}",
+        )
+    path = _follow(leaf, helpers, shelf)
+    if not path.anchored:
+        return _unanchored(path, shelf)
+    try:
+        for position, certificate in enumerate(path.certificates):
+            refuse_dates(certificate, at, is_leaf=position == 0)
+    except ChainRefused as refused:
+        return refused
+    return _broken(path.certificates) or ChainRefused(
+        ChainProblem.INVALID,
+        f"the chain of {short_name(leaf)} does not verify: {printable(verifier_text, 300)}; "
+        "look at its certificates with `openssl x509 -text`",
+    )
+
+
+def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool) -> None:
+    """Checks the validity period of one certificate of a path (RFC 5280 section 4.1.2.5, both ends inclusive).
+
+    Raises:
+        ChainRefused: `EXPIRED` or `NOT_YET_VALID`.
+    """
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    what = f"the {'device' if is_leaf else 'CA'} certificate {short_name(certificate)}"
+    if at.replace(microsecond=0) > end:
+        remedy = (
+            "issue the device a new certificate with `gateway cert issue`"
+            if is_leaf
+            else "renew the CA and trust the new one with `gateway ca trust FILE`"
+        )
+        raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {_stamp(end)}, {_span(at - end)} ago; {remedy}")
+    if at < begin:
+        raise ChainRefused(
+            ChainProblem.NOT_YET_VALID,
+            f"{what} is valid only from {_stamp(begin)}, in {_span(begin - at)}; this gateway's clock says "
+            f"{_stamp(at)}: if that is right, the clock of whatever issued the certificate (often the device's own) "
+            "is ahead",
+        )
+
+
+def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> _Path:
+    certificates = [leaf]
+    while len(certificates) <= MAX_CHAIN_CERTIFICATES + MAX_CHAIN_DEPTH:
+        top = certificates[-1]
+        if shelf.is_anchor(top):
+            return _Path(certificates, anchored=True, namesakes=[])
+        named = [
+            c
+            for c in (*shelf.named(top.issuer), *(h for h in helpers if h.subject == top.issuer))
+            if c not in certificates
+        ]
+        fitting = [c for c in named if _key_fits(top, c)]
+        if not fitting:
+            return _Path(certificates, anchored=False, namesakes=named)
+        # Two with the same name and no key id to tell them apart: the one whose key made the signature.
+        certificates.append(next((c for c in fitting if _signed_by(top, c)), fitting[0]))
+    return _Path(certificates, anchored=False, namesakes=[])
+
+
+def _unanchored(path: _Path, shelf: Shelf) -> ChainRefused:
+    top = path.certificates[-1]
+    if len(path.certificates) > MAX_CHAIN_CERTIFICATES:
+        return _too_long(len(path.certificates))
+    if path.namesakes:
+        have = ", ".join(_key_id(c) for c in path.namesakes[:3])
+        return ChainRefused(
+            ChainProblem.UNKNOWN_ROOT,
+            f"{short_name(top)} is from {wanted_issuer(top)}; a certificate with that name is known, but with "
+            f"another key (key id {have}): if the CA made itself a new key, trust its new certificate with "
+            "`gateway ca trust FILE`",
+        )
+    if top.issuer == top.subject:
+        who = "is self-signed" if len(path.certificates) == 1 else "ends in the self-signed root"
+        return ChainRefused(
+            ChainProblem.UNKNOWN_ROOT,
+            f"the device's chain {who} {describe(top.subject)}, key id {_key_id(top)}, "
+            f"which is not a trust anchor; {_TRUST_IT}",
+        )
+    if len(path.certificates) == 1 and _needs_intermediate(top, shelf):
+        return ChainRefused(
+            ChainProblem.MISSING_INTERMEDIATE,
+            f"the device sent its own certificate without the one of its issuer, {wanted_issuer(top)}; install the "
+            "chain file (device certificate, then intermediate) on the device, or trust the issuer itself with "
+            "`gateway ca trust FILE`",
+        )
+    return ChainRefused(
+        ChainProblem.UNKNOWN_ROOT,
+        f"{short_name(top)} is from {wanted_issuer(top)}, which is not a trust anchor; {_TRUST_IT}. If it is an "
+        "intermediate CA under a trust anchor, install its certificate on the device instead",
+    )
+
+
+def _needs_intermediate(leaf: x509.Certificate, shelf: Shelf) -> bool:
+    """Whether the unknown issuer of a lone certificate is an intermediate of ours rather than a stranger.
+
+    A leaf does not say what its issuer is. Decisive where present: authorityCertIssuer, which names the issuer's issuer
+    (RFC 5280 section 4.2.1.1). Otherwise the organization decides: a CA hierarchy shares it.
+    """
+    authority = authority_extension(leaf)
+    if authority and authority.authority_cert_issuer:
+        return any(
+            isinstance(name, x509.DirectoryName) and shelf.named(name.value) for name in authority.authority_cert_issuer
+        )
+    return shelf.knows_organization(leaf.issuer)
+
+
+def _broken(path: list[x509.Certificate]) -> ChainRefused | None:
+    for subject, issuer in pairwise(path):
+        if not is_ca(issuer):
+            return ChainRefused(
+                ChainProblem.NOT_A_CA,
+                f"{short_name(subject)} is issued by {short_name(issuer)}, which is not a CA certificate "
+                "(basicConstraints cA=true is missing); issue it from a CA",
+            )
+        if not _may_sign(issuer):
+            return ChainRefused(
+                ChainProblem.NOT_A_CA,
+                f"the keyUsage of the CA certificate {short_name(issuer)} lacks keyCertSign; issue it one with it",
+            )
+        if not _signed_by(subject, issuer):
+            return ChainRefused(
+                ChainProblem.BAD_SIGNATURE,
+                f"the signature on {short_name(subject)} was not made by the key of {short_name(issuer)}; the "
+                "certificate is damaged or forged, or a CA with the same name made itself a new key: issue it again",
+            )
+    if len(path) > MAX_CHAIN_DEPTH + 2:
+        return _too_long(len(path))
+    for above, issuer in enumerate(path[1:]):
+        # `above` intermediates lie between this issuer and the leaf (RFC 5280 section 4.2.1.9).
+        limit = _path_length(issuer)
+        if limit is not None and above > limit:
+            return ChainRefused(
+                ChainProblem.CHAIN_TOO_LONG,
+                f"the CA certificate {short_name(issuer)} allows {limit} intermediate CAs below it "
+                f"(pathLenConstraint), the chain has {above}; issue the device's certificate from a CA higher up",
+            )
+    return None
+
+
+def _too_long(length: int) -> ChainRefused:
+    return ChainRefused(
+        ChainProblem.CHAIN_TOO_LONG,
+        f"the chain has more than {MAX_CHAIN_DEPTH} intermediate certificates ({length} certificates were followed); "
+        "trust a CA nearer to the device with `gateway ca trust FILE`",
+    )
+
+
+def _key_fits(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
+    wanted, has = authority_key_id(subject), subject_key_id(issuer)
+    return wanted is None or has is None or wanted == has
+
+
+def _key_id(certificate: x509.Certificate) -> str:
+    key_id = subject_key_id(certificate)
+    return key_id.hex() if key_id else "not stated"
+
+
+def _signed_by(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        subject.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _may_sign(issuer: x509.Certificate) -> bool:
+    try:
+        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
+def _path_length(issuer: x509.Certificate) -> int | None:
+    return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+
+
+def _organization(name: x509.Name) -> set[tuple[str, str | bytes]]:
+    kinds = (NameOID.ORGANIZATION_NAME, NameOID.DOMAIN_COMPONENT)
+    return {(a.oid.dotted_string, a.value) for kind in kinds for a in name.get_attributes_for_oid(kind)}
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _span(span: timedelta) -> str:
+    """A duration in its two largest units; the reader wants "3 days", not seconds."""
+    seconds = max(int(span.total_seconds()), 0)
+    parts = [
+        (seconds // 86400, "day"),
+        (seconds // 3600 % 24, "hour"),
+        (seconds // 60 % 60, "minute"),
+        (seconds % 60, "second"),
+    ]
+    shown = [f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in parts if n][:2]
+    return " ".join(shown) or "less than a second"

@@ -1,0 +1,154 @@
+"""Keys and certificates in files. A private key has mode 0600 from its first byte, and no file is ever overwritten."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from gateway.pki.certificates import short_name, touch
+from gateway.pki.errors import PkiError
+from gateway.pki.issuing import CertifiedKey
+
+_PEM_MARK = b"-----BEGIN "
+
+
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """Reads every certificate of a file: a PEM bundle, or one DER certificate.
+
+    Raises:
+        PkiError: The file cannot be read, or holds no certificate.
+    """
+    return parse_certificates(_read(path), str(path))
+
+
+def parse_certificates(data: bytes, origin: str = "the input") -> list[x509.Certificate]:
+    """Reads certificates out of bytes: a PEM bundle, or one DER certificate.
+
+    Args:
+        data: The bytes.
+        origin: Where they are from, for the error text.
+
+    Raises:
+        PkiError: There is no certificate in them, or one that cannot be read.
+    """
+    try:
+        if _PEM_MARK in data:
+            certificates = x509.load_pem_x509_certificates(data)
+        else:
+            certificates = [x509.load_der_x509_certificate(data)]
+        for certificate in certificates:
+            touch(certificate)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise PkiError(
+            f"{origin} holds no certificate in PEM or DER form ({error}); name a certificate file"
+        ) from error
+    return certificates
+
+
+def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Reads an unencrypted elliptic curve private key: PKCS#8 or SEC 1, PEM or DER.
+
+    Raises:
+        PkiError: The file cannot be read, is encrypted, or holds another kind of key.
+    """
+    data = _read(path)
+    load = load_pem_private_key if _PEM_MARK in data else load_der_private_key
+    try:
+        key = load(data, password=None)
+    except TypeError as error:
+        raise PkiError(f"{path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        # The library's text is left out: it may quote the file.
+        raise PkiError(f"{path} holds no private key in PEM or DER form; name a key file") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise PkiError(f"{path} holds no elliptic curve key; make one with `gateway cert server` or `openssl ecparam`")
+    return key
+
+
+def load_certified_key(chain_path: Path, key_path: Path) -> CertifiedKey:
+    """Reads a chain file (certificate first, then intermediates) and the key that belongs to its first certificate.
+
+    Raises:
+        PkiError: A file cannot be used, or the two do not belong together.
+    """
+    certificate, *chain = load_certificates(chain_path)
+    key = load_private_key(key_path)
+    if certificate.public_key() != key.public_key():
+        raise PkiError(
+            f"the key in {key_path} does not belong to the first certificate in {chain_path} "
+            f"({short_name(certificate)}); put the certificate of that key first"
+        )
+    return CertifiedKey(certificate, key, tuple(chain))
+
+
+def pem_bundle(certificates: Iterable[x509.Certificate]) -> bytes:
+    """Certificates one after the other, as PEM."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def write_certified_key(owner: CertifiedKey, chain_path: Path, key_path: Path) -> None:
+    """Writes the chain file (certificate, then intermediates) and the key file of one owner, or neither.
+
+    Raises:
+        PkiError: One of the files exists, or cannot be written.
+    """
+    write_private_key(key_path, owner.private_key)
+    try:
+        write_certificates(chain_path, owner.presented)
+    except BaseException:
+        key_path.unlink(missing_ok=True)
+        raise
+
+
+def write_private_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """Writes a key as unencrypted PKCS#8 PEM with mode 0600.
+
+    Raises:
+        PkiError: The file exists, or cannot be written.
+    """
+    _create(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+
+
+def write_certificates(path: Path, certificates: Iterable[x509.Certificate]) -> None:
+    """Writes a PEM bundle with mode 0644.
+
+    Raises:
+        PkiError: The file exists, or cannot be written.
+    """
+    _create(path, pem_bundle(certificates), 0o644)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PkiError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _create(path: Path, data: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    except FileExistsError as error:
+        raise PkiError(f"{path} exists already and is not overwritten; move it away first") from error
+    except OSError as error:
+        raise PkiError(f"cannot create {path}: {error.strerror}") from error
+    try:
+        with open(descriptor, "wb") as file:
+            # open(2) takes the mode minus the umask, which must not widen or narrow what is promised.
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise PkiError(f"cannot write {path}: {error.strerror}") from error

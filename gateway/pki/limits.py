@@ -1,0 +1,39 @@
+"""Limits of the PKI room: number, unit, reason."""
+
+from datetime import timedelta
+
+MAX_CHAIN_DEPTH = 4
+"""Intermediate certificates between leaf and anchor. Device PKIs have one or two; each costs 66 us."""
+
+MAX_CHAIN_CERTIFICATES = MAX_CHAIN_DEPTH + 2
+"""Certificates that a peer may present: the leaf, the deepest chain we follow, and the root that some devices add."""
+
+MAX_CERTIFICATE_BYTES = 8 * 1024
+"""Bytes of one presented certificate. P-256 device certificates have 400-800; an RSA-4096 root 2,500."""
+
+MAX_DEVICE_NAME_CHARACTERS = 128
+"""Characters of a device name. Enough for every `urn:dev:` form of RFC 9039; it ends in logs, URLs and index keys."""
+
+MAX_COMMON_NAME_CHARACTERS = 64
+"""Characters of a commonName: ub-common-name of RFC 5280 appendix A.1; OpenSSL refuses to make longer ones."""
+
+MAX_QUOTED_CHARACTERS = 120
+"""Characters quoted from a peer's certificate in one place of an operator text, so that a log line stays a line."""
+
+VERIFIER_MAX_AGE = timedelta(seconds=60)
+"""Age at which a verifier is rebuilt: its clock stands still from its construction on. Building costs 0.5 ms."""
+
+BACKDATE = timedelta(hours=1)
+"""How far before "now" our certificates become valid, for devices whose clock is behind ours."""
+
+ROOT_LIFETIME = timedelta(days=20 * 365)
+"""Roots are burnt into trust lists that outlive the hardware."""
+
+INTERMEDIATE_LIFETIME = timedelta(days=10 * 365)
+"""Half a root's life, so that an intermediate can be replaced once under the same root."""
+
+DEVICE_LIFETIME = timedelta(days=10 * 365)
+"""Years in the field of a device without a renewal protocol; cut at the issuer's end."""
+
+SERVER_LIFETIME = timedelta(days=397)
+"""What public CAs allow; a server certificate is renewed by whoever runs the server."""

@@ -1,0 +1,152 @@
+"""What a chain must satisfy: the policies handed to `cryptography`, and the check it does not make.
+
+`cryptography` enforces, whatever the policy: validity dates, signatures, cA=true on issuers, pathlen, depth, no unknown
+critical extension, a budget of signature checks, no SHA-1, no weak CA key. What it leaves open and is closed here: a
+CA certificate used as a device, a leaf for another purpose, and the leaf's own key.
+"""
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy
+
+from gateway.pki.certificates import short_name
+from gateway.pki.errors import ChainProblem, ChainRefused
+
+LEAF_CURVES = frozenset({"secp256r1"})
+"""Curves of a device's own key that the DTLS engine can check a CertificateVerify for; names as in `cryptography`."""
+
+
+def device_policy() -> ExtensionPolicy:
+    """The end-entity policy: anything goes, except what the three checks below refuse.
+
+    Device certificates in the field often lack a SAN, an authority key id or any extension at all, so that the
+    web PKI's profile would refuse them; what matters is what a present extension says.
+    """
+    return (
+        ExtensionPolicy.permit_all()
+        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _no_ca)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_client)
+    )
+
+
+def strict_ca_policy() -> ExtensionPolicy:
+    """CAs by the web PKI's profile: what our own issuing makes."""
+    return ExtensionPolicy.webpki_defaults_ca()
+
+
+def factory_ca_policy() -> ExtensionPolicy:
+    """CAs as contract manufacturers make them: cA=true required, keyCertSign required where KeyUsage is present."""
+    return (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _must_be_ca)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs_certificates)
+    )
+
+
+def check_leaf_profile(leaf: x509.Certificate) -> None:
+    """The three end-entity checks, with typed reasons.
+
+    Raises:
+        ChainRefused: `CA_AS_LEAF` or `WRONG_KEY_USAGE`.
+    """
+    for extension in leaf.extensions:
+        match extension.value:
+            case x509.BasicConstraints() as constraints:
+                refused = _ca_as_leaf(leaf, constraints)
+            case x509.KeyUsage() as usage:
+                refused = _wrong_usage(leaf, usage)
+            case x509.ExtendedKeyUsage() as usages:
+                refused = _wrong_purpose(leaf, usages)
+            case _:
+                refused = None
+        if refused:
+            raise refused
+
+
+def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
+    """The leaf's own key, which path validation does not restrict: an elliptic curve key on one of `curves`.
+
+    Raises:
+        ChainRefused: `WEAK_KEY`.
+    """
+    try:
+        key = leaf.public_key()
+    except UnsupportedAlgorithm:
+        found = f"a key of an unknown kind (algorithm {leaf.public_key_algorithm_oid.dotted_string})"
+    else:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            if key.curve.name in curves:
+                return
+            found = f"an elliptic curve key on {key.curve.name}"
+        else:
+            size = getattr(key, "key_size", None)
+            found = f"a {type(key).__name__.lstrip('_').removesuffix('PublicKey')} key" + (
+                f" of {size} bits" if size else ""
+            )
+    wanted = " or ".join(sorted(curves))
+    raise ChainRefused(
+        ChainProblem.WEAK_KEY,
+        f"the device certificate {short_name(leaf)} has {found}; accepted are elliptic curve keys on {wanted}: "
+        "make the device a new key and issue a certificate for it",
+    )
+
+
+def _ca_as_leaf(leaf: x509.Certificate, constraints: x509.BasicConstraints) -> ChainRefused | None:
+    if not constraints.ca:
+        return None
+    return ChainRefused(
+        ChainProblem.CA_AS_LEAF,
+        f"{short_name(leaf)} is a CA certificate (basicConstraints cA=true) and cannot be a device; put the "
+        "device's own certificate first in its chain, or issue one with `gateway cert issue --device ID`",
+    )
+
+
+def _wrong_usage(leaf: x509.Certificate, usage: x509.KeyUsage) -> ChainRefused | None:
+    if usage.digital_signature:
+        return None
+    return ChainRefused(
+        ChainProblem.WRONG_KEY_USAGE,
+        f"the keyUsage of {short_name(leaf)} lacks digitalSignature, which a DTLS client needs; issue the device a "
+        "certificate with digitalSignature, or without keyUsage",
+    )
+
+
+def _wrong_purpose(leaf: x509.Certificate, usages: x509.ExtendedKeyUsage) -> ChainRefused | None:
+    if ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages:
+        return None
+    return ChainRefused(
+        ChainProblem.WRONG_KEY_USAGE,
+        f"the extendedKeyUsage of {short_name(leaf)} lacks clientAuth; issue the device a certificate with clientAuth, "
+        "or without extendedKeyUsage",
+    )
+
+
+# The callbacks: an exception of any type makes `cryptography` refuse the path.
+
+
+def _no_ca(_policy: Policy, leaf: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
+    if constraints is not None and (refused := _ca_as_leaf(leaf, constraints)):
+        raise refused
+
+
+def _signs(_policy: Policy, leaf: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and (refused := _wrong_usage(leaf, usage)):
+        raise refused
+
+
+def _is_client(_policy: Policy, leaf: x509.Certificate, usages: x509.ExtendedKeyUsage | None) -> None:
+    if usages is not None and (refused := _wrong_purpose(leaf, usages)):
+        raise refused
+
+
+def _must_be_ca(_policy: Policy, issuer: x509.Certificate, constraints: x509.BasicConstraints) -> None:
+    if not constraints.ca:
+        raise ChainRefused(ChainProblem.NOT_A_CA, f"{short_name(issuer)} is not a CA certificate")
+
+
+def _signs_certificates(_policy: Policy, issuer: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and not usage.key_cert_sign:
+        raise ChainRefused(ChainProblem.NOT_A_CA, f"the keyUsage of {short_name(issuer)} lacks keyCertSign")
