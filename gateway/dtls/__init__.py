@@ -1,1 +1,49 @@
+"""The DTLS 1.2 engine, sans-IO: datagrams, replies and time in; datagrams, events and timers out.
 
+Nothing in here opens a socket, reads a clock or draws a random number: the shell passes all three in.
+"""
+
+from gateway.dtls.association import Association
+from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import DEFAULT_SUITES, KeyExchange, SigningKey
+from gateway.dtls.endpoint import ServerConfig, ServerEndpoint
+from gateway.dtls.errors import ALERT_FOR, ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError
+from gateway.dtls.events import (
+    ApplicationData,
+    AssociationClosed,
+    CertificatePresented,
+    Event,
+    HandshakeCompleted,
+    HandshakeFacts,
+    HandshakeFailed,
+    PskRequested,
+)
+from gateway.dtls.handshake.negotiation import ServerCredential, ServerParameters
+from gateway.dtls.numbers import CipherSuite
+
+__all__ = [
+    "ALERT_FOR",
+    "DEFAULT_SUITES",
+    "Address",
+    "ApiMisuse",
+    "ApplicationData",
+    "Association",
+    "AssociationClosed",
+    "CertificatePresented",
+    "CipherSuite",
+    "DecodeError",
+    "DropReason",
+    "Event",
+    "FailureReason",
+    "HandshakeCompleted",
+    "HandshakeError",
+    "HandshakeFacts",
+    "HandshakeFailed",
+    "KeyExchange",
+    "PskRequested",
+    "ServerConfig",
+    "ServerCredential",
+    "ServerEndpoint",
+    "ServerParameters",
+    "SigningKey",
+]

@@ -1,0 +1,177 @@
+"""One established session: the keys of epoch 1, the replay window, who is behind it.
+
+This is the hot path: a datagram in, plaintext out, and back. It is written flat on purpose: plain slotted class, ints,
+no reader objects, no enums, no exceptions but the one of the cipher. An association holds no task, timer or socket, so
+that it can be moved (DESIGN D9).
+
+Only epoch 1 exists: renegotiation is refused, and a new handshake makes a new association.
+"""
+
+from struct import Struct
+
+from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import Aead, AuthenticationFailed, Suite
+from gateway.dtls.errors import DropReason, SequenceExhausted
+from gateway.dtls.limits import MAX_WRITE_SEQUENCE, REPLAY_WINDOW
+from gateway.dtls.record import RECORD_HEADER_LENGTH
+
+_EPOCH_1 = 1 << 48
+_LAST_NUMBER = _EPOCH_1 + MAX_WRITE_SEQUENCE
+_NONCE_LENGTH = 8
+_CIPHERTEXT_AT = RECORD_HEADER_LENGTH + _NONCE_LENGTH
+_WINDOW_MASK = (1 << REPLAY_WINDOW) - 1
+
+# type, version 1.2, epoch 1
+_APPLICATION_DATA_PREFIX = b"\x17\xfe\xfd\x00\x01"
+
+_pack_header = Struct(">BHQHQ").pack
+"""Record header and explicit nonce: type, version, number, length, number again (RFC 6655 section 3)."""
+_pack_aad = Struct(">QBHH").pack
+"""Associated data: number, type, version, plaintext length (RFC 5246 section 6.2.3.3)."""
+
+
+class Association:
+    """Attributes:
+    address: Where the newest authenticated record came from, and where records go.
+    context: The shell's own object for this session; the engine never looks at it.
+    authentication_failures: Records that did not authenticate.
+    last_heard: When the newest authenticated record came, seconds.
+    closed: No longer in its endpoint; whatever arrives or is sent is ignored.
+    """
+
+    __slots__ = (
+        "_expansion",
+        "_newest",
+        "_read_iv",
+        "_read_key",
+        "_reader",
+        "_window",
+        "_write_iv",
+        "_write_key",
+        "_write_number",
+        "_writer",
+        "address",
+        "authentication_failures",
+        "closed",
+        "context",
+        "last_heard",
+        "linger",
+        "suite",
+    )
+
+    def __init__(
+        self, address: Address, suite: Suite, read_key: bytes, read_iv: bytes, write_key: bytes, write_iv: bytes
+    ) -> None:
+        self.address = address
+        self.suite = suite
+        self.context: object = None
+        self.closed = False
+        self.last_heard = 0.0
+        self.authentication_failures = 0
+        self.linger: object = None
+        self._expansion = suite.expansion
+        self._read_key = read_key
+        self._read_iv = read_iv
+        self._write_key = write_key
+        self._write_iv = write_iv
+        self._reader: Aead | None = None
+        self._writer: Aead | None = None
+        # Bit i of the window: record `newest - i` was received. Sequence numbers start at 0, so -1 is "none yet".
+        self._newest = -1
+        self._window = 0
+        self._write_number = _EPOCH_1
+
+    def __repr__(self) -> str:
+        return f"<Association {self.address} {self.suite.name}>"
+
+    def open_application(self, datagram: bytes) -> bytes | None:
+        """The plaintext of a datagram that is exactly one valid record of application data.
+
+        None for anything else, valid or not; then `Endpoint.receive_datagram` decides. Nothing has changed in that
+        case, except that a failed authentication is not counted twice: it is counted there.
+        """
+        if datagram[:5] != _APPLICATION_DATA_PREFIX:
+            return None
+        size = len(datagram)
+        length = size - RECORD_HEADER_LENGTH - self._expansion
+        if length < 0 or (datagram[11] << 8) | datagram[12] != size - RECORD_HEADER_LENGTH:
+            return None
+        sequence = int.from_bytes(datagram[5:11])
+        if not self._acceptable(sequence):
+            return None
+        try:
+            plaintext = (self._reader or self._wake_reader()).decrypt(
+                self._read_iv + datagram[13:21],
+                datagram[_CIPHERTEXT_AT:],
+                b"%b\x17\xfe\xfd%b" % (datagram[3:11], length.to_bytes(2)),
+            )
+        except AuthenticationFailed:
+            return None
+        self._accept(sequence)
+        return plaintext
+
+    def open(self, content_type: int, number: bytes, fragment: bytes) -> bytes | DropReason:
+        """The plaintext of any record of epoch 1, or why it is dropped. The window moves only for a valid one.
+
+        Args:
+            content_type: As in the record's header.
+            number: Epoch and sequence number, 8 bytes, as in the record's header.
+            fragment: Explicit nonce, ciphertext, tag.
+        """
+        length = len(fragment) - self._expansion
+        if length < 0:
+            return DropReason.MALFORMED
+        sequence = int.from_bytes(number[2:])
+        if not self._acceptable(sequence):
+            return DropReason.REPLAY
+        try:
+            plaintext = (self._reader or self._wake_reader()).decrypt(
+                self._read_iv + fragment[:_NONCE_LENGTH],
+                fragment[_NONCE_LENGTH:],
+                b"%b%c\xfe\xfd%b" % (number, content_type, length.to_bytes(2)),
+            )
+        except AuthenticationFailed:
+            self.authentication_failures += 1
+            return DropReason.BAD_MAC
+        self._accept(sequence)
+        return plaintext
+
+    def seal(self, content_type: int, plaintext: bytes) -> bytes:
+        """A protected record.
+
+        Raises:
+            SequenceExhausted: Every record number is used up; the association must be closed.
+        """
+        number = self._write_number
+        if number >= _LAST_NUMBER:
+            raise SequenceExhausted
+        self._write_number = number + 1
+        length = len(plaintext)
+        # The explicit nonce is the record number, which never repeats under one key (RFC 6655 section 3).
+        return _pack_header(content_type, 0xFEFD, number, length + self._expansion, number) + (
+            self._writer or self._wake_writer()
+        ).encrypt(self._write_iv + number.to_bytes(8), plaintext, _pack_aad(number, content_type, 0xFEFD, length))
+
+    def rest(self) -> None:
+        """Frees the cipher objects, which are made again from the keys when needed (an AES-GCM pair holds 4 kB)."""
+        self._reader = self._writer = None
+
+    def _acceptable(self, sequence: int) -> bool:
+        behind = self._newest - sequence
+        return behind < 0 or (behind < REPLAY_WINDOW and not self._window >> behind & 1)
+
+    def _accept(self, sequence: int) -> None:
+        ahead = sequence - self._newest
+        if ahead > 0:
+            self._window = ((self._window << ahead) | 1) & _WINDOW_MASK if ahead < REPLAY_WINDOW else 1
+            self._newest = sequence
+        else:
+            self._window |= 1 << -ahead
+
+    def _wake_reader(self) -> Aead:
+        self._reader = reader = self.suite.aead(self._read_key)
+        return reader
+
+    def _wake_writer(self) -> Aead:
+        self._writer = writer = self.suite.aead(self._write_key)
+        return writer

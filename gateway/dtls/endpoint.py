@@ -1,0 +1,456 @@
+"""The server's endpoint: the gate, the demultiplexer, the handshakes in progress and the associations.
+
+A pure machine: datagrams, replies and time in; datagrams, events and timers out. Everything that a peer can make it
+keep is bounded by `limits`.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+
+from gateway.dtls.association import Association
+from gateway.dtls.cookie import Address, CookieJar
+from gateway.dtls.counters import EndpointCounters
+from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
+from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
+from gateway.dtls.handshake.common import Random
+from gateway.dtls.handshake.negotiation import ServerParameters
+from gateway.dtls.handshake.server import Linger, ServerHandshake
+from gateway.dtls.limits import (
+    DEFAULT_DATAGRAM_PAYLOAD,
+    HANDSHAKE_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    LINGER_S,
+    MAX_ASSOCIATIONS,
+    MAX_AUTHENTICATION_FAILURES,
+    MAX_HANDSHAKES,
+    MAX_HELLO_SEQUENCE,
+    MAX_SETTLED,
+    MIN_DATAGRAM_PAYLOAD,
+    RETRANSMIT_INITIAL_S,
+    SWEEP_INTERVAL_S,
+)
+from gateway.dtls.messages.framing import Alert, Fragment, HandshakeMessage, decode_fragments
+from gateway.dtls.messages.hello import HelloPrefix, HelloVerifyRequest
+from gateway.dtls.numbers import DTLS_1_0, DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
+from gateway.dtls.record import Record, encode_record, split_records
+
+_CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
+_NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How the endpoint behaves.
+
+    Attributes:
+        parameters: What is negotiated.
+        cookie_secret: At least 16 random bytes; the same in all processes that share a port.
+        datagram_limit: Bytes of UDP payload that a handshake datagram may have.
+        retransmit_initial_s: Seconds to the first repetition of a flight; doubles after that.
+        handshake_timeout_s: Seconds that a handshake may take.
+        idle_timeout_s: Seconds without an authenticated record after which an association is dropped.
+        max_handshakes: In progress at once.
+        max_associations: Beyond it the stalest is evicted.
+    """
+
+    parameters: ServerParameters
+    cookie_secret: bytes = field(repr=False)
+    datagram_limit: int = DEFAULT_DATAGRAM_PAYLOAD
+    retransmit_initial_s: float = RETRANSMIT_INITIAL_S
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
+    idle_timeout_s: float = IDLE_TIMEOUT_S
+    max_handshakes: int = MAX_HANDSHAKES
+    max_associations: int = MAX_ASSOCIATIONS
+
+    def __post_init__(self) -> None:
+        if self.datagram_limit < MIN_DATAGRAM_PAYLOAD:
+            raise ApiMisuse(f"datagram_limit must be at least {MIN_DATAGRAM_PAYLOAD} bytes")
+        if len(self.cookie_secret) < 16:
+            raise ApiMisuse("cookie_secret must have at least 16 bytes")
+
+
+class ServerEndpoint:
+    """Attributes:
+    associations: Established sessions by address. Read only, for the shell's direct path:
+        `associations.get(address)`, then `Association.open_application(datagram)`.
+    counters: Plain integers for metrics.
+    """
+
+    def __init__(self, config: ServerConfig, random: Random) -> None:
+        self.config = config
+        self.associations: dict[Address, Association] = {}
+        self.counters = EndpointCounters()
+        self._random = random
+        self._cookies = CookieJar(config.cookie_secret)
+        self._handshakes: dict[Address, ServerHandshake] = {}
+        self._by_id: dict[int, ServerHandshake] = {}
+        self._next_id = 1
+        self._timers: list[tuple[float, int]] = []
+        self._lingering: deque[Association] = deque()
+        self._settled: dict[Address, bytes] = {}
+        self._sweep_at: float | None = None
+        self._outgoing: list[tuple[bytes, Address]] = []
+        self._events: deque[Event] = deque()
+
+    # --- the six verbs ---------------------------------------------------------------------------------------------
+
+    def receive_datagram(self, datagram: bytes, address: Address, now: float) -> None:
+        """Takes a datagram from the network. Never raises for what is in it."""
+        records, whole = split_records(datagram)
+        if not whole:
+            self._drop(DropReason.MALFORMED)
+        for record in records:
+            self._receive_record(record, address, len(datagram), now)
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+        """What has to go out, in order; each is given once."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due next, seconds; None if never."""
+        times = [self._timers[0][0]] if self._timers else []
+        if self._lingering:
+            times.append(_linger(self._lingering[0]).expires_at)
+        if self._sweep_at is not None:
+            times.append(self._sweep_at)
+        return min(times, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Repeats flights, gives handshakes up, drops idle associations. May be called early or late."""
+        while self._timers and self._timers[0][0] <= now:
+            _, number = heapq.heappop(self._timers)
+            handshake = self._by_id.get(number)
+            if handshake is not None:
+                handshake.handle_timer(now)
+                self._settle(handshake, now)
+        while self._lingering and _linger(self._lingering[0]).expires_at <= now:
+            self._lingering.popleft().linger = None
+        if self._sweep_at is not None and self._sweep_at <= now:
+            self._sweep(now)
+
+    def send(self, association: Association, data: bytes, now: float) -> None:
+        """Protects application data and queues it; a no-op for an association that is closed."""
+        if association.closed:
+            return
+        try:
+            self._outgoing.append((association.seal(ContentType.APPLICATION_DATA, data), association.address))
+        except SequenceExhausted:
+            self._close(association, "exhausted")
+
+    # --- replies and orders of the shell ---------------------------------------------------------------------------
+
+    def provide_psk(
+        self,
+        handshake: int,
+        psk: bytes | None,
+        now: float,
+        *,
+        context: object = None,
+        refusal: HandshakeError | None = None,
+    ) -> None:
+        """Answers `PskRequested`. A late answer, a second one, or one for a handshake that has ended is a no-op.
+
+        Args:
+            handshake: From the event.
+            psk: The key, or None: the handshake then goes on as if there were one and fails as a wrong key does.
+            now: Seconds.
+            context: Becomes `Association.context`.
+            refusal: The reason to report when `psk` is None.
+        """
+        if psk is None and refusal is None:
+            refusal = HandshakeError(FailureReason.UNKNOWN_IDENTITY)
+        waiting = self._by_id.get(handshake)
+        if waiting is not None:
+            waiting.context = context
+            waiting.provide_psk(psk, refusal, now)
+            self._settle(waiting, now)
+
+    def certificate_verdict(
+        self, handshake: int, refusal: HandshakeError | None, now: float, *, context: object = None
+    ) -> None:
+        """Answers `CertificatePresented`: None accepts. No-op under the same conditions as `provide_psk`."""
+        waiting = self._by_id.get(handshake)
+        if waiting is not None:
+            waiting.context = context
+            waiting.certificate_verdict(refusal, now)
+            self._settle(waiting, now)
+
+    def close(self, association: Association, now: float, reason: str = "local") -> None:
+        """Sends close_notify and forgets the association."""
+        if not association.closed:
+            self._send_alert(association, _CLOSE_NOTIFY)
+            self._close(association, reason)
+
+    def shut_down(self, now: float) -> None:
+        """Ends every handshake and closes every association with close_notify."""
+        for handshake in list(self._handshakes.values()):
+            handshake.abandon(FailureReason.SHUTDOWN, now)
+            self._settle(handshake, now)
+        for association in list(self.associations.values()):
+            self.close(association, now, "drain")
+
+    @property
+    def handshakes_in_progress(self) -> int:
+        return len(self._handshakes)
+
+    # --- demultiplexing --------------------------------------------------------------------------------------------
+
+    def _receive_record(self, record: Record, address: Address, size: int, now: float) -> None:
+        handshake = self._handshakes.get(address)
+        if record.epoch == 0:
+            self._receive_plain(record, handshake, address, size, now)
+            return
+        if record.version != DTLS_1_2:
+            self._drop(DropReason.BAD_VERSION)
+            return
+        association = self.associations.get(address)
+        outcome: DropReason | None = DropReason.NO_SESSION
+        if association is not None:
+            outcome = self._receive_protected(record, association, now)
+        if handshake is not None and outcome in (DropReason.NO_SESSION, DropReason.BAD_MAC):
+            # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies.
+            if outcome is DropReason.BAD_MAC and association is not None:
+                association.authentication_failures -= 1
+            outcome = handshake.receive(record, now)
+            self._settle(handshake, now)
+        elif association is not None and association.authentication_failures >= MAX_AUTHENTICATION_FAILURES:
+            self._close(association, "authentication_failures")
+        if outcome is not None:
+            self._drop(outcome)
+
+    def _receive_plain(
+        self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
+    ) -> None:
+        if record.version >> 8 != DTLS_1_2 >> 8:  # the first flight says FEFF or FEFD, as the client likes
+            self._drop(DropReason.BAD_VERSION)
+            return
+        if record.content_type == ContentType.HANDSHAKE:
+            handshake = self._gate(record, handshake, address, size, now)
+            if handshake is None:
+                return
+        elif handshake is None:
+            data = record.content_type == ContentType.APPLICATION_DATA
+            self._drop(DropReason.EPOCH_ZERO_DATA if data else DropReason.NO_SESSION)
+            return
+        dropped = handshake.receive(record, now)
+        if dropped is not None:
+            self._drop(dropped)
+        self._settle(handshake, now)
+
+    # --- the gate --------------------------------------------------------------------------------------------------
+
+    def _gate(
+        self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
+    ) -> ServerHandshake | None:
+        """The handshake that a plain handshake record belongs to; None when it ends here.
+
+        For an address without a handshake this holds nothing, and answers only what shows a cookie or asks for one
+        (RFC 6347 section 4.2.1). Only the first fragment of a ClientHello is looked at, so that a fragmented one
+        passes if its first piece reaches to the compression methods.
+        """
+        try:
+            fragment = decode_fragments(record.fragment)[0]
+            if fragment.type != HandshakeType.CLIENT_HELLO or fragment.offset:
+                if handshake is None:
+                    self._drop(DropReason.NO_SESSION)
+                return handshake
+            hello = HelloPrefix.decode(fragment.data)
+        except DecodeError:
+            if handshake is None:
+                self._drop(DropReason.MALFORMED)
+            return handshake
+        if handshake is not None and handshake.client_random == hello.random and hello.cookie:
+            return handshake  # a repetition, or a copy
+        if not hello.cookie or not self._cookies.verify(hello.cookie, address, hello.parameters, now):
+            self._challenge(record, fragment, hello, address, size, now)
+            return None
+        self.counters.hello_verify_valid += 1
+        return self._admit(record, fragment.message_seq, hello, handshake, address, now)
+
+    def _challenge(
+        self, record: Record, fragment: Fragment, hello: HelloPrefix, address: Address, size: int, now: float
+    ) -> None:
+        """HelloVerifyRequest. Its numbers are the ClientHello's, which keeps us stateless (RFC 6347 section 4.2.1)."""
+        if hello.cookie:
+            self.counters.hello_verify_invalid += 1
+        body = HelloVerifyRequest(self._cookies.make(address, hello.parameters, now)).encode()
+        message = HandshakeMessage(HandshakeType.HELLO_VERIFY_REQUEST, fragment.message_seq, body)
+        answer = encode_record(ContentType.HANDSHAKE, record.sequence, message.for_transcript(), DTLS_1_0)
+        if (
+            len(answer) > size or record.sequence > MAX_HELLO_SEQUENCE
+        ):  # never more than was sent to us: nobody's amplifier
+            self._drop(DropReason.MALFORMED)
+            return
+        self.counters.hello_verify_sent += 1
+        self._outgoing.append((answer, address))
+
+    def _admit(
+        self,
+        record: Record,
+        message_seq: int,
+        hello: HelloPrefix,
+        old: ServerHandshake | None,
+        address: Address,
+        now: float,
+    ) -> ServerHandshake | None:
+        """Begins a handshake for a client that has shown its address; one that it had begun before yields."""
+        if hello.random in (self._settled.get(address), self._lingering_random(address)):
+            self._drop(DropReason.STALE_HELLO)  # a late copy of a hello whose handshake has ended
+            return None
+        if old is not None:
+            old.abandon(FailureReason.SUPERSEDED, now)
+            self._settle(old, now)
+        if len(self._handshakes) >= self.config.max_handshakes:
+            self._drop(DropReason.TOO_MANY_HANDSHAKES)
+            return None
+        handshake = ServerHandshake(
+            id=self._next_id,
+            address=address,
+            client_random=hello.random,
+            first_seq=message_seq,
+            first_record=record.sequence,
+            parameters=self.config.parameters,
+            random=self._random,
+            datagram_limit=self.config.datagram_limit,
+            retransmit_initial=self.config.retransmit_initial_s,
+            deadline=now + self.config.handshake_timeout_s,
+            now=now,
+            on_event=self._events.append,
+        )
+        self._next_id += 1
+        self._handshakes[address] = handshake
+        self._by_id[handshake.id] = handshake
+        return handshake
+
+    def _lingering_random(self, address: Address) -> bytes | None:
+        association = self.associations.get(address)
+        linger = association.linger if association is not None else None
+        return linger.client_random if isinstance(linger, Linger) else None
+
+    # --- handshakes ------------------------------------------------------------------------------------------------
+
+    def _settle(self, handshake: ServerHandshake, now: float) -> None:
+        """Takes what a handshake wants sent; ends it if it has ended, else sets its timer."""
+        address = handshake.facts.address
+        self._outgoing += [(datagram, address) for datagram in handshake.datagrams]
+        handshake.datagrams.clear()
+        outcome = handshake.outcome
+        if outcome is None:
+            if handshake.scheduled_at != handshake.timer:
+                handshake.scheduled_at = handshake.timer
+                heapq.heappush(self._timers, (handshake.timer, handshake.id))
+            return
+        if self._by_id.pop(handshake.id, None) is None:
+            return  # settled before
+        del self._handshakes[address]
+        if isinstance(outcome, HandshakeCompleted):
+            self._establish(handshake, outcome, now)
+        else:
+            if outcome.alert is not None:
+                direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
+                self.counters.alerts[direction, "fatal", outcome.alert] += 1
+            while len(self._settled) >= MAX_SETTLED:
+                del self._settled[next(iter(self._settled))]
+            self._settled[address] = handshake.client_random
+        self._events.append(outcome)
+
+    def _establish(self, handshake: ServerHandshake, outcome: HandshakeCompleted, now: float) -> None:
+        association = outcome.association
+        association.context = handshake.context
+        association.last_heard = now
+        association.linger = handshake.linger(now + LINGER_S, now)
+        self._lingering.append(association)
+        self._settled.pop(association.address, None)
+        old = self.associations.get(association.address)
+        if old is not None:
+            self._close(old, "superseded")
+        elif len(self.associations) >= self.config.max_associations:
+            self._close(min(self.associations.values(), key=lambda a: a.last_heard), "evicted")
+        self.associations[association.address] = association
+        if self._sweep_at is None:
+            self._sweep_at = now + SWEEP_INTERVAL_S
+
+    # --- associations ----------------------------------------------------------------------------------------------
+
+    def _receive_protected(self, record: Record, association: Association, now: float) -> DropReason | None:
+        if record.epoch != 1:
+            return DropReason.FUTURE_EPOCH
+        content = association.open(record.content_type, record.number, record.fragment)
+        if isinstance(content, DropReason):
+            return content
+        association.last_heard = now
+        if record.content_type == ContentType.APPLICATION_DATA:
+            self._events.append(ApplicationData(association, content))
+        elif record.content_type == ContentType.ALERT:
+            return self._receive_alert(content, association)
+        elif record.content_type == ContentType.HANDSHAKE:
+            return self._receive_handshake(content, association, now)
+        else:
+            return DropReason.UNEXPECTED
+        return None
+
+    def _receive_alert(self, content: bytes, association: Association) -> DropReason | None:
+        try:
+            alert = Alert.decode(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        self.counters.alert("received", alert)
+        if alert.description == AlertDescription.CLOSE_NOTIFY:
+            self._send_alert(association, _CLOSE_NOTIFY)  # RFC 5246 section 7.2.1
+            self._close(association, "close_notify")
+        elif alert.level == AlertLevel.FATAL:
+            self._close(association, "alert")
+        return None
+
+    def _receive_handshake(self, content: bytes, association: Association, now: float) -> DropReason | None:
+        """A repeated Finished gets the last flight again; a ClientHello is told that there is no renegotiation."""
+        try:
+            fragments = decode_fragments(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        if fragments[0].type == HandshakeType.CLIENT_HELLO:
+            self._send_alert(association, _NO_RENEGOTIATION)
+            return None
+        if fragments[0].type == HandshakeType.FINISHED and association.linger is not None:
+            self._outgoing += [(datagram, association.address) for datagram in _linger(association).repeat(now)]
+            return None
+        return DropReason.UNEXPECTED
+
+    def _send_alert(self, association: Association, content: bytes) -> None:
+        try:
+            record = association.seal(ContentType.ALERT, content)
+        except SequenceExhausted:
+            return
+        self.counters.alert("sent", Alert.decode(content))
+        self._outgoing.append((record, association.address))
+
+    def _close(self, association: Association, reason: str) -> None:
+        association.closed = True
+        if self.associations.get(association.address) is association:
+            del self.associations[association.address]
+        self._events.append(AssociationClosed(association, reason))
+
+    def _sweep(self, now: float) -> None:
+        """Drops associations that were silent for too long; lets the merely quiet ones rest."""
+        idle_since = now - self.config.idle_timeout_s
+        quiet_since = now - SWEEP_INTERVAL_S
+        for association in list(self.associations.values()):
+            if association.last_heard <= idle_since:
+                self.close(association, now, "idle")
+            elif association.last_heard <= quiet_since:
+                association.rest()
+        self._sweep_at = now + SWEEP_INTERVAL_S if self.associations else None
+
+    def _drop(self, reason: DropReason) -> None:
+        self.counters.drops[reason] += 1
+
+
+def _linger(association: Association) -> Linger:
+    if not isinstance(association.linger, Linger):
+        raise ApiMisuse("the association does not linger")
+    return association.linger

@@ -1,0 +1,96 @@
+"""What the engine tells its shell. A handshake that waits does so by an event that is answered later, or never."""
+
+from dataclasses import dataclass, field
+
+from gateway.dtls.association import Association
+from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import KeyExchange
+from gateway.dtls.errors import FailureReason
+
+
+@dataclass(slots=True)
+class HandshakeFacts:
+    """What an operator needs to know about a handshake, successful or not. Collected while it runs.
+
+    Attributes:
+        address: The peer's address.
+        started_at: Seconds; when the cookie had verified (server) or the first message was sent (client).
+        finished_at: Seconds; when it ended.
+        suites_offered: IANA numbers, in the client's order.
+        suite: The negotiated suite's name.
+        key_exchange: How the peer was to prove itself; None before that is negotiated.
+        server_name: SNI.
+        psk_identity: As received.
+        chain: The peer's certificates, DER, leaf first.
+        retransmissions: How often we repeated a flight.
+        extended_master_secret: Whether RFC 7627 was negotiated.
+    """
+
+    address: Address
+    started_at: float
+    finished_at: float = 0.0
+    suites_offered: tuple[int, ...] = ()
+    suite: str | None = None
+    key_exchange: KeyExchange | None = None
+    server_name: str | None = None
+    psk_identity: bytes | None = None
+    chain: tuple[bytes, ...] = ()
+    retransmissions: int = 0
+    extended_master_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PskRequested:
+    """Answer with `ServerEndpoint.provide_psk(handshake, ...)`."""
+
+    handshake: int
+    identity: bytes
+    server_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePresented:
+    """The peer has proven possession of the leaf's key. Answer with `ServerEndpoint.certificate_verdict(...)`."""
+
+    handshake: int
+    chain: tuple[bytes, ...]
+    server_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    association: Association
+    facts: HandshakeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed:
+    """Attributes:
+    reason: Typed.
+    detail: Words for the operator.
+    alert: Name of the alert that was sent, or received when the reason is peer_alert; None if there was none.
+    """
+
+    reason: FailureReason
+    detail: str
+    alert: str | None
+    facts: HandshakeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationData:
+    association: Association
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationClosed:
+    """Attributes:
+    reason: close_notify, alert, superseded, idle, evicted, exhausted, authentication_failures, local.
+    """
+
+    association: Association
+    reason: str
+
+
+Event = PskRequested | CertificatePresented | HandshakeCompleted | HandshakeFailed | ApplicationData | AssociationClosed

@@ -1,0 +1,68 @@
+"""What the two drivers share: the outbox that numbers messages, and the keys that the handshake has come to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.dtls.association import Association
+from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import Suite
+from gateway.dtls.handshake.key_schedule import traffic_keys
+from gateway.dtls.handshake.transcript import Transcript
+from gateway.dtls.messages.framing import HandshakeMessage
+from gateway.dtls.numbers import HandshakeType
+
+Random = Callable[[int], bytes]
+"""Gives that many bytes of cryptographic quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """The master secret and the association whose traffic keys came from it; the association is not in use before
+    the peer's Finished has verified."""
+
+    master: bytes = field(repr=False)
+    association: Association
+
+
+@dataclass(frozen=True, slots=True)
+class Randoms:
+    """Both hellos' randoms, 32 bytes each."""
+
+    client: bytes
+    server: bytes
+
+
+def server_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
+    keys = traffic_keys(suite, master, randoms.client, randoms.server)
+    association = Association(address, suite, keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
+    return SessionKeys(master, association)
+
+
+def client_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
+    keys = traffic_keys(suite, master, randoms.client, randoms.server)
+    association = Association(address, suite, keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
+    return SessionKeys(master, association)
+
+
+class Outbox:
+    """Messages of the flight that is being prepared, numbered and entered into the transcript as they are added."""
+
+    __slots__ = ("_items", "_transcript", "next_seq")
+
+    def __init__(self, transcript: Transcript, next_seq: int) -> None:
+        self._transcript = transcript
+        self._items: list[HandshakeMessage | None] = []
+        self.next_seq = next_seq
+
+    def add(self, message_type: HandshakeType, body: bytes) -> None:
+        message = HandshakeMessage(message_type, self.next_seq, body)
+        self.next_seq += 1
+        self._transcript.add(message)
+        self._items.append(message)
+
+    def add_change_cipher_spec(self) -> None:
+        self._items.append(None)
+
+    def take(self) -> list[HandshakeMessage | None]:
+        items, self._items = self._items, []
+        return items

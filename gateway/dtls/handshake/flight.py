@@ -1,0 +1,150 @@
+"""A flight: messages that go out together, are repeated together, and are packed into as few datagrams as fit.
+
+Knows bytes, sizes and time, and nothing about what a message means (RFC 6347 sections 4.2.3, 4.2.4). A flight holds
+unsealed messages: each repetition is sealed anew, under fresh record numbers.
+"""
+
+from dataclasses import dataclass, field
+
+from gateway.dtls.association import Association
+from gateway.dtls.errors import ApiMisuse
+from gateway.dtls.limits import MIN_REPEAT_INTERVAL_S, RETRANSMIT_MAX_S
+from gateway.dtls.messages.framing import (
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE_HEADER_LENGTH,
+    HandshakeMessage,
+    handshake_header,
+)
+from gateway.dtls.numbers import ContentType
+from gateway.dtls.record import RECORD_HEADER_LENGTH, PlainWriter
+
+
+class Sealer:
+    """Turns contents into records of the current write epoch: plain, then protected."""
+
+    __slots__ = ("association", "plain")
+
+    def __init__(self, first_record: int = 0) -> None:
+        self.plain = PlainWriter(first_record)
+        self.association: Association | None = None
+
+    def overhead(self, *, protected: bool) -> int:
+        """Bytes that a record adds to its content."""
+        return RECORD_HEADER_LENGTH + (self._keys().suite.expansion if protected else 0)
+
+    def seal(self, content_type: int, content: bytes, *, protected: bool) -> bytes:
+        return self._keys().seal(content_type, content) if protected else self.plain.write(content_type, content)
+
+    def _keys(self) -> Association:
+        if self.association is None:
+            raise ApiMisuse("no keys yet")
+        return self.association
+
+
+@dataclass(slots=True)
+class Flight:
+    """Attributes:
+    items: Handshake messages, and None where a ChangeCipherSpec stands; what follows it is protected.
+    answers_seq: The peer's message_seq that this flight answers; a repetition of it, or of one before, means that
+        the peer did not get this flight. -1 for a flight that answers nothing.
+    """
+
+    items: list[HandshakeMessage | None] = field(default_factory=list)
+    answers_seq: int = -1
+
+    def datagrams(self, sealer: Sealer, limit: int) -> list[bytes]:
+        """The flight as datagrams of at most `limit` bytes of UDP payload, each filled before the next is begun."""
+        packer = _Packer(limit)
+        protected = False
+        for message in self.items:
+            if message is None:
+                packer.add(sealer.seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, protected=False))
+                protected = True
+                continue
+            header_length = sealer.overhead(protected=protected) + HANDSHAKE_HEADER_LENGTH
+            offset, length = 0, len(message.body)
+            while True:
+                size = min(length - offset, packer.room(header_length + min(1, length)) - header_length)
+                piece = message.body[offset : offset + size]
+                header = handshake_header(message.type, length, message.message_seq, offset, size)
+                packer.add(sealer.seal(ContentType.HANDSHAKE, header + piece, protected=protected))
+                offset += size
+                if offset == length:
+                    break
+        return packer.finish()
+
+
+class _Packer:
+    """Fills datagrams with records."""
+
+    __slots__ = ("_current", "_done", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._current = b""
+        self._done: list[bytes] = []
+
+    def room(self, at_least: int) -> int:
+        """Bytes left in the datagram, after beginning a new one if fewer than `at_least` are."""
+        if self._limit - len(self._current) < at_least:
+            self._flush()
+        return self._limit - len(self._current)
+
+    def add(self, record: bytes) -> None:
+        if len(self._current) + len(record) > self._limit:
+            self._flush()
+        self._current += record
+
+    def finish(self) -> list[bytes]:
+        self._flush()
+        return self._done
+
+    def _flush(self) -> None:
+        if self._current:
+            self._done.append(self._current)
+        self._current = b""
+
+
+class Retransmission:
+    """When a flight goes out again: on time, doubling, or when the peer repeats its own (RFC 6347 section 4.2.4).
+
+    Attributes:
+        at: When the flight is due again, seconds; None while nothing is awaited from the peer.
+        count: Repetitions so far.
+    """
+
+    __slots__ = ("_initial", "_interval", "_last_sent", "at", "count")
+
+    def __init__(self, initial: float) -> None:
+        self._initial = initial
+        self._interval = initial
+        self._last_sent = float("-inf")
+        self.at: float | None = None
+        self.count = 0
+
+    def sent(self, now: float) -> None:
+        """A new flight went out: the interval starts over."""
+        self._interval = self._initial
+        self._last_sent = now
+        self.at = now + self._interval
+
+    def due(self, now: float) -> bool:
+        """Whether to repeat now; if so, the next repetition is twice as far away."""
+        if self.at is None or now < self.at:
+            return False
+        self._interval = min(2 * self._interval, RETRANSMIT_MAX_S)
+        self.at = now + self._interval
+        self._last_sent = now
+        self.count += 1
+        return True
+
+    def asked(self, now: float) -> bool:
+        """Whether to repeat because the peer did; a storm of its repetitions is answered once in a while."""
+        if now - self._last_sent < MIN_REPEAT_INTERVAL_S:
+            return False
+        self._last_sent = now
+        self.count += 1
+        return True
+
+    def stop(self) -> None:
+        self.at = None

@@ -1,0 +1,50 @@
+"""From the premaster secret to keys and Finished (RFC 5246 sections 6.3, 7.4.9, 8.1; RFC 7627)."""
+
+from dataclasses import dataclass, field
+
+from gateway.dtls.crypto import Suite, prf
+
+VERIFY_DATA_LENGTH = 12
+"""Bytes of a Finished message (RFC 5246 section 7.4.9)."""
+
+CLIENT_FINISHED = b"client finished"
+SERVER_FINISHED = b"server finished"
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficKeys:
+    """Both directions' keys and fixed nonce parts."""
+
+    client_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+    client_iv: bytes = field(repr=False)
+    server_iv: bytes = field(repr=False)
+
+
+def psk_premaster(psk: bytes) -> bytes:
+    """RFC 4279 section 2: as many zeros as the key is long, then the key, each with its length."""
+    length = len(psk).to_bytes(2)
+    return length + bytes(len(psk)) + length + psk
+
+
+def master_secret(premaster: bytes, client_random: bytes, server_random: bytes, session_hash: bytes | None) -> bytes:
+    """48 bytes; bound to the whole handshake where `session_hash` is given (RFC 7627 section 4)."""
+    if session_hash is not None:
+        return prf(premaster, b"extended master secret", session_hash, 48)
+    return prf(premaster, b"master secret", client_random + server_random, 48)
+
+
+def traffic_keys(suite: Suite, master: bytes, client_random: bytes, server_random: bytes) -> TrafficKeys:
+    """RFC 5246 section 6.3; AEAD suites take no MAC keys from the block."""
+    key, iv = suite.key_length, suite.fixed_iv_length
+    block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv))
+    return TrafficKeys(
+        client_key=block[:key],
+        server_key=block[key : 2 * key],
+        client_iv=block[2 * key : 2 * key + iv],
+        server_iv=block[2 * key + iv :],
+    )
+
+
+def verify_data(master: bytes, label: bytes, transcript_hash: bytes) -> bytes:
+    return prf(master, label, transcript_hash, VERIFY_DATA_LENGTH)

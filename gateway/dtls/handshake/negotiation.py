@@ -1,0 +1,159 @@
+"""What the two sides agree on: a pure function from a ClientHello and our parameters to a result or a typed reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite
+from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
+from gateway.dtls.messages import extensions as ext
+from gateway.dtls.messages.hello import ClientHello, Extensions
+from gateway.dtls.numbers import (
+    COMPRESSION_NULL,
+    DTLS_1_2,
+    EC_POINT_UNCOMPRESSED,
+    CipherSuite,
+    ExtensionType,
+    NamedGroup,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCredential:
+    """A certificate chain (DER, leaf first) and its private key."""
+
+    chain: tuple[bytes, ...]
+    key: SigningKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerParameters:
+    """What the server is willing to do.
+
+    Attributes:
+        suites: IANA numbers in order of preference.
+        credential: Without one, no ECDHE_ECDSA suite is offered.
+        psk: Whether pre-shared keys are accepted.
+        psk_hint: Sent in ServerKeyExchange when not None.
+    """
+
+    suites: tuple[int, ...] = DEFAULT_SUITES
+    credential: ServerCredential | None = None
+    psk: bool = True
+    psk_hint: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """The outcome of the two hellos.
+
+    Attributes:
+        suite: See `Suite`.
+        extended_master_secret: RFC 7627.
+        extensions: Bodies for the ServerHello; only what the client offered (RFC 5246 section 7.4.1.4).
+        group: For ECDHE; None otherwise.
+        signature_scheme: For our ServerKeyExchange; None for PSK.
+        server_name: What the client called us; None if it did not.
+    """
+
+    suite: Suite
+    extended_master_secret: bool
+    extensions: Extensions
+    group: int | None = None
+    signature_scheme: int | None = None
+    server_name: str | None = None
+
+
+def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
+    """Raises `HandshakeError` with the reason, or `DecodeError` for an extension with a broken body."""
+    # DTLS versions count down: 1.0 is FEFF, 1.2 is FEFD, later ones are smaller (RFC 6347 section 4.1).
+    if hello.version >> 8 != DTLS_1_2 >> 8 or hello.version > DTLS_1_2:
+        raise HandshakeError(FailureReason.PROTOCOL_VERSION, f"the client speaks at most version {hello.version:#06x}")
+    if COMPRESSION_NULL not in hello.compression_methods:
+        raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "null compression is not offered")
+    offered = hello.extensions or {}
+    answers: Extensions = {}
+    _renegotiation(hello, offered, answers)
+    if _empty_extension(offered, ExtensionType.EXTENDED_MASTER_SECRET):
+        answers[ExtensionType.EXTENDED_MASTER_SECRET] = b""
+    suite, group, scheme = _choose_suite(hello, offered, parameters)
+    # RFC 8422 section 5.1.2: a list must hold "uncompressed"; 5.2: echoed only where an ECC suite was chosen.
+    if ExtensionType.EC_POINT_FORMATS in offered:
+        if EC_POINT_UNCOMPRESSED not in ext.decode_u8_list(offered[ExtensionType.EC_POINT_FORMATS]):
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "uncompressed points are not offered")
+        if group is not None:
+            answers[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
+    name = offered.get(ExtensionType.SERVER_NAME)
+    return Negotiated(
+        suite=suite,
+        extended_master_secret=ExtensionType.EXTENDED_MASTER_SECRET in answers,
+        extensions=answers,
+        group=group,
+        signature_scheme=scheme,
+        server_name=ext.decode_server_name(name) if name is not None else None,
+    )
+
+
+def _renegotiation(hello: ClientHello, offered: Extensions, answers: Extensions) -> None:
+    """RFC 5746 section 3.6: the extension or its signalling suite gets an empty answer; neither is accepted too."""
+    body = offered.get(ExtensionType.RENEGOTIATION_INFO)
+    if body is not None and ext.decode_renegotiation_info(body):
+        raise HandshakeError(FailureReason.INSECURE_RENEGOTIATION, "renegotiation_info of a first handshake not empty")
+    if body is not None or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites:
+        answers[ExtensionType.RENEGOTIATION_INFO] = ext.encode_u8_list(b"")
+
+
+def _empty_extension(offered: Extensions, extension_type: ExtensionType) -> bool:
+    body = offered.get(extension_type)
+    if body:
+        raise DecodeError(f"{extension_type.name.lower()} must be empty")
+    return body is not None
+
+
+def _choose_suite(
+    hello: ClientHello, offered: Extensions, parameters: ServerParameters
+) -> tuple[Suite, int | None, int | None]:
+    """The first suite of our order that the client offers and that everything else it offers allows."""
+    refusal = HandshakeError(FailureReason.NO_SHARED_SUITE, f"the client offers {describe_suites(hello.cipher_suites)}")
+    for number in parameters.suites:
+        if number not in hello.cipher_suites:
+            continue
+        suite = SUITES[number]
+        if suite.key_exchange is KeyExchange.PSK:
+            if parameters.psk:
+                return suite, None, None
+        elif parameters.credential is not None:
+            try:
+                return suite, *_choose_ecdhe(offered, parameters.credential)
+            except HandshakeError as error:
+                refusal = error
+    raise refusal
+
+
+def _choose_ecdhe(offered: Extensions, credential: ServerCredential) -> tuple[int, int]:
+    groups: tuple[int, ...] = (NamedGroup.SECP256R1,)  # RFC 4492 section 4: no list means that any may be chosen
+    body = offered.get(ExtensionType.SUPPORTED_GROUPS)
+    if body is not None:
+        groups = ext.decode_u16_list(body)
+    group = next((group for group in groups if group in SUPPORTED_GROUPS), None)
+    if group is None or credential.key.group not in groups:  # RFC 8422 section 5.1: the certificate's curve counts too
+        raise HandshakeError(FailureReason.NO_SHARED_GROUP, f"the client offers groups {_numbers(groups)}")
+    body = offered.get(ExtensionType.SIGNATURE_ALGORITHMS)
+    if body is None:  # RFC 5246 section 7.4.1.4.1: the default would be SHA-1
+        raise HandshakeError(FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, "the client sends no signature_algorithms")
+    schemes = ext.decode_u16_list(body)
+    scheme = credential.key.choose(schemes)
+    if scheme is None:
+        raise HandshakeError(
+            FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, f"the client offers signature schemes {_numbers(schemes)}"
+        )
+    return group, scheme
+
+
+def describe_suites(suites: Sequence[int]) -> str:
+    """Suites in words an operator can search for, at most a dozen."""
+    names = [f"0x{number:04X}" for number in suites[:12]]
+    return ", ".join(names) + (f" and {len(suites) - 12} more" if len(suites) > 12 else "")
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(str(value) for value in values[:12])

@@ -1,0 +1,257 @@
+"""The server's states: what may come next, and what it means (RFC 5246 section 7.3; the order is the `accepts` sets).
+
+A state has the fields that it needs and no others. `on_message` gets a message whose type is in `accepts`; anything
+else is `unexpected_message`, which the driver says. States know no time, no datagrams and no retransmission.
+
+    ExpectClientHello -+- PSK -> ExpectPskKeyExchange -> AwaitPsk ----------------------------------+
+                       +- X.509 -> ExpectCertificate -> ExpectEcdheKeyExchange                       |
+                                     -> ExpectCertificateVerify -> AwaitCertificateVerdict ----------+
+                       Established <- ExpectFinished <- ExpectChangeCipherSpec <--------------------+
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, VerifyingKey, leaf_key
+from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
+from gateway.dtls.events import HandshakeFacts
+from gateway.dtls.handshake import key_schedule
+from gateway.dtls.handshake.common import Outbox, Random, Randoms, SessionKeys, server_side
+from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate
+from gateway.dtls.handshake.transcript import Transcript
+from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
+from gateway.dtls.messages.framing import HandshakeMessage
+from gateway.dtls.messages.hello import ClientHello, ServerHello
+from gateway.dtls.messages.key_exchange import (
+    EcdheClientKeyExchange,
+    EcdheParameters,
+    EcdheServerKeyExchange,
+    PskClientKeyExchange,
+    PskServerKeyExchange,
+)
+from gateway.dtls.numbers import ClientCertificateType, HandshakeType
+
+NOTHING: frozenset[HandshakeType] = frozenset()
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """What lives through all states of one handshake."""
+
+    address: Address
+    parameters: ServerParameters
+    random: Random
+    transcript: Transcript
+    outbox: Outbox
+    facts: HandshakeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Hellos:
+    """What the two hellos settled."""
+
+    negotiated: Negotiated
+    randoms: Randoms
+
+    def keys(self, context: ServerContext, premaster: bytes) -> SessionKeys:
+        """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
+        session_hash = context.transcript.digest() if self.negotiated.extended_master_secret else None
+        master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
+        return server_side(context.address, self.negotiated.suite, master, self.randoms)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectClientHello:
+    """The gate has verified the cookie, of which nothing is left to check here."""
+
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_HELLO})
+
+    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+        hello = ClientHello.decode(message.body)
+        context.facts.suites_offered = hello.cipher_suites
+        negotiated = negotiate(hello, context.parameters)
+        context.facts.suite = negotiated.suite.name
+        context.facts.key_exchange = negotiated.suite.key_exchange
+        context.facts.server_name = negotiated.server_name
+        context.facts.extended_master_secret = negotiated.extended_master_secret
+        context.transcript.add(message)
+        hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))
+        # RFC 5246 section 7.4.1.3: an empty session id says that this session will not be resumed.
+        server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, negotiated.extensions or None)
+        context.outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
+        if negotiated.suite.key_exchange is KeyExchange.PSK:
+            return _offer_psk(context, hellos)
+        return _offer_certificate(context, hellos)
+
+
+def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange":
+    hint = context.parameters.psk_hint
+    if hint is not None:
+        context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, PskServerKeyExchange(hint).encode())
+    context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
+    return ExpectPskKeyExchange(hellos)
+
+
+def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertificate":
+    credential = context.parameters.credential
+    group, scheme = hellos.negotiated.group, hellos.negotiated.signature_scheme
+    if credential is None or group is None or scheme is None:
+        raise ApiMisuse("an ECDHE_ECDSA suite was negotiated without a certificate")
+    share = KeyShare.generate(group)
+    parameters = EcdheParameters(group, share.public)
+    # RFC 8422 section 5.4: signed over both randoms and the parameters.
+    signature = credential.key.sign(scheme, hellos.randoms.client + hellos.randoms.server + parameters.encode())
+    key_exchange = EcdheServerKeyExchange(parameters, DigitallySigned(scheme, signature))
+    request = CertificateRequest(bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES)
+    context.outbox.add(HandshakeType.CERTIFICATE, Certificate(credential.chain).encode())
+    context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange.encode())
+    context.outbox.add(HandshakeType.CERTIFICATE_REQUEST, request.encode())
+    context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
+    return ExpectCertificate(hellos, share)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectPskKeyExchange:
+    hellos: Hellos
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+
+    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+        identity = PskClientKeyExchange.decode(message.body).identity
+        context.facts.psk_identity = identity
+        context.transcript.add(message)
+        return AwaitPsk(self.hellos, identity)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitPsk:
+    """The shell looks the identity up."""
+
+    hellos: Hellos
+    identity: bytes
+    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
+
+    def on_psk(self, context: ServerContext, psk: bytes | None, refusal: HandshakeError) -> "ServerState":
+        """Goes on with the key, or without one as if there were one.
+
+        Args:
+            context: The handshake's.
+            psk: The key; None if there is none, or none that may be used.
+            refusal: Why the handshake will have failed if the client's Finished does not verify. With `psk` None it
+                never does: a random key takes the same time and fails in the same way (RFC 4279 section 2).
+        """
+        secret = psk if psk is not None else context.random(16)
+        keys = self.hellos.keys(context, key_schedule.psk_premaster(secret))
+        return ExpectChangeCipherSpec(keys, refusal, hopeless=psk is None)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectCertificate:
+    hellos: Hellos
+    share: KeyShare = field(repr=False)
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
+
+    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+        chain = Certificate.decode(message.body).chain
+        if not chain:  # RFC 5246 section 7.4.6: handshake_failure where a certificate is required
+            raise HandshakeError(
+                FailureReason.NO_CERTIFICATE, "the device has no certificate; give it one or a pre-shared key"
+            )
+        context.facts.chain = chain
+        context.transcript.add(message)
+        return ExpectEcdheKeyExchange(self.hellos, self.share, chain, leaf_key(chain[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectEcdheKeyExchange:
+    hellos: Hellos
+    share: KeyShare = field(repr=False)
+    chain: tuple[bytes, ...]
+    key: VerifyingKey
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+
+    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+        premaster = self.share.agree(EcdheClientKeyExchange.decode(message.body).public)
+        context.transcript.add(message)
+        return ExpectCertificateVerify(self.hellos.keys(context, premaster), self.chain, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectCertificateVerify:
+    keys: SessionKeys
+    chain: tuple[bytes, ...]
+    key: VerifyingKey
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE_VERIFY})
+
+    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+        signed = DigitallySigned.decode(message.body)
+        self.key.verify(signed.scheme, signed.signature, context.transcript.content())
+        context.transcript.add(message)
+        return AwaitCertificateVerdict(self.keys, self.chain)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitCertificateVerdict:
+    """Possession is proven; the shell decides what the chain is worth (DESIGN D5b)."""
+
+    keys: SessionKeys
+    chain: tuple[bytes, ...]
+    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
+
+    def on_verdict(self, refusal: HandshakeError | None) -> "ServerState":
+        if refusal is not None:
+            raise refusal
+        mismatch = HandshakeError(FailureReason.FINISHED_MISMATCH, "the client's Finished does not authenticate")
+        return ExpectChangeCipherSpec(self.keys, mismatch, hopeless=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectChangeCipherSpec:
+    keys: SessionKeys
+    refusal: HandshakeError
+    hopeless: bool
+    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
+
+    def on_change_cipher_spec(self) -> "ServerState":
+        return ExpectFinished(self.keys, self.refusal, self.hopeless)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectFinished:
+    """From here on only epoch 1 counts."""
+
+    keys: SessionKeys
+    refusal: HandshakeError
+    hopeless: bool
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+        master, transcript = self.keys.master, context.transcript
+        expected = key_schedule.verify_data(master, key_schedule.CLIENT_FINISHED, transcript.digest())
+        if not hmac.compare_digest(expected, message.body) or self.hopeless:
+            raise self.refusal
+        transcript.add(message)
+        ours = key_schedule.verify_data(master, key_schedule.SERVER_FINISHED, transcript.digest())
+        context.outbox.add_change_cipher_spec()
+        context.outbox.add(HandshakeType.FINISHED, ours)
+        return Established(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    keys: SessionKeys
+    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
+
+
+ReadingState = (
+    ExpectClientHello
+    | ExpectPskKeyExchange
+    | ExpectCertificate
+    | ExpectEcdheKeyExchange
+    | ExpectCertificateVerify
+    | ExpectFinished
+)
+"""States that take a message."""
+
+ServerState = ReadingState | AwaitPsk | AwaitCertificateVerdict | ExpectChangeCipherSpec | Established

@@ -1,0 +1,105 @@
+"""Every limit of the DTLS engine: number, unit, reason. A container that a peer can grow names its limit here."""
+
+# --- datagrams and records -------------------------------------------------------------------------------------
+
+MAX_PLAINTEXT = 1 << 14
+"""Bytes of plaintext in a record (RFC 5246 section 6.2.1)."""
+
+MAX_RECORD_EXPANSION = 8 + 16
+"""Bytes that our AEAD suites add at most: explicit nonce and tag (RFC 5288 section 3, RFC 6655 section 3)."""
+
+MAX_WRITE_SEQUENCE = (1 << 48) - 1
+"""Record number that is never reached: the association is closed instead (RFC 6347 section 4.1, "MUST NOT wrap")."""
+
+REPLAY_WINDOW = 64
+"""Records behind the newest one that are still accepted once (RFC 6347 section 4.1.2.6: 64 is preferred)."""
+
+MAX_RECORDS_PER_DATAGRAM = 32
+"""Records read from one datagram. The largest honest flight packs about ten; the rest is work for nothing."""
+
+MIN_DATAGRAM_PAYLOAD = 192
+"""Bytes of UDP payload below which we refuse to be configured: a handshake fragment would be nearly all header."""
+
+DEFAULT_DATAGRAM_PAYLOAD = 1232
+"""Bytes of UDP payload that fit the smallest IPv6 path, 1280 - 40 - 8 (RFC 8200 section 5)."""
+
+# --- hello -----------------------------------------------------------------------------------------------------
+
+COOKIE_LENGTH = 16
+"""Bytes of cookie: 128 bits cannot be guessed, and the HelloVerifyRequest stays smaller than any ClientHello."""
+
+COOKIE_PERIOD_S = 60.0
+"""Seconds after which the cookie key changes; the previous one is accepted too, so a cookie lives 60-120 s: longer
+than the slow clients' whole exchange (RFC 7925 section 11: 9 s timer)."""
+
+MAX_HELLO_SEQUENCE = 1 << 32
+"""Record number of a ClientHello beyond which it is ignored. Our first records go on from it, and must not run out."""
+
+MAX_EXTENSIONS = 64
+"""Extensions in one hello. The longest seen from real clients has 14."""
+
+# --- handshake -------------------------------------------------------------------------------------------------
+
+MAX_HANDSHAKE_MESSAGE = 16 * 1024
+"""Bytes of one handshake message. Four certificates of a large RSA chain are about 8 kB."""
+
+MAX_REASSEMBLY_BYTES = 24 * 1024
+"""Bytes that one handshake buffers for messages that are incomplete or early."""
+
+MAX_FRAGMENTS = 160
+"""Fragments kept of one message: 16 kB in pieces of about 100 bytes."""
+
+MAX_FUTURE_MESSAGES = 6
+"""Messages ahead of the expected one that are buffered: the longest flight of a client has five."""
+
+MAX_EARLY_RECORDS = 2
+"""Records of the next epoch kept while the handshake cannot open them yet (RFC 6347 section 4.1)."""
+
+MAX_HANDSHAKES = 10_000
+"""Handshakes in progress at once, at most about 30 kB each when a peer fills every buffer, a few kB when honest."""
+
+HANDSHAKE_TIMEOUT_S = 120.0
+"""Seconds from the verified cookie to Finished. Slow radio links retransmit at 9, 18, 36 s (RFC 7925 section 11)."""
+
+RETRANSMIT_INITIAL_S = 1.0
+"""Seconds to the first retransmission (RFC 6347 section 4.2.4.1)."""
+
+RETRANSMIT_MAX_S = 60.0
+"""Seconds at which the doubling stops (RFC 6347 section 4.2.4.1)."""
+
+MIN_REPEAT_INTERVAL_S = 0.2
+"""Seconds between two repetitions of a flight that the peer's own repetition asked for."""
+
+LINGER_S = 240.0
+"""Seconds that the last flight is kept for a peer that did not get it: two maximum segment lifetimes (RFC 6347
+section 4.2.4)."""
+
+MAX_SETTLED = 4096
+"""Failed handshakes remembered, so that a late copy of their ClientHello does not begin another one."""
+
+MAX_CERTIFICATES = 8
+"""Certificates in one chain; the path is bounded again, at 4, by the verifier."""
+
+MAX_PSK_IDENTITY = 1024
+"""Bytes of a PSK identity; RFC 4279 section 5.3 asks for 128 at least."""
+
+MAX_PSK = 256
+"""Bytes of a pre-shared key; RFC 4279 section 5.3 asks for 64 at least."""
+
+# --- associations ----------------------------------------------------------------------------------------------
+
+MAX_ASSOCIATIONS = 200_000
+"""Established associations; beyond it the stalest is evicted."""
+
+IDLE_TIMEOUT_S = 24 * 3600.0
+"""Seconds without an authenticated record after which an association is dropped: devices sleep for hours."""
+
+SWEEP_INTERVAL_S = 60.0
+"""Seconds between two searches for idle associations: precise enough for a timeout of hours."""
+
+MAX_AUTHENTICATION_FAILURES = 1 << 20
+"""Records of one association that failed to authenticate. With an 8-byte tag each has a chance of 2**-64; 2**20 keep
+the forger's chance below 2**-44 (RFC 9325 section 4.4)."""
+
+MAX_EVENTS = 65_536
+"""Events waiting for the shell. It drains after every datagram; more than this means that it does not."""

@@ -1,0 +1,1 @@
+"""Handshake messages: `decode` takes a message's body, `encode` gives it. One family a file."""

@@ -1,0 +1,147 @@
+"""ClientHello, HelloVerifyRequest, ServerHello (RFC 5246 section 7.4.1, RFC 6347 section 4.2.1)."""
+
+from dataclasses import dataclass
+
+from gateway.dtls.errors import DecodeError
+from gateway.dtls.limits import MAX_EXTENSIONS
+from gateway.dtls.numbers import COMPRESSION_NULL, DTLS_1_0, DTLS_1_2
+from gateway.dtls.wire import Reader, Writer
+
+Extensions = dict[int, bytes]
+"""Extension bodies by type, in the order of the message; unknown ones are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """RFC 6347 section 4.2.1. `extensions` is None when the message has no extension block at all, which is legal."""
+
+    random: bytes
+    cipher_suites: tuple[int, ...]
+    extensions: Extensions | None = None
+    session_id: bytes = b""
+    cookie: bytes = b""
+    compression_methods: bytes = bytes((COMPRESSION_NULL,))
+    version: int = DTLS_1_2
+
+    @classmethod
+    def decode(cls, body: bytes) -> "ClientHello":
+        """Raises `DecodeError` for anything that the RFC's syntax does not allow."""
+        reader = Reader(body)
+        version = reader.u16()
+        random = reader.take(32)
+        session_id = reader.opaque(1, 0, 32)
+        cookie = reader.opaque(1, 0, 255)
+        cipher_suites = reader.u16_list(2, 0xFFFE)
+        compression_methods = reader.opaque(1, 1, 255)
+        extensions = _decode_extensions(reader)
+        return cls(random, cipher_suites, extensions, session_id, cookie, compression_methods, version)
+
+    def encode(self) -> bytes:
+        writer = Writer()
+        writer.u16(self.version).raw(self.random).opaque(1, self.session_id).opaque(1, self.cookie)
+        writer.opaque(2, b"".join(suite.to_bytes(2) for suite in self.cipher_suites))
+        writer.opaque(1, self.compression_methods)
+        _encode_extensions(writer, self.extensions)
+        return writer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class HelloPrefix:
+    """The part of a ClientHello that the cookie covers, read without the rest (which may be in a later fragment).
+
+    Attributes:
+        random: The client's random.
+        cookie: Empty in a first ClientHello.
+        parameters: Version, random, session id, suites and compression methods as received: what both ClientHellos
+            must share (RFC 6347 section 4.2.1).
+    """
+
+    random: bytes
+    cookie: bytes
+    parameters: bytes
+
+    @classmethod
+    def decode(cls, start: bytes) -> "HelloPrefix":
+        """Raises `DecodeError` also when `start` ends before the compression methods do."""
+        reader = Reader(start)
+        reader.take(2)
+        random = reader.take(32)
+        reader.opaque(1, 0, 32)
+        before_cookie = start[: len(start) - reader.remaining]
+        cookie = reader.opaque(1, 0, 255)
+        after_cookie = len(start) - reader.remaining
+        reader.u16_list(2, 0xFFFE)
+        reader.opaque(1, 1, 255)
+        return cls(random, cookie, before_cookie + start[after_cookie : len(start) - reader.remaining])
+
+
+@dataclass(frozen=True, slots=True)
+class HelloVerifyRequest:
+    """RFC 6347 section 4.2.1. The version is 1.0 whatever is negotiated later; clients read nothing from it."""
+
+    cookie: bytes
+    version: int = DTLS_1_0
+
+    @classmethod
+    def decode(cls, body: bytes) -> "HelloVerifyRequest":
+        reader = Reader(body)
+        version = reader.u16()
+        cookie = reader.opaque(1, 0, 255)
+        reader.finish()
+        return cls(cookie, version)
+
+    def encode(self) -> bytes:
+        return Writer().u16(self.version).opaque(1, self.cookie).getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """RFC 5246 section 7.4.1.3."""
+
+    random: bytes
+    cipher_suite: int
+    extensions: Extensions | None = None
+    session_id: bytes = b""
+    compression_method: int = COMPRESSION_NULL
+    version: int = DTLS_1_2
+
+    @classmethod
+    def decode(cls, body: bytes) -> "ServerHello":
+        reader = Reader(body)
+        version = reader.u16()
+        random = reader.take(32)
+        session_id = reader.opaque(1, 0, 32)
+        cipher_suite = reader.u16()
+        compression_method = reader.u8()
+        return cls(random, cipher_suite, _decode_extensions(reader), session_id, compression_method, version)
+
+    def encode(self) -> bytes:
+        writer = Writer()
+        writer.u16(self.version).raw(self.random).opaque(1, self.session_id)
+        writer.u16(self.cipher_suite).u8(self.compression_method)
+        _encode_extensions(writer, self.extensions)
+        return writer.getvalue()
+
+
+def _decode_extensions(reader: Reader) -> Extensions | None:
+    if not reader.remaining:
+        return None
+    block = reader.sub(2)
+    reader.finish()
+    extensions: Extensions = {}
+    while block.remaining:
+        extension_type = block.u16()
+        if extension_type in extensions:  # RFC 5246 section 7.4.1.4: "MUST NOT be more than one of the same type"
+            raise DecodeError(f"extension {extension_type} twice")
+        if len(extensions) == MAX_EXTENSIONS:
+            raise DecodeError("too many extensions")
+        extensions[extension_type] = block.opaque(2)
+    return extensions
+
+
+def _encode_extensions(writer: Writer, extensions: Extensions | None) -> None:
+    if extensions is None:
+        return
+    with writer.vector(2):
+        for extension_type, body in extensions.items():
+            writer.u16(extension_type).opaque(2, body)

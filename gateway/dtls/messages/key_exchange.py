@@ -1,0 +1,93 @@
+"""ServerKeyExchange and ClientKeyExchange for PSK (RFC 4279 section 2) and ECDHE (RFC 8422 sections 5.4, 5.7)."""
+
+from dataclasses import dataclass
+
+from gateway.dtls.errors import DecodeError
+from gateway.dtls.limits import MAX_PSK_IDENTITY
+from gateway.dtls.messages.certificate import DigitallySigned
+from gateway.dtls.numbers import EC_CURVE_TYPE_NAMED
+from gateway.dtls.wire import Reader, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class PskServerKeyExchange:
+    """Sent only when a hint is configured (RFC 4279 section 2)."""
+
+    hint: bytes
+
+    @classmethod
+    def decode(cls, body: bytes) -> "PskServerKeyExchange":
+        reader = Reader(body)
+        hint = reader.opaque(2)
+        reader.finish()
+        return cls(hint)
+
+    def encode(self) -> bytes:
+        return Writer().opaque(2, self.hint).getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class PskClientKeyExchange:
+    """The identity is bytes: no decoding, no normalisation, no meaning in a NUL (RFC 4279 section 5.1)."""
+
+    identity: bytes
+
+    @classmethod
+    def decode(cls, body: bytes) -> "PskClientKeyExchange":
+        """Raises `DecodeError` also for an identity of more than `MAX_PSK_IDENTITY` bytes."""
+        reader = Reader(body)
+        identity = reader.opaque(2, 0, MAX_PSK_IDENTITY)
+        reader.finish()
+        return cls(identity)
+
+    def encode(self) -> bytes:
+        return Writer().opaque(2, self.identity).getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class EcdheParameters:
+    """ServerECDHParams with a named curve."""
+
+    group: int
+    public: bytes
+
+    @classmethod
+    def read(cls, reader: Reader) -> "EcdheParameters":
+        if reader.u8() != EC_CURVE_TYPE_NAMED:
+            raise DecodeError("only named curves")
+        return cls(reader.u16(), reader.opaque(1, 1, 255))
+
+    def encode(self) -> bytes:
+        return Writer().u8(EC_CURVE_TYPE_NAMED).u16(self.group).opaque(1, self.public).getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class EcdheServerKeyExchange:
+    parameters: EcdheParameters
+    signed: DigitallySigned
+
+    @classmethod
+    def decode(cls, body: bytes) -> "EcdheServerKeyExchange":
+        reader = Reader(body)
+        parameters = EcdheParameters.read(reader)
+        signed = DigitallySigned.read(reader)
+        reader.finish()
+        return cls(parameters, signed)
+
+    def encode(self) -> bytes:
+        return self.parameters.encode() + self.signed.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class EcdheClientKeyExchange:
+    public: bytes
+
+    @classmethod
+    def decode(cls, body: bytes) -> "EcdheClientKeyExchange":
+        reader = Reader(body)
+        public = reader.opaque(1, 1, 255)
+        reader.finish()
+        return cls(public)
+
+    def encode(self) -> bytes:
+        return Writer().opaque(1, self.public).getvalue()

@@ -1,0 +1,123 @@
+"""IANA registries that DTLS 1.2 uses. Unknown wire values stay plain `int`: never build an enum from peer bytes."""
+
+from enum import IntEnum
+
+DTLS_1_0 = 0xFEFF
+DTLS_1_2 = 0xFEFD
+
+
+class ContentType(IntEnum):
+    """Record content types (RFC 5246 section 6.2.1; 25: RFC 9146; 27: RFC 9853)."""
+
+    CHANGE_CIPHER_SPEC = 20
+    ALERT = 21
+    HANDSHAKE = 22
+    APPLICATION_DATA = 23
+    TLS12_CID = 25
+    RETURN_ROUTABILITY_CHECK = 27
+
+
+class HandshakeType(IntEnum):
+    """Handshake message types (RFC 5246 section 7.4, RFC 6347 section 4.3.2)."""
+
+    HELLO_REQUEST = 0
+    CLIENT_HELLO = 1
+    SERVER_HELLO = 2
+    HELLO_VERIFY_REQUEST = 3
+    NEW_SESSION_TICKET = 4
+    CERTIFICATE = 11
+    SERVER_KEY_EXCHANGE = 12
+    CERTIFICATE_REQUEST = 13
+    SERVER_HELLO_DONE = 14
+    CERTIFICATE_VERIFY = 15
+    CLIENT_KEY_EXCHANGE = 16
+    FINISHED = 20
+
+
+class AlertLevel(IntEnum):
+    """RFC 5246 section 7.2."""
+
+    WARNING = 1
+    FATAL = 2
+
+
+class AlertDescription(IntEnum):
+    """RFC 5246 section 7.2; 115: RFC 4279."""
+
+    CLOSE_NOTIFY = 0
+    UNEXPECTED_MESSAGE = 10
+    BAD_RECORD_MAC = 20
+    RECORD_OVERFLOW = 22
+    HANDSHAKE_FAILURE = 40
+    BAD_CERTIFICATE = 42
+    UNSUPPORTED_CERTIFICATE = 43
+    CERTIFICATE_REVOKED = 44
+    CERTIFICATE_EXPIRED = 45
+    CERTIFICATE_UNKNOWN = 46
+    ILLEGAL_PARAMETER = 47
+    UNKNOWN_CA = 48
+    ACCESS_DENIED = 49
+    DECODE_ERROR = 50
+    DECRYPT_ERROR = 51
+    PROTOCOL_VERSION = 70
+    INSUFFICIENT_SECURITY = 71
+    INTERNAL_ERROR = 80
+    USER_CANCELED = 90
+    NO_RENEGOTIATION = 100
+    UNSUPPORTED_EXTENSION = 110
+    UNRECOGNIZED_NAME = 112
+    UNKNOWN_PSK_IDENTITY = 115
+
+
+class CipherSuite(IntEnum):
+    """The suites that this engine negotiates, and the one signalling value that it understands."""
+
+    TLS_PSK_WITH_AES_128_GCM_SHA256 = 0x00A8
+    TLS_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xC02B
+    TLS_PSK_WITH_AES_128_CCM = 0xC0A4
+    TLS_PSK_WITH_AES_128_CCM_8 = 0xC0A8
+    TLS_ECDHE_ECDSA_WITH_AES_128_CCM = 0xC0AC
+    TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 = 0xC0AE
+
+
+class ExtensionType(IntEnum):
+    """Hello extensions (IANA TLS ExtensionType Values)."""
+
+    SERVER_NAME = 0
+    MAX_FRAGMENT_LENGTH = 1
+    SUPPORTED_GROUPS = 10
+    EC_POINT_FORMATS = 11
+    SIGNATURE_ALGORITHMS = 13
+    ENCRYPT_THEN_MAC = 22
+    EXTENDED_MASTER_SECRET = 23
+    RECORD_SIZE_LIMIT = 28
+    SESSION_TICKET = 35
+    CONNECTION_ID = 54
+    RENEGOTIATION_INFO = 0xFF01
+
+
+class NamedGroup(IntEnum):
+    """RFC 8422 section 5.1.1."""
+
+    SECP256R1 = 23
+    X25519 = 29
+
+
+class SignatureScheme(IntEnum):
+    """SignatureAndHashAlgorithm pairs (RFC 5246 section 7.4.1.4.1), hash in the high byte."""
+
+    ECDSA_SHA256 = 0x0403
+    ECDSA_SHA384 = 0x0503
+    ECDSA_SHA512 = 0x0603
+
+
+class ClientCertificateType(IntEnum):
+    """RFC 8422 section 5.5."""
+
+    ECDSA_SIGN = 64
+
+
+COMPRESSION_NULL = 0
+EC_POINT_UNCOMPRESSED = 0
+EC_CURVE_TYPE_NAMED = 3
