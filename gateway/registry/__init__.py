@@ -1,1 +1,33 @@
+"""Tenants, devices, credentials and trust anchors: the store behind every handshake.
 
+Knows neither DTLS nor how a chain is verified; a certificate is bytes here.
+"""
+
+from gateway.registry.errors import Conflict, InvalidValue, LimitReached, NotFound, RegistryError, Unavailable
+from gateway.registry.interface import Registry
+from gateway.registry.opening import open_registry
+from gateway.registry.records import (
+    AnchorRecord,
+    CertificateCredential,
+    Counts,
+    CredentialStatus,
+    CredentialSummary,
+    PskCredential,
+)
+
+__all__ = [
+    "AnchorRecord",
+    "CertificateCredential",
+    "Conflict",
+    "Counts",
+    "CredentialStatus",
+    "CredentialSummary",
+    "InvalidValue",
+    "LimitReached",
+    "NotFound",
+    "PskCredential",
+    "Registry",
+    "RegistryError",
+    "Unavailable",
+    "open_registry",
+]

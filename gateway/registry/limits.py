@@ -1,0 +1,22 @@
+"""Limits of the registry: number, unit, reason."""
+
+MAX_DEVICE_ID_CHARACTERS = 128
+"""Characters of a device or tenant id; the same as a device name in a certificate. Keeps index keys small."""
+
+MAX_PSK_IDENTITY_BYTES = 256
+"""Bytes of a PSK identity. RFC 4279 section 5.3 obliges to support 128; OpenSSL and Mbed TLS send up to 256."""
+
+MIN_PSK_BYTES = 16
+"""Bytes of a pre-shared key. A key below the cipher's 128 bits can be guessed offline from one recorded handshake."""
+
+MAX_PSK_BYTES = 64
+"""Bytes of a pre-shared key. RFC 4279 section 5.3 obliges to support 64; more adds nothing to a 256-bit PRF."""
+
+MAX_DEVICES_PER_TENANT = 1_000_000
+"""Devices of a tenant. Whoever holds a factory CA's key can make devices at will; this bounds the disk it costs."""
+
+MAX_CERTIFICATE_BYTES = 8 * 1024
+"""Bytes of a stored certificate; a root with RSA-4096 and many extensions has 2,500."""
+
+BUSY_TIMEOUT_MS = 1_000
+"""Milliseconds that a write waits for another process's write, the event loop with it. Reads never wait (WAL)."""
