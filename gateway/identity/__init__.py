@@ -1,1 +1,6 @@
+"""From a proven credential to a device: the one identity path of the gateway (DESIGN D6)."""
 
+from gateway.identity.reasons import IdentityRefused, Refusal
+from gateway.identity.service import IdentityService, PskAnswer
+
+__all__ = ["IdentityRefused", "IdentityService", "PskAnswer", "Refusal"]

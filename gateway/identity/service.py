@@ -1,0 +1,256 @@
+"""From a presented credential to a device (DESIGN D6).
+
+Who may speak for a device:
+
+- the PSK credentials of the device, by their identity;
+- certificates, verified to a trust anchor of the device's tenant, that name the device (`gateway.pki.names`):
+  - a device that does not exist is created if the anchor has `auto_provision`; it is bound to that anchor, so that
+    another factory trusted by the same tenant cannot speak for it;
+  - a device that an operator added without a credential takes the first certificate that names it, of any anchor;
+  - a device with a pre-shared key takes certificates only after an operator allowed them (`allow_certificate`).
+
+The trust store follows the registry: one indexed read a handshake sees whether anchors changed, in this process or in
+another one.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from gateway.identity.reasons import IdentityRefused, Refusal
+from gateway.model import AuthKind, Device, DeviceStatus, Principal
+from gateway.pki import (
+    LEAF_CURVES,
+    ChainRefused,
+    PkiError,
+    TrustAnchor,
+    TrustStore,
+    VerifiedChain,
+    parse_certificates,
+)
+from gateway.registry import (
+    AnchorRecord,
+    CertificateCredential,
+    Conflict,
+    CredentialStatus,
+    InvalidValue,
+    LimitReached,
+    NotFound,
+    PskCredential,
+    Registry,
+    RegistryError,
+)
+
+_SHOWN_IDENTITY_BYTES = 64
+_USABLE = frozenset({CredentialStatus.ACTIVE, CredentialStatus.NEXT})
+
+
+@dataclass(frozen=True, slots=True)
+class PskAnswer:
+    """What a handshake needs of a known PSK identity.
+
+    Attributes:
+        key: The pre-shared key.
+        principal: Who it proves, once the peer's Finished verifies.
+    """
+
+    key: bytes = field(repr=False)
+    principal: Principal
+
+
+def utc_now() -> datetime:
+    """The system clock."""
+    return datetime.now(UTC)
+
+
+class IdentityService:
+    """Answers the engine's two questions: the key of an identity, and whose certificate this is."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        leaf_curves: frozenset[str] = LEAF_CURVES,
+    ) -> None:
+        """Starts with the registry's trust anchors.
+
+        Args:
+            registry: Where devices are.
+            clock: The time, with a time zone.
+            leaf_curves: Curves accepted for a device's own key, by `cryptography` name.
+
+        Raises:
+            RegistryError: The registry cannot be read.
+        """
+        self._registry = registry
+        self._clock = clock
+        self._leaf_curves = leaf_curves
+        self._revision = 0
+        self._trust = TrustStore([])
+        self._unusable: tuple[str, ...] = ()
+        self.reload()
+
+    @property
+    def trust_anchors(self) -> tuple[TrustAnchor, ...]:
+        """The anchors in use."""
+        return self._trust.anchors
+
+    @property
+    def unusable_anchors(self) -> tuple[str, ...]:
+        """Ids of stored anchors that are no certificates, and are left out."""
+        return self._unusable
+
+    def psk(self, identity: bytes) -> PskAnswer:
+        """The key of a PSK identity.
+
+        On the wire, an unknown identity must look like a wrong key (RFC 4279 section 2): after any refusal the
+        handshake goes on with a random key.
+
+        Raises:
+            IdentityRefused: There is none, or it may not be used now.
+        """
+        try:
+            found = self._registry.find_psk(identity)
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        if found is None:
+            shown, option = _shown(identity)
+            raise IdentityRefused(
+                Refusal.UNKNOWN_IDENTITY,
+                f"no device has the PSK identity {shown}; add one with `gateway device add ID --psk-identity {option} "
+                "--psk-file FILE`",
+            )
+        _check_usable(found)
+        principal = Principal(found.device, AuthKind.PSK, found.credential_id, found.version)
+        return PskAnswer(found.key, principal)
+
+    def certificate(self, chain_der: Sequence[bytes]) -> Principal:
+        """Verifies a chain and finds, or makes, its device.
+
+        The peer must have proven that it holds the leaf's key (DESIGN D5b), or strangers could provision.
+
+        Args:
+            chain_der: DER certificates, the device's own first.
+
+        Raises:
+            IdentityRefused: The chain does not verify, or no device goes with it.
+        """
+        try:
+            if self._registry.anchor_revision() != self._revision:
+                self.reload()
+            verified = self._trust.verify(chain_der, self._clock())
+            found = self._registry.find_certificate_device(verified.anchor.tenant_id, verified.device_name)
+            if found is None:
+                found = self._provision(verified)
+        except ChainRefused as refused:
+            raise IdentityRefused(Refusal(refused.problem.value), refused.detail) from refused
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        _check_usable(found)
+        if found.anchor_id is not None and found.anchor_id != verified.anchor.id:
+            raise IdentityRefused(
+                Refusal.OTHER_ISSUER,
+                f"device '{found.device.id}' was provisioned under the trust anchor {found.anchor_id[:16]}..., its "
+                f"certificate is from {verified.anchor.id[:16]}...; if the device changed its issuer, run "
+                f"`{_add(found.device)} --certificate`",
+            )
+        return Principal(
+            found.device,
+            AuthKind.X509,
+            found.credential_id,
+            found.version,
+            anchor_id=verified.anchor.id,
+            fingerprint=verified.fingerprint,
+            created=found.created,
+        )
+
+    def reload(self) -> None:
+        """Builds the trust store anew from the registry.
+
+        Raises:
+            RegistryError: The registry cannot be read; the old trust store stays.
+        """
+        # The revision is read first: a change between the two reads is then seen as one at the next handshake.
+        revision = self._registry.anchor_revision()
+        records = self._registry.trust_anchors()
+        anchors = [(record.id, _anchor(record)) for record in records]
+        intermediates = [c for der in self._registry.intermediates() for c in _certificates(der)]
+        self._trust = TrustStore(
+            [anchor for _, anchor in anchors if anchor is not None], intermediates, leaf_curves=self._leaf_curves
+        )
+        self._unusable = tuple(anchor_id for anchor_id, anchor in anchors if anchor is None)
+        self._revision = revision
+
+    def _provision(self, verified: VerifiedChain) -> CertificateCredential:
+        name, anchor = verified.device_name, verified.anchor
+        device = Device(name, anchor.tenant_id)
+        try:
+            return self._registry.provision_device(
+                anchor.tenant_id, name, anchor_id=anchor.id, create=anchor.auto_provision
+            )
+        except NotFound as error:
+            raise IdentityRefused(
+                Refusal.NOT_PROVISIONED,
+                f"device '{name}' has a valid certificate, but is not in the registry; add it with `{_add(device)}`, "
+                f"or let its trust anchor {anchor.id[:16]}... add devices with `gateway ca trust --auto-provision FILE`",
+            ) from error
+        except Conflict as error:
+            raise IdentityRefused(
+                Refusal.NOT_PROVISIONED,
+                f"device '{name}' has a valid certificate, but the registry allows it only a pre-shared key; allow the "
+                f"certificate with `{_add(device)} --certificate`",
+            ) from error
+        except LimitReached as error:
+            raise IdentityRefused(Refusal.REGISTRY_FULL, str(error)) from error
+        except InvalidValue as error:
+            raise IdentityRefused(Refusal.NO_IDENTITY, str(error)) from error
+
+
+def _check_usable(found: PskCredential | CertificateCredential) -> None:
+    device = found.device
+    if device.status is not DeviceStatus.ACTIVE:
+        raise IdentityRefused(
+            Refusal.DEVICE_DISABLED,
+            f"device '{device.id}' is {device.status}; let it in with `gateway device enable {shlex.quote(device.id)}`",
+        )
+    if found.status not in _USABLE:
+        raise IdentityRefused(
+            Refusal.CREDENTIAL_REVOKED,
+            f"the credential {found.credential_id} of device '{device.id}' is {found.status}; "
+            "give the device a new one",
+        )
+
+
+def _add(device: Device) -> str:
+    return f"gateway device add {shlex.quote(device.id)}"
+
+
+def _shown(identity: bytes) -> tuple[str, str]:
+    """An identity for a log line, and as a command line word where it can be one."""
+    cut = identity[:_SHOWN_IDENTITY_BYTES]
+    dots = "..." if len(identity) > len(cut) else ""
+    try:
+        text = cut.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    if not text.isprintable() or not text:
+        return f"0x{cut.hex()}{dots}", "TEXT"
+    return f"{text!r}{dots}", "TEXT" if dots else shlex.quote(text)
+
+
+def _anchor(record: AnchorRecord) -> TrustAnchor | None:
+    certificates = _certificates(record.certificate)
+    if not certificates:
+        return None
+    return TrustAnchor(record.id, certificates[0], record.auto_provision, record.tenant_id, record.strict)
+
+
+def _certificates(der: bytes) -> list[x509.Certificate]:
+    try:
+        return parse_certificates(der)
+    except PkiError:
+        return []
