@@ -1,1 +1,53 @@
+"""The public handler API: what backend developers write against. Knows CoAP and the device, not DTLS.
 
+    from gateway.handlers import App, Changed, Request
+
+    app = App()
+
+    @app.post("/telemetry/{stream}")
+    def store(request: Request, stream: str) -> Changed:
+        print(request.device.id, stream, request.json())
+        return Changed()
+
+See `docs/handlers.md`.
+"""
+
+from gateway.coap import Code, ContentFormat, Option
+from gateway.handlers.app import App, SinkStats
+from gateway.handlers.errors import HandlerError, LoadError, RouteError
+from gateway.handlers.loading import ENTRY_POINT_GROUP, installed_handlers, known_options, load_app, load_handlers
+from gateway.handlers.media_types import media_type
+from gateway.handlers.request import Request
+from gateway.handlers.response import AUTO, Changed, Content, Created, Deleted, Reject, Response
+from gateway.handlers.routing import Route
+from gateway.handlers.testing import TestClient
+from gateway.model import Device, Principal
+
+__all__ = [
+    "AUTO",
+    "ENTRY_POINT_GROUP",
+    "App",
+    "Changed",
+    "Code",
+    "Content",
+    "ContentFormat",
+    "Created",
+    "Deleted",
+    "Device",
+    "HandlerError",
+    "LoadError",
+    "Option",
+    "Principal",
+    "Reject",
+    "Request",
+    "Response",
+    "Route",
+    "RouteError",
+    "SinkStats",
+    "TestClient",
+    "installed_handlers",
+    "known_options",
+    "load_app",
+    "load_handlers",
+    "media_type",
+]

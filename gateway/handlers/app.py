@@ -1,0 +1,339 @@
+"""The application: routes, hooks, and the one way from a request to a response."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from gateway.coap import Code
+from gateway.handlers.errors import RouteError
+from gateway.handlers.invocation import Handler, Invocation
+from gateway.handlers.request import Request
+from gateway.handlers.response import Reject, Response
+from gateway.handlers.routing import METHODS, Route, Router, Segments, Template
+
+_F = TypeVar("_F", bound=Handler)
+_Hook = TypeVar("_Hook", bound=Callable[[], Any])
+_ErrorHook = TypeVar("_ErrorHook", bound=Callable[[Request, Exception], None])
+
+_LOGGER: Final = "gateway.handlers"
+
+
+class SinkStats(Protocol):
+    """Counters of something that events are written to; the metrics read them when they are scraped."""
+
+    @property
+    def delivered(self) -> int:
+        """Events written."""
+
+    @property
+    def dropped(self) -> int:
+        """Events refused because the buffer was full."""
+
+    @property
+    def failed(self) -> int:
+        """Events lost because writing failed."""
+
+    @property
+    def queued(self) -> int:
+        """Events waiting."""
+
+
+class App:
+    """Handlers by path and method.
+
+        app = App()
+
+        @app.post("/telemetry/{stream}")
+        def store(request: Request, stream: str) -> Response:
+            return Changed()
+
+    A plain function runs **inline on the data path**: while it runs, no other device is served. It must not block:
+    no file, no network, no lock that somebody else may hold, nothing that takes longer than about a millisecond. Write
+    `async def` for what waits, or give `thread=True` for a blocking library: the app then runs it in a thread.
+
+    A handler returns a `Response` (`Content`, `Changed`, `Created`, `Deleted`), str (text/plain), bytes
+    (application/octet-stream), dict or list (application/json), or None. Bare values and None are sent as 2.05 for GET
+    and FETCH, 2.02 for DELETE and 2.04 otherwise. It refuses a request by `raise Reject(Code.FORBIDDEN, "why")`. Any
+    other exception is our 5.00: the device learns nothing of it, the log all.
+
+    Attributes:
+        sinks: Counters of what the handlers write to, by name.
+    """
+
+    def __init__(self) -> None:
+        self.sinks: dict[str, SinkStats] = {}
+        self._router = Router()
+        self._startup: list[Callable[[], Any]] = []
+        self._shutdown: list[Callable[[], Any]] = []
+        self._error: list[Callable[[Request, Exception], None]] = []
+        self._included_at: str | None = None
+
+    def get(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+        """Register a handler for GET. See `route`."""
+        return self.route(path, methods=(Code.GET,), thread=thread)
+
+    def post(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+        """Register a handler for POST. See `route`."""
+        return self.route(path, methods=(Code.POST,), thread=thread)
+
+    def put(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+        """Register a handler for PUT. See `route`."""
+        return self.route(path, methods=(Code.PUT,), thread=thread)
+
+    def delete(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+        """Register a handler for DELETE. See `route`."""
+        return self.route(path, methods=(Code.DELETE,), thread=thread)
+
+    def fetch(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+        """Register a handler for FETCH (RFC 8132). See `route`."""
+        return self.route(path, methods=(Code.FETCH,), thread=thread)
+
+    def patch(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+        """Register a handler for PATCH (RFC 8132). See `route`."""
+        return self.route(path, methods=(Code.PATCH,), thread=thread)
+
+    def route(
+        self, path: str, *, methods: Iterable[str | Code] = (Code.GET,), thread: bool = False
+    ) -> Callable[[_F], _F]:
+        """Register a handler for some methods of a path. The function itself is returned unchanged.
+
+        Args:
+            path: A template: `/time`, `/telemetry/{stream}`, or `/files/{rest:path}`, which takes all that follows (one
+                segment or more, joined by slashes). A parameter is one whole, non-empty segment. The handler names the
+                parameters that it wants; `request.params` has all of them.
+            methods: Names such as "GET", or members of `Code`.
+            thread: Run the handler, a plain function that blocks, in a thread.
+
+        Raises:
+            RouteError: The path, a method or the handler's parameters are wrong, or another handler answers the same.
+        """
+        codes = [_method(method) for method in methods]
+        if not codes:
+            raise RouteError(f"the path {path!r} needs at least one method")
+        template = Template(path)
+
+        def register(handler: _F) -> _F:
+            invocation = Invocation(handler, template.names, path, thread=thread)
+            self._add(template, [Route(path, code, template.names, invocation) for code in codes])
+            return handler
+
+        return register
+
+    def include(self, other: "App", prefix: str = "") -> None:
+        """Take over the routes, hooks and sinks of another app, its paths behind a prefix.
+
+        From then on the other app takes no more routes, because they would not be seen here.
+
+        Raises:
+            RouteError: The prefix is wrong, a path conflicts, or an app is to include itself.
+        """
+        if other is self:
+            raise RouteError("an app cannot include itself")
+        start = prefix.rstrip("/")
+        if start and not start.startswith("/"):
+            raise RouteError(f"the prefix {prefix!r} must start with a slash")
+        for route in other.routes:
+            path = start if start and route.template == "/" else start + route.template
+            template = Template(path)
+            # The handler's wishes are positions among the template's parameters: work them out anew.
+            old = route.invocation
+            invocation = Invocation(old.handler, template.names, path, thread=old.thread)
+            self._add(template, [Route(path, route.method, template.names, invocation)])
+        self._startup += other._startup
+        self._shutdown += other._shutdown
+        self._error += other._error
+        self.sinks.update(other.sinks)
+        other._included_at = prefix or "/"
+
+    def mount(self, path: str, resource: Any) -> None:
+        """Serve an aiocoap `Resource` or `Site`, unchanged, at a path. A site also answers everything below it.
+
+        The resource sees the request with the path below `path`, and the device as the message's `remote` (see
+        `gateway.handlers.mount.DeviceRemote`). Observation of a resource is not supported: it is answered once.
+
+        Raises:
+            RouteError: The path is wrong or taken, or it is no aiocoap resource.
+        """
+        # aiocoap takes a tenth of a second to import; who mounts nothing does not pay for it.
+        from gateway.handlers.mount import mount_handlers
+
+        for template, handler in mount_handlers(path, resource):
+            self.route(template, methods=METHODS.values())(handler)
+
+    def on_startup(self, hook: _Hook) -> _Hook:
+        """Register a function, def or async def, that runs before the first request. A failure stops the start."""
+        self._startup.append(hook)
+        return hook
+
+    def on_shutdown(self, hook: _Hook) -> _Hook:
+        """Register a function, def or async def, that runs after the last request, in reverse order of registration.
+
+        It also runs after a failed start, when its counterpart may not have run.
+        """
+        self._shutdown.append(hook)
+        return hook
+
+    def on_error(self, hook: _ErrorHook) -> _ErrorHook:
+        """Register a function that sees each exception of a handler, beside the log line `handler.failed`.
+
+        It runs on the data path and must not block.
+
+        Raises:
+            RouteError: The function is async.
+        """
+        if inspect.iscoroutinefunction(hook):
+            raise RouteError("an on_error hook runs on the data path: write def, not async def")
+        self._error.append(hook)
+        return hook
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """All routes."""
+        return self._router.routes
+
+    def match(self, method: int, segments: Segments) -> Route | None:
+        """Return the route that answers this method of this path, or None."""
+        found = self._router.resolve(segments)
+        return None if found is None else found[0].routes.get(method)
+
+    def dispatch(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
+        """Answer a request: at once from a plain function, else by a coroutine that never raises but when cancelled.
+
+        Every outcome is a response: 4.04 for an unknown path, 4.05 for another method of a known one, the code of a
+        `Reject`, 4.06 for an answer in another content format than the device accepts, 5.00 for any other exception.
+        """
+        message = request.message
+        found = self._router.resolve(message.uri_path)
+        if found is None:
+            return Response(code=Code.NOT_FOUND)
+        endpoint, request.values = found
+        route = endpoint.routes.get(message.code)
+        if route is None:
+            return Response(code=Code.METHOD_NOT_ALLOWED)
+        request.route = route
+        invocation = route.invocation
+        if invocation.is_async or invocation.thread:
+            return self._later(request, route)
+        try:
+            if not invocation.plain:
+                result = invocation.call(request, request.values)
+            elif invocation.positions:
+                result = invocation.handler(request, request.values[invocation.positions[0]])
+            else:
+                result = invocation.handler(request)
+            if isinstance(result, Response):
+                if not result.options:
+                    return result
+            elif result is None:
+                return Response(code=route.default_code)
+            elif hasattr(result, "__await__"):  # a plain function that hands on what an async one gave it
+                return self._later(request, route, result)
+            return _respond(request, route, result)
+        except Reject as refusal:
+            return refusal.response()
+        except Exception as error:
+            return self._failed(request, route, error)
+
+    async def startup(self) -> None:
+        """Run the start-up hooks in order.
+
+        Raises:
+            Exception: Whatever a hook raises; the hooks after it have not run. Call `shutdown` all the same.
+        """
+        for hook in self._startup:
+            result = hook()
+            if inspect.isawaitable(result):
+                await result
+
+    async def shutdown(self) -> None:
+        """Run the shut-down hooks in reverse order; a failure is logged and stops none of the others."""
+        for hook in reversed(self._shutdown):
+            try:
+                result = hook()
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                structlog.get_logger(_LOGGER).exception("handler.shutdown_failed", hook=repr(hook))
+
+    async def _later(self, request: Request, route: Route, pending: Any = None) -> Response:
+        invocation = route.invocation
+        try:
+            if pending is not None:
+                result = await pending
+            elif invocation.thread:
+                result = await asyncio.to_thread(invocation.call, request, request.values)
+            else:
+                result = await invocation.call(request, request.values)
+            return _respond(request, route, result)
+        except Reject as refusal:
+            return refusal.response()
+        except Exception as error:
+            return self._failed(request, route, error)
+
+    def _failed(self, request: Request, route: Route, error: Exception) -> Response:
+        log = structlog.get_logger(_LOGGER).bind(
+            route=route.template,
+            method=route.method.name,
+            handler=route.invocation.location,
+            tenant=request.device.tenant_id,
+            device=request.device.id,
+        )
+        log.error("handler.failed", exc_info=error)
+        for hook in self._error:
+            try:
+                hook(request, error)
+            except Exception:
+                log.exception("handler.error_hook_failed", hook=repr(hook))
+        return Response(code=Code.INTERNAL_SERVER_ERROR)
+
+    def _add(self, template: Template, routes: list[Route]) -> None:
+        if self._included_at is not None:
+            raise RouteError(
+                f"{template.text}: this app is already included at {self._included_at!r}, where a new route would not "
+                "be seen; register all routes before include()"
+            )
+        for route in routes:
+            self._router.add(template, route)
+
+
+def _respond(request: Request, route: Route, result: Any) -> Response:
+    """Make a response of what a handler returned.
+
+    Raises:
+        TypeError: It returned something else.
+        ValueError: What it returned cannot be encoded.
+    """
+    if isinstance(result, Response):
+        response = result
+    elif result is None:
+        return Response(code=route.default_code)
+    elif isinstance(result, Reject):
+        return result.response()
+    elif isinstance(result, str | bytes | dict | list):
+        response = Response(result, route.default_code)
+    else:
+        raise TypeError(
+            f"{route.invocation.location} returned {type(result).__name__}; a handler returns Response, str, bytes, "
+            "dict, list or None"
+        )
+    if response.options and response.ok:
+        # RFC 7252 section 5.10.4: what cannot be given in the accepted format is 4.06.
+        accept = request.accept
+        if accept is not None and response.content_format not in (accept, None):
+            return Response(f"available as content format {response.content_format}", Code.NOT_ACCEPTABLE)
+    return response
+
+
+def _method(method: str | Code) -> Code:
+    """Return the method's code.
+
+    Raises:
+        RouteError: There is no such method.
+    """
+    name = method.upper() if isinstance(method, str) else Code(method).name
+    if name not in METHODS:
+        raise RouteError(f"{method!r} is no CoAP method; the methods are {', '.join(METHODS)}")
+    return METHODS[name]

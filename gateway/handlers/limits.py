@@ -1,0 +1,28 @@
+"""Every bound of this room: number, unit, reason."""
+
+from typing import Final
+
+SEGMENT_BYTES: Final = 255
+"""Bytes of one Uri-Path segment. RFC 7252 section 5.10, table 4: a longer literal in a template could never match."""
+
+ETAG_BYTES: Final = 8
+"""Bytes of an ETag. RFC 7252 section 5.10.6: 1 to 8."""
+
+UINT32_MAX: Final = 0xFFFF_FFFF
+"""Largest Max-Age, in seconds. RFC 7252 section 5.10.5: a uint of at most 4 bytes."""
+
+STREAM_NAME_CHARACTERS: Final = 64
+"""Characters of a telemetry stream's name: fits a column, a topic segment and a metric name of most back ends."""
+
+TELEMETRY_BUFFER_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of telemetry lines waiting for the file: about 30,000 events of 250 bytes, so that a disk that stalls for
+seconds loses nothing, and memory stays small when it stalls for good."""
+
+TELEMETRY_FLUSH_INTERVAL_S: Final = 0.2
+"""Seconds that a line waits at most before it is written: long enough to gather a batch, short enough for a human."""
+
+TELEMETRY_RETRY_AFTER_S: Final = 5
+"""Seconds after which a device may send again what the full buffer refused (Max-Age of the 5.03)."""
+
+TELEMETRY_CLOSE_TIMEOUT_S: Final = 5.0
+"""Seconds that stopping waits for the last lines; a pipe that nobody reads must not hold the process."""

@@ -1,0 +1,141 @@
+"""What a handler is given: one request of one proven device."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import quote
+
+from gateway.coap import Code, ContentFormat, Message
+from gateway.handlers.response import Reject
+from gateway.model import Device, Principal
+
+if TYPE_CHECKING:
+    from gateway.handlers.routing import Route
+
+# RFC 7252 section 6.5, step 7: what stands unescaped in a path segment (RFC 3986 unreserved, sub-delims, ":" and "@").
+_UNESCAPED: Final = "!$&'()*+,;=:@"
+
+
+class Request:
+    """A request, and who sent it.
+
+    Cheap to make: everything but its two arguments is computed when asked for. There is no network address in here:
+    the device is who the handshake proved it to be, wherever it sends from.
+
+    Attributes:
+        message: The CoAP message, for whatever this class does not offer.
+        principal: The device together with the credential that proved it.
+        route: The route that matched, once `App.dispatch` found it; its template is the label for metrics.
+        values: The path parameters' values, in the order of the template.
+    """
+
+    __slots__ = ("message", "principal", "route", "values")
+
+    def __init__(self, message: Message, principal: Principal) -> None:
+        self.message = message
+        self.principal = principal
+        self.route: Route | None = None
+        self.values: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> Device:
+        """The device that sent the request."""
+        return self.principal.device
+
+    @property
+    def method(self) -> int:
+        """The method, a member of `Code` such as `Code.POST` unless the device made one up."""
+        return self.message.code
+
+    @property
+    def payload(self) -> bytes:
+        """The payload as it came."""
+        return self.message.payload
+
+    @property
+    def content_format(self) -> int | None:
+        """The payload's content format, or None when the device names none."""
+        return self.message.content_format
+
+    @property
+    def accept(self) -> int | None:
+        """The content format that the device wants, or None when it takes any."""
+        return self.message.accept
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The path's segments; a segment may hold a slash of its own."""
+        return self.message.uri_path
+
+    @property
+    def path(self) -> str:
+        """The path as a URI writes it, such as `/telemetry/room%201` (RFC 7252 section 6.5)."""
+        return "/" + "/".join(quote(segment, safe=_UNESCAPED) for segment in self.message.uri_path)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The path parameters by name."""
+        return {} if self.route is None else dict(zip(self.route.names, self.values, strict=True))
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query by name; the last one wins, and `?flag` is an empty text.
+
+        `message.uri_query` has the raw pairs, with every repetition.
+        """
+        pairs = (item.partition("=") for item in self.message.uri_query)
+        return {name: value for name, _, value in pairs}
+
+    def text(self) -> str:
+        """Return the payload as text.
+
+        Raises:
+            Reject: 4.00 when it is not UTF-8, or 4.15 when its content format says that it is no text.
+        """
+        try:
+            return self.message.payload.decode()
+        except UnicodeDecodeError:
+            self._refuse("UTF-8 text", ContentFormat.TEXT)
+
+    def json(self) -> Any:
+        """Return the payload's JSON value, whatever content format the device names for it.
+
+        Raises:
+            Reject: 4.00 when it is not JSON, or 4.15 when its content format says so.
+        """
+        try:
+            return decode_json(self.message.payload)
+        except ValueError:
+            self._refuse("JSON", ContentFormat.JSON)
+
+    def __repr__(self) -> str:
+        return f"<Request code={self.message.code} device={self.device.id!r} {len(self.message.payload)} bytes>"
+
+    def _refuse(self, expected: str, content_format: int) -> NoReturn:
+        claimed = self.message.content_format
+        if claimed is None or claimed == content_format:
+            raise Reject(Code.BAD_REQUEST, f"the payload is not valid {expected}") from None
+        raise Reject(
+            Code.UNSUPPORTED_CONTENT_FORMAT, f"this resource takes {expected} (content format {int(content_format)})"
+        ) from None
+
+
+def decode_json(data: bytes) -> Any:
+    """Return the JSON value of a device's bytes: RFC 8259, without Python's extensions.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return _DECODER.decode(data.decode())
+    except RecursionError:
+        # A device controls the nesting; the parser's stack is no verdict of ours on the handler.
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json.loads makes a new one a call when it is given an argument.
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -1,0 +1,208 @@
+"""Try an app in-process: no network, no DTLS, the same dispatch and the same codec as on the wire."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import unquote
+
+from gateway.coap import Code, Message, MessageType, Option, decode, encode, encode_uint
+from gateway.handlers.app import App
+from gateway.handlers.request import Request
+from gateway.handlers.response import AUTO, Payload, Response, encode_payload
+from gateway.handlers.routing import METHODS
+from gateway.model import AuthKind, Device, Principal
+
+_TOKEN: Final = b"test"
+
+
+class TestClient:
+    """A device that sends requests to an app.
+
+        client = TestClient(app, device="dev1")
+        assert client.post("/telemetry/temperature", {"celsius": 21.5}).code == Code.CHANGED
+
+    Handlers that are async work from plain tests; in an async test use `aget`, `apost` and so on. As a context manager
+    (`with` or `async with`) it runs the app's start-up and shut-down hooks, and keeps one event loop in between.
+    """
+
+    __test__ = False  # pytest: not a test class
+
+    def __init__(self, app: App, *, device: str | Device | Principal = "test-device") -> None:
+        """Make a client.
+
+        Args:
+            app: The app to test.
+            device: Who sends: a device's id, a device, or a principal; each request may name another.
+        """
+        self._app = app
+        self._principal = _principal(device)
+        self._runner: asyncio.Runner | None = None
+        self._message_id = 0
+
+    def request(
+        self,
+        method: str | Code,
+        path: str,
+        payload: Payload = b"",
+        *,
+        content_format: int | None = AUTO,
+        accept: int | None = None,
+        query: Mapping[str, str] | Iterable[str] = (),
+        options: Iterable[tuple[int, bytes]] = (),
+        device: str | Device | Principal | None = None,
+    ) -> Response:
+        """Send a request and return the response.
+
+        Args:
+            method: A name such as "POST", or a member of `Code`.
+            path: As a URI writes it, query included: `/telemetry/room%201?unit=c`.
+            payload: str is sent as text, dict and list as JSON, bytes without a content format.
+            content_format: A number instead of the payload's own; None for none.
+            accept: The only content format that the device takes.
+            query: More of the query: names and values, or raw arguments.
+            options: Further options, as pairs of number and encoded value.
+            device: Who sends, instead of the client's device.
+
+        Raises:
+            RuntimeError: The handler is async and an event loop is running: use the method with an "a" before its name.
+        """
+        request = self._request(
+            method, path, payload, content_format=content_format, accept=accept, query=query, options=options,
+            device=device,
+        )  # fmt: skip
+        answer = self._app.dispatch(request)
+        return _received(request, answer if isinstance(answer, Response) else self._run(answer))
+
+    async def arequest(self, method: str | Code, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a request from async code and return the response. See `request`."""
+        request = self._request(method, path, payload, **arguments)
+        answer = self._app.dispatch(request)
+        return _received(request, answer if isinstance(answer, Response) else await answer)
+
+    def get(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a GET. See `request`."""
+        return self.request(Code.GET, path, payload, **arguments)
+
+    def post(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a POST. See `request`."""
+        return self.request(Code.POST, path, payload, **arguments)
+
+    def put(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a PUT. See `request`."""
+        return self.request(Code.PUT, path, payload, **arguments)
+
+    def delete(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a DELETE. See `request`."""
+        return self.request(Code.DELETE, path, payload, **arguments)
+
+    async def aget(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a GET from async code. See `request`."""
+        return await self.arequest(Code.GET, path, payload, **arguments)
+
+    async def apost(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a POST from async code. See `request`."""
+        return await self.arequest(Code.POST, path, payload, **arguments)
+
+    async def aput(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a PUT from async code. See `request`."""
+        return await self.arequest(Code.PUT, path, payload, **arguments)
+
+    async def adelete(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
+        """Send a DELETE from async code. See `request`."""
+        return await self.arequest(Code.DELETE, path, payload, **arguments)
+
+    def __enter__(self) -> Self:
+        self._runner = asyncio.Runner()
+        try:
+            self._runner.run(self._app.startup())
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._runner is None:
+            return
+        try:
+            self._runner.run(self._app.shutdown())
+        finally:
+            self._runner.close()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._app.startup()
+        except BaseException:
+            await self._app.shutdown()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._app.shutdown()
+
+    def _run(self, answer: Coroutine[Any, Any, Response]) -> Response:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(answer) if self._runner is None else self._runner.run(answer)
+        answer.close()
+        raise RuntimeError("an event loop is running: await client.apost(...) instead of client.post(...)")
+
+    def _request(
+        self,
+        method: str | Code,
+        path: str,
+        payload: Payload,
+        *,
+        content_format: int | None = AUTO,
+        accept: int | None = None,
+        query: Mapping[str, str] | Iterable[str] = (),
+        options: Iterable[tuple[int, bytes]] = (),
+        device: str | Device | Principal | None = None,
+    ) -> Request:
+        code = METHODS[method.upper()] if isinstance(method, str) else method
+        if content_format == AUTO and isinstance(payload, bytes):
+            content_format = None
+        data, encoded = encode_payload(payload, code, content_format)
+        encoded += _uri_options(path, query)
+        if accept is not None:
+            encoded.append((int(Option.ACCEPT), encode_uint(accept)))
+        encoded += options
+        encoded.sort(key=lambda option: option[0])
+        self._message_id = (self._message_id + 1) & 0xFFFF
+        message = Message(MessageType.CON, code, self._message_id, _TOKEN, encoded, data)
+        return Request(decode(encode(message)), self._principal if device is None else _principal(device))
+
+
+def _received(request: Request, response: Response) -> Response:
+    """Return the response as the device gets it: through the codec."""
+    message = request.message
+    sent = Message(
+        MessageType.ACK, response.code, message.message_id, message.token, response.options, response.payload
+    )
+    received = decode(encode(sent))
+    return Response(received.payload, received.code, content_format=None, options=received.options)
+
+
+def _uri_options(path: str, query: Mapping[str, str] | Iterable[str]) -> list[tuple[int, bytes]]:
+    """Return Uri-Path and Uri-Query (RFC 7252 section 6.4: split first, then decode)."""
+    if not path.startswith("/"):
+        raise ValueError(f"the path {path!r} must start with a slash")
+    location, _, inline = path.partition("?")
+    segments = location[1:].split("/") if location != "/" else []
+    arguments = [unquote(argument) for argument in inline.split("&")] if inline else []
+    arguments += [f"{name}={value}" for name, value in query.items()] if isinstance(query, Mapping) else list(query)
+    options = [(int(Option.URI_PATH), unquote(segment).encode()) for segment in segments]
+    return options + [(int(Option.URI_QUERY), argument.encode()) for argument in arguments]
+
+
+def _principal(device: str | Device | Principal) -> Principal:
+    if isinstance(device, Principal):
+        return device
+    known = device if isinstance(device, Device) else Device(device)
+    return Principal(known, AuthKind.PSK, credential_id=f"test:{known.id}")
