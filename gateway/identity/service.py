@@ -196,7 +196,7 @@ class IdentityService:
             raise IdentityRefused(
                 Refusal.NOT_PROVISIONED,
                 f"device '{name}' has a valid certificate, but is not in the registry; add it with `{_add(device)}`, "
-                f"or let its trust anchor {anchor.id[:16]}... add devices with `gateway ca trust --auto-provision FILE`",
+                f"or let trust anchor {anchor.id[:16]}... add devices with `gateway ca trust --auto-provision FILE`",
             ) from error
         except Conflict as error:
             raise IdentityRefused(
