@@ -1,1 +1,35 @@
+"""The configuration: its schema, how it is read, and the file that `gateway init` writes."""
 
+from gateway.config.environment import CONFIG_VARIABLE
+from gateway.config.errors import ConfigError
+from gateway.config.loading import load_settings
+from gateway.config.settings import (
+    AdminSettings,
+    CoapSettings,
+    DtlsSettings,
+    HandlersSettings,
+    LogSettings,
+    RegistrySettings,
+    ServerSettings,
+    Settings,
+)
+from gateway.config.template import render_template
+from gateway.config.values import Address, format_duration, parse_duration
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "Address",
+    "AdminSettings",
+    "CoapSettings",
+    "ConfigError",
+    "DtlsSettings",
+    "HandlersSettings",
+    "LogSettings",
+    "RegistrySettings",
+    "ServerSettings",
+    "Settings",
+    "format_duration",
+    "load_settings",
+    "parse_duration",
+    "render_template",
+]

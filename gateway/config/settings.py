@@ -1,0 +1,203 @@
+"""The schema of the configuration: every key with its kind, its default, its bounds and the text for `gateway.toml`.
+
+Strict and closed: a number in quotes is refused, and so is a key that nobody reads, because a typo that is ignored is
+found at night. The descriptions end up as comments in the file that `gateway init` writes.
+"""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.config.values import Address, BindAddress, Duration, FilePath, Names
+
+ENV_PREFIX: Final = "GATEWAY_"
+ENV_DELIMITER: Final = "__"
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+
+
+class ServerSettings(Section):
+    """The UDP port that devices talk to."""
+
+    bind: BindAddress = Field(
+        default=Address("::", 5684),
+        description="Address and UDP port. [::] is every IPv6 and IPv4 address of this machine, 0.0.0.0 only IPv4.",
+    )
+    workers: int = Field(default=1, ge=1, description="Worker processes. This version has one.")
+    shutdown_grace: Duration = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="How long a stop waits for running requests before the sessions are closed.",
+    )
+
+    @field_validator("workers")
+    @classmethod
+    def _one_for_now(cls, workers: int) -> int:
+        if workers > 1:
+            raise ValueError("must be 1: this version has one worker")
+        return workers
+
+
+class DtlsSettings(Section):
+    """The DTLS 1.2 handshake: who the server is, and how patient."""
+
+    certificate: FilePath | None = Field(
+        default=None,
+        description="The server's certificate and its intermediates, PEM, leaf first. Without it: PSK only.",
+        examples=["server.pem"],
+    )
+    private_key: FilePath | None = Field(
+        default=None,
+        description="The private key of that certificate, PEM, not encrypted, mode 0600.",
+        examples=["server.key"],
+    )
+    mtu: int = Field(
+        default=1280,
+        ge=256,
+        le=65535,
+        description="Largest packet that the path to the devices carries, in bytes, with the IP and UDP headers.",
+    )
+    retransmit_initial: Duration = Field(
+        default=1.0,
+        ge=0.1,
+        le=60,
+        description="Time to the first retransmission of a handshake flight; it doubles each time. "
+        "RFC 7925 suggests 9s for slow radio links.",
+    )
+    handshake_timeout: Duration = Field(
+        default=120.0, ge=1, le=3600, description="A handshake that has not finished by then is given up."
+    )
+    idle_timeout: Duration = Field(
+        default=86400.0,
+        ge=1,
+        le=30 * 86400,
+        description="A session that was silent for so long is dropped; the device needs a new handshake then.",
+    )
+    psk_hint: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None,
+        description="PSK identity hint that is sent to every client (RFC 4279). Most devices ignore it.",
+        examples=["gateway"],
+    )
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            missing = "private_key" if self.private_key is None else "certificate"
+            raise ValueError(f"certificate and private_key belong together: {missing} is missing")
+        return self
+
+
+class RegistrySettings(Section):
+    """Where tenants, devices, credentials and trust anchors are kept."""
+
+    # A database URL may carry a password.
+    url: str = Field(
+        default="sqlite:///registry.db",
+        repr=False,
+        pattern=r"^sqlite:///.+",
+        description="sqlite:/// and a path. The file holds the devices' keys: it is created with mode 0600.",
+    )
+
+
+class AdminSettings(Section):
+    """The HTTP port for operators: /metrics, /livez and /readyz. It has no authentication: keep it private."""
+
+    bind: BindAddress = Field(default=Address("127.0.0.1", 9464), description="Address and TCP port.")
+
+
+class HandlersSettings(Section):
+    """What answers the devices' requests."""
+
+    app: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = Field(
+        default=None,
+        description="Your own application, as package.module:name of an App object.",
+        examples=["mycompany.devices:app"],
+    )
+    enabled: Names = Field(
+        default=("time", "echo", "telemetry"),
+        description='Installed handlers to switch on, by name (entry points of the group "gateway.handlers").',
+    )
+    time_limit: Duration = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="An asynchronous handler that takes longer is cancelled, and the device gets an error.",
+    )
+    max_concurrent: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Asynchronous handlers running at once; a request beyond it is told to come back later.",
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of each enabled handler, from the tables [handlers.NAME]."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, data: Any) -> Any:
+        """Move the tables [handlers.NAME] into `options`; a key that is no table and no field stays, and is refused."""
+        if not isinstance(data, dict):
+            return data
+        # `options` in a file would be a table for a handler of that name, which cannot be told apart: merge it.
+        gathered = dict(data.get("options") or {}) if isinstance(data.get("options", {}), dict) else {}
+        rest = {}
+        for key, value in data.items():
+            if key == "options":
+                continue
+            if isinstance(value, dict) and key not in cls.model_fields:
+                gathered[key] = value
+            else:
+                rest[key] = value
+        return {**rest, "options": gathered}
+
+
+class CoapSettings(Section):
+    """The CoAP messages inside the sessions."""
+
+    max_payload: int = Field(
+        default=1024, ge=16, le=16384, description="Largest request payload, in bytes; a larger one gets 4.13."
+    )
+
+
+class LogSettings(Section):
+    """The log, on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="json, console, or auto: console on a terminal, json otherwise."
+    )
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Built by `load_settings`; direct construction takes keyword arguments only."""
+
+    model_config = SettingsConfigDict(strict=True, extra="forbid", frozen=True, case_sensitive=True)
+
+    server: ServerSettings = ServerSettings()
+    dtls: DtlsSettings = DtlsSettings()
+    registry: RegistrySettings = RegistrySettings()
+    handlers: HandlersSettings = HandlersSettings()
+    admin: AdminSettings = AdminSettings()
+    coap: CoapSettings = CoapSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the arguments: only `load_settings` reads files and the environment."""
+        return (init_settings,)

@@ -1,0 +1,114 @@
+"""The kinds of value that a key can have beyond TOML's own: durations, addresses, paths, lists."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, InstanceOf
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_BARE_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_ADDRESS: Final = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        host: A host name, an IPv4 address, or an IPv6 address without brackets.
+        port: 0 to 65535; 0 lets the system choose.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read `host:port` or `[ipv6]:port`.
+
+        Raises:
+            ValueError: The text is neither; the message says what is expected.
+        """
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise ValueError('must be an address and a port, such as "127.0.0.1:5684" or "[::]:5684"')
+        port = int(match["port"])
+        if port > 65535:
+            raise ValueError("has a port above 65535")
+        return cls(match["six"] or match["host"], port)
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the host is an IPv6 address (a host name is not)."""
+        return ":" in self.host
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+def parse_duration(text: str) -> float:
+    """Read "500ms", "30s", "5m", "1h30m", "1d" or a bare number of seconds.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ValueError: The text is none of these; the message says what is expected.
+    """
+    if _BARE_NUMBER.fullmatch(text):
+        return float(text)
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError('must be a duration, such as "500ms", "30s", "5m", "1h30m", or a number of seconds')
+    # Milliseconds are summed as whole numbers, so that "1s500ms" is exactly 1.5.
+    return sum(float(number) * (_UNITS[unit] * 1000) for number, unit in parts) / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds in the largest unit that keeps them a whole number: the inverse of `parse_duration`."""
+    for unit in ("d", "h", "m", "s"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count.is_integer():
+            return f"{int(count)}{unit}"
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds}ms" if milliseconds / 1000 == seconds else f"{seconds}s"
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        return parse_duration(value)
+    # TOML keeps whole and broken numbers apart; bool is an int to Python, but not to an operator.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _address(value: object) -> object:
+    return Address.parse(value) if isinstance(value, str) else value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, str):
+        if not value or "\0" in value:
+            raise ValueError("must be the path of a file")
+        return Path(value).expanduser()
+    return value
+
+
+def _names(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
+"""Seconds, written as "30s" or as a number."""
+BindAddress = Annotated[InstanceOf[Address], BeforeValidator(_address)]
+"""An `Address`, written as "host:port"."""
+FilePath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
+"""A path; a relative one is meant from the folder of the configuration file."""
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""A list of names."""
