@@ -1,7 +1,9 @@
 """The CoAP engine, sans-IO (RFC 7252): codec and message layer. Time and randomness are passed in."""
 
 from gateway.coap.codec import decode, decode_uint, encode, encode_options, encode_uint
+from gateway.coap.counters import Counters
 from gateway.coap.errors import DecodeError, Malformed
+from gateway.coap.layer import MessageLayer
 from gateway.coap.message import Message
 from gateway.coap.numbers import (
     Code,
@@ -15,18 +17,28 @@ from gateway.coap.numbers import (
     is_response,
     is_unsafe,
 )
+from gateway.coap.options import CRITICAL_OPTIONS, OptionFormat, describe_option
+from gateway.coap.parameters import TransmissionParameters
+from gateway.coap.peer import Peer
 
 __all__ = [
+    "CRITICAL_OPTIONS",
     "Code",
     "ContentFormat",
+    "Counters",
     "DecodeError",
     "Malformed",
     "Message",
+    "MessageLayer",
     "MessageType",
     "Option",
+    "OptionFormat",
+    "Peer",
+    "TransmissionParameters",
     "code_text",
     "decode",
     "decode_uint",
+    "describe_option",
     "encode",
     "encode_options",
     "encode_uint",

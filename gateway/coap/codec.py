@@ -66,12 +66,23 @@ def encode(message: Message) -> bytes:
         raise ValueError("type, code, message id or token of a CoAP message is out of range")
     if code == 0 and (token or message.options or message.payload):
         raise ValueError("an Empty message has no token, no options and no payload (RFC 7252 section 4.1)")
-    head = ((0x40 | type << 4 | len(token)) << 24 | code << 16 | message.message_id).to_bytes(4, "big") + token
-    if message.options:
-        head += encode_options(message.options)
-    if message.payload:
-        return head + b"\xff" + message.payload
-    return head
+    return encode_parts(type, code, message.message_id, token, message.options, message.payload)
+
+
+def encode_parts(
+    type: int, code: int, message_id: int, token: bytes, options: list[tuple[int, bytes]], payload: bytes
+) -> bytes:
+    """What `encode` does, without the message and without its checks: all but the options must be in range.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    data = ((0x40 | type << 4 | len(token)) << 24 | code << 16 | message_id).to_bytes(4, "big") + token
+    if options:
+        data += encode_options(options)
+    if payload:
+        return data + b"\xff" + payload
+    return data
 
 
 def encode_options(options: list[tuple[int, bytes]]) -> bytes:

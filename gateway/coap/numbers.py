@@ -129,8 +129,8 @@ def is_request(code: int) -> bool:
 
 
 def is_response(code: int) -> bool:
-    """Class 2, 4 or 5; the classes 1, 3, 6 and 7 are reserved (RFC 7252 section 12.1)."""
-    return code >> 5 in (2, 4, 5)
+    """Classes 2 to 5; the classes 1, 6 and 7 are reserved (RFC 7252 section 12.1)."""
+    return 0x40 <= code < 0xC0
 
 
 def code_text(code: int) -> str:

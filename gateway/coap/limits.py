@@ -1,0 +1,34 @@
+"""How much a peer may make the CoAP engine remember, and why that much."""
+
+from typing import Final
+
+# Requests remembered for de-duplication, for each peer. A client has NSTART = 1 confirmable request outstanding (RFC
+# 7252 section 4.7), and DTLS drops replays before they come here, so the newest one nearly always does; 16 leaves room
+# for a client with a burst of NON reports in flight.
+DEDUPLICATION_ENTRIES: Final = 16
+
+# Bytes. Responses above the first size are kept for repetition only while those of one peer fit into the second one:
+# together with 16 small ones a peer holds 16 * 256 + 4096 = 8 kB at the very most.
+LARGE_RESPONSE_BYTES: Final = 256
+LARGE_RESPONSES_BYTES: Final = 4096
+
+# Deferred requests and unacknowledged separate responses, for each peer; a new request past them gets 5.03. NSTART = 1
+# again: eight is a client that ignores it, and a peer that never acknowledges holds eight datagrams for 93 s.
+OPEN_EXCHANGES: Final = 8
+
+# Datagrams queued until the shell fetches them, for all peers. The shell drains after every batch of at most some
+# hundred datagrams, and each queues at most one; past it they are dropped as the network would.
+QUEUED_DATAGRAMS: Final = 4096
+
+# Bytes of request payload; more gets 4.13. RFC 7252 section 4.6 assumes 1024; whatever fits into one datagram of IPv6's
+# minimum MTU is let through, so that only datagrams that IP had to fragment are refused.
+REQUEST_PAYLOAD_BYTES: Final = 1280
+
+# Seconds that the Max-Age of a 5.03 asks an overloading peer to wait: one worst-case ACK_TIMEOUT, rounded up.
+RETRY_AFTER_S: Final = 5
+
+# Requests of one client under way at once, requests without answer included.
+CLIENT_EXCHANGES: Final = 64
+
+# Separate responses a client remembers by message id, to acknowledge their repetitions without delivering them twice.
+CLIENT_DEDUPLICATION_ENTRIES: Final = 16
