@@ -4,6 +4,7 @@ Nothing in here opens a socket, reads a clock or draws a random number: the shel
 """
 
 from gateway.dtls.association import Association
+from gateway.dtls.client import ClientConfig, ClientConnection
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import DEFAULT_SUITES, KeyExchange, SigningKey
 from gateway.dtls.endpoint import ServerConfig, ServerEndpoint
@@ -18,7 +19,8 @@ from gateway.dtls.events import (
     HandshakeFailed,
     PskRequested,
 )
-from gateway.dtls.handshake.negotiation import ServerCredential, ServerParameters
+from gateway.dtls.handshake.client_states import ClientParameters
+from gateway.dtls.handshake.negotiation import Credential, ServerParameters
 from gateway.dtls.numbers import CipherSuite
 
 __all__ = [
@@ -31,6 +33,10 @@ __all__ = [
     "AssociationClosed",
     "CertificatePresented",
     "CipherSuite",
+    "ClientConfig",
+    "ClientConnection",
+    "ClientParameters",
+    "Credential",
     "DecodeError",
     "DropReason",
     "Event",
@@ -42,7 +48,6 @@ __all__ = [
     "KeyExchange",
     "PskRequested",
     "ServerConfig",
-    "ServerCredential",
     "ServerEndpoint",
     "ServerParameters",
     "SigningKey",

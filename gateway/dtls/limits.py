@@ -74,6 +74,10 @@ LINGER_S = 240.0
 """Seconds that the last flight is kept for a peer that did not get it: two maximum segment lifetimes (RFC 6347
 section 4.2.4)."""
 
+CLIENT_HANDSHAKE_TIMEOUT_S = LINGER_S
+"""Seconds that our client tries: as long as a server answers for its last flight. In 120 s the doubling leaves only
+seven attempts, and at 20% loss one handshake in some thousands loses them all."""
+
 MAX_SETTLED = 4096
 """Failed handshakes remembered, so that a late copy of their ClientHello does not begin another one."""
 

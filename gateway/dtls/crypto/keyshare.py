@@ -5,7 +5,7 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.dtls.errors import ApiMisuse, DecodeError
+from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
 from gateway.dtls.numbers import NamedGroup
 
 
@@ -31,8 +31,8 @@ class KeyShare:
         """The shared secret with the peer's point; the private key is gone afterwards.
 
         Raises:
-            DecodeError: The point has the wrong length or form, is not on the curve, or gives the all-zero secret
-                (RFC 8422 section 5.11).
+            HandshakeError: illegal_parameter: the point has the wrong length or form, is not on the curve,
+                or gives the all-zero secret (RFC 8422 section 5.11).
         """
         if self._agree is None:
             raise ApiMisuse("an ephemeral key agrees once")
@@ -46,11 +46,11 @@ def _p256() -> KeyShare:
     def agree(peer_public: bytes) -> bytes:
         # Uncompressed only: 0x04, x, y. `cryptography` checks that the point is on the curve and not at infinity.
         if len(peer_public) != 65 or peer_public[0] != 4:
-            raise DecodeError("not an uncompressed P-256 point")
+            raise _illegal("not an uncompressed P-256 point")
         try:
             return private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(private.curve, peer_public))
         except ValueError as error:
-            raise DecodeError("not a point of P-256") from error
+            raise _illegal("not a point of P-256") from error
 
     public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return KeyShare(NamedGroup.SECP256R1, public, agree)
@@ -61,13 +61,17 @@ def _x25519() -> KeyShare:
 
     def agree(peer_public: bytes) -> bytes:
         if len(peer_public) != 32:
-            raise DecodeError("an x25519 key has 32 bytes")
+            raise _illegal("an x25519 key has 32 bytes")
         try:
             return private.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
         except ValueError as error:  # low order: the secret would be all zero
-            raise DecodeError("x25519 key of low order") from error
+            raise _illegal("x25519 key of low order") from error
 
     return KeyShare(NamedGroup.X25519, private.public_key().public_bytes_raw(), agree)
+
+
+def _illegal(detail: str) -> HandshakeError:
+    return HandshakeError(FailureReason.ILLEGAL_PARAMETER, detail)
 
 
 _GENERATORS: dict[int, Callable[[], KeyShare]] = {NamedGroup.SECP256R1: _p256, NamedGroup.X25519: _x25519}

@@ -4,6 +4,7 @@ Knows bytes, sizes and time, and nothing about what a message means (RFC 6347 se
 unsealed messages: each repetition is sealed anew, under fresh record numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
@@ -17,6 +18,9 @@ from gateway.dtls.messages.framing import (
 )
 from gateway.dtls.numbers import ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH, PlainWriter
+
+FlightFilter = Callable[[list[HandshakeMessage | None]], list[HandshakeMessage | None]]
+"""Turns a flight's items into what is sent instead (tests only)."""
 
 
 class Sealer:

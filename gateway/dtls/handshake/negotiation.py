@@ -18,7 +18,7 @@ from gateway.dtls.numbers import (
 
 
 @dataclass(frozen=True, slots=True)
-class ServerCredential:
+class Credential:
     """A certificate chain (DER, leaf first) and its private key."""
 
     chain: tuple[bytes, ...]
@@ -37,7 +37,7 @@ class ServerParameters:
     """
 
     suites: tuple[int, ...] = DEFAULT_SUITES
-    credential: ServerCredential | None = None
+    credential: Credential | None = None
     psk: bool = True
     psk_hint: bytes | None = None
 
@@ -129,7 +129,7 @@ def _choose_suite(
     raise refusal
 
 
-def _choose_ecdhe(offered: Extensions, credential: ServerCredential) -> tuple[int, int]:
+def _choose_ecdhe(offered: Extensions, credential: Credential) -> tuple[int, int]:
     groups: tuple[int, ...] = (NamedGroup.SECP256R1,)  # RFC 4492 section 4: no list means that any may be chosen
     body = offered.get(ExtensionType.SUPPORTED_GROUPS)
     if body is not None:

@@ -1,7 +1,6 @@
 """The server's states: what may come next, and what it means (RFC 5246 section 7.3; the order is the `accepts` sets).
 
-A state has the fields that it needs and no others. `on_message` gets a message whose type is in `accepts`; anything
-else is `unexpected_message`, which the driver says. States know no time, no datagrams and no retransmission.
+States know no time, no datagrams and no retransmission.
 
     ExpectClientHello -+- PSK -> ExpectPskKeyExchange -> AwaitPsk ----------------------------------+
                        +- X.509 -> ExpectCertificate -> ExpectEcdheKeyExchange                       |
@@ -20,6 +19,14 @@ from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
 from gateway.dtls.handshake.common import Outbox, Random, Randoms, SessionKeys, server_side
 from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate
+from gateway.dtls.handshake.states import (
+    Established,
+    ExpectChangeCipherSpec,
+    FinishedState,
+    ReadingState,
+    State,
+    SuspendedState,
+)
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
@@ -32,8 +39,6 @@ from gateway.dtls.messages.key_exchange import (
     PskServerKeyExchange,
 )
 from gateway.dtls.numbers import ClientCertificateType, HandshakeType
-
-NOTHING: frozenset[HandshakeType] = frozenset()
 
 
 @dataclass(slots=True)
@@ -63,12 +68,14 @@ class Hellos:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectClientHello:
+class ExpectClientHello(ReadingState):
     """The gate has verified the cookie, of which nothing is left to check here."""
 
+    context: ServerContext
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_HELLO})
 
-    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
         hello = ClientHello.decode(message.body)
         context.facts.suites_offered = hello.cipher_suites
         negotiated = negotiate(hello, context.parameters)
@@ -91,7 +98,7 @@ def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange"
     if hint is not None:
         context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, PskServerKeyExchange(hint).encode())
     context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
-    return ExpectPskKeyExchange(hellos)
+    return ExpectPskKeyExchange(context, hellos)
 
 
 def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertificate":
@@ -109,50 +116,53 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
     context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange.encode())
     context.outbox.add(HandshakeType.CERTIFICATE_REQUEST, request.encode())
     context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
-    return ExpectCertificate(hellos, share)
+    return ExpectCertificate(context, hellos, share)
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectPskKeyExchange:
+class ExpectPskKeyExchange(ReadingState):
+    context: ServerContext
     hellos: Hellos
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
 
-    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
         identity = PskClientKeyExchange.decode(message.body).identity
         context.facts.psk_identity = identity
         context.transcript.add(message)
-        return AwaitPsk(self.hellos, identity)
+        return AwaitPsk(context, self.hellos, identity)
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitPsk:
+class AwaitPsk(SuspendedState):
     """The shell looks the identity up."""
 
+    context: ServerContext
     hellos: Hellos
     identity: bytes
-    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
 
-    def on_psk(self, context: ServerContext, psk: bytes | None, refusal: HandshakeError) -> "ServerState":
+    def on_psk(self, psk: bytes | None, refusal: HandshakeError) -> State:
         """Goes on with the key, or without one as if there were one.
 
         Args:
-            context: The handshake's.
             psk: The key; None if there is none, or none that may be used.
             refusal: Why the handshake will have failed if the client's Finished does not verify. With `psk` None it
                 never does: a random key takes the same time and fails in the same way (RFC 4279 section 2).
         """
-        secret = psk if psk is not None else context.random(16)
-        keys = self.hellos.keys(context, key_schedule.psk_premaster(secret))
-        return ExpectChangeCipherSpec(keys, refusal, hopeless=psk is None)
+        secret = psk if psk is not None else self.context.random(16)
+        keys = self.hellos.keys(self.context, key_schedule.psk_premaster(secret))
+        return ExpectChangeCipherSpec(ExpectFinished(self.context, keys, refusal, hopeless=psk is None))
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectCertificate:
+class ExpectCertificate(ReadingState):
+    context: ServerContext
     hellos: Hellos
     share: KeyShare = field(repr=False)
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
 
-    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
         chain = Certificate.decode(message.body).chain
         if not chain:  # RFC 5246 section 7.4.6: handshake_failure where a certificate is required
             raise HandshakeError(
@@ -160,98 +170,73 @@ class ExpectCertificate:
             )
         context.facts.chain = chain
         context.transcript.add(message)
-        return ExpectEcdheKeyExchange(self.hellos, self.share, chain, leaf_key(chain[0]))
+        return ExpectEcdheKeyExchange(context, self.hellos, self.share, chain, leaf_key(chain[0]))
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectEcdheKeyExchange:
+class ExpectEcdheKeyExchange(ReadingState):
+    context: ServerContext
     hellos: Hellos
     share: KeyShare = field(repr=False)
     chain: tuple[bytes, ...]
     key: VerifyingKey
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
 
-    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
         premaster = self.share.agree(EcdheClientKeyExchange.decode(message.body).public)
         context.transcript.add(message)
-        return ExpectCertificateVerify(self.hellos.keys(context, premaster), self.chain, self.key)
+        return ExpectCertificateVerify(context, self.hellos.keys(context, premaster), self.chain, self.key)
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectCertificateVerify:
+class ExpectCertificateVerify(ReadingState):
+    context: ServerContext
     keys: SessionKeys
     chain: tuple[bytes, ...]
     key: VerifyingKey
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE_VERIFY})
 
-    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
         signed = DigitallySigned.decode(message.body)
         self.key.verify(signed.scheme, signed.signature, context.transcript.content())
         context.transcript.add(message)
-        return AwaitCertificateVerdict(self.keys, self.chain)
+        return AwaitCertificateVerdict(context, self.keys, self.chain)
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitCertificateVerdict:
+class AwaitCertificateVerdict(SuspendedState):
     """Possession is proven; the shell decides what the chain is worth (DESIGN D5b)."""
 
+    context: ServerContext
     keys: SessionKeys
     chain: tuple[bytes, ...]
-    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
 
-    def on_verdict(self, refusal: HandshakeError | None) -> "ServerState":
-        if refusal is not None:
-            raise refusal
+    def accepted(self) -> State:
         mismatch = HandshakeError(FailureReason.FINISHED_MISMATCH, "the client's Finished does not authenticate")
-        return ExpectChangeCipherSpec(self.keys, mismatch, hopeless=False)
+        return ExpectChangeCipherSpec(ExpectFinished(self.context, self.keys, mismatch))
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectChangeCipherSpec:
+class ExpectFinished(FinishedState):
+    """Attributes:
+    hopeless: There was no key to use; the handshake fails whatever comes.
+    """
+
+    context: ServerContext
     keys: SessionKeys
     refusal: HandshakeError
-    hopeless: bool
-    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
-
-    def on_change_cipher_spec(self) -> "ServerState":
-        return ExpectFinished(self.keys, self.refusal, self.hopeless)
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectFinished:
-    """From here on only epoch 1 counts."""
-
-    keys: SessionKeys
-    refusal: HandshakeError
-    hopeless: bool
+    hopeless: bool = False
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
 
-    def on_message(self, context: ServerContext, message: HandshakeMessage) -> "ServerState":
-        master, transcript = self.keys.master, context.transcript
+    def on_message(self, message: HandshakeMessage) -> State:
+        master, transcript, outbox = self.keys.master, self.context.transcript, self.context.outbox
         expected = key_schedule.verify_data(master, key_schedule.CLIENT_FINISHED, transcript.digest())
         if not hmac.compare_digest(expected, message.body) or self.hopeless:
             raise self.refusal
         transcript.add(message)
+        outbox.add_change_cipher_spec()
         ours = key_schedule.verify_data(master, key_schedule.SERVER_FINISHED, transcript.digest())
-        context.outbox.add_change_cipher_spec()
-        context.outbox.add(HandshakeType.FINISHED, ours)
+        outbox.add(HandshakeType.FINISHED, ours)
         return Established(self.keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Established:
-    keys: SessionKeys
-    accepts: ClassVar[frozenset[HandshakeType]] = NOTHING
-
-
-ReadingState = (
-    ExpectClientHello
-    | ExpectPskKeyExchange
-    | ExpectCertificate
-    | ExpectEcdheKeyExchange
-    | ExpectCertificateVerify
-    | ExpectFinished
-)
-"""States that take a message."""
-
-ServerState = ReadingState | AwaitPsk | AwaitCertificateVerdict | ExpectChangeCipherSpec | Established

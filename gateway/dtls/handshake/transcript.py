@@ -21,6 +21,11 @@ class Transcript:
         self._hash.update(data)
         self._messages.append(data)
 
+    def restart(self) -> None:
+        """Forgets everything: a HelloVerifyRequest and the hello before it do not count."""
+        self._hash = RunningHash()
+        self._messages.clear()
+
     def digest(self) -> bytes:
         """SHA-256 of everything so far."""
         return self._hash.digest()

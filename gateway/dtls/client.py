@@ -1,0 +1,154 @@
+"""The client's endpoint: one connection to one server, with the same verbs as the server's. The simulated device."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from gateway.dtls.association import Association
+from gateway.dtls.cookie import Address
+from gateway.dtls.errors import DropReason, FailureReason, HandshakeError, SequenceExhausted
+from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
+from gateway.dtls.handshake.client import ClientHandshake
+from gateway.dtls.handshake.client_states import ClientParameters
+from gateway.dtls.handshake.common import Random
+from gateway.dtls.handshake.flight import FlightFilter
+from gateway.dtls.limits import CLIENT_HANDSHAKE_TIMEOUT_S, DEFAULT_DATAGRAM_PAYLOAD, RETRANSMIT_INITIAL_S
+from gateway.dtls.messages.framing import Alert
+from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType
+from gateway.dtls.record import Record, split_records
+
+_CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """How the client behaves.
+
+    Attributes:
+        parameters: What is offered.
+        datagram_limit: Bytes of UDP payload that a handshake datagram may have.
+        retransmit_initial_s: Seconds to the first repetition of a flight; doubles after that.
+        handshake_timeout_s: Seconds that the handshake may take.
+        flight_filter: For tests that need a client that misbehaves: gets each flight before it is first sent and
+            returns what is sent instead. The transcript stays what an honest client's would be.
+    """
+
+    parameters: ClientParameters
+    datagram_limit: int = DEFAULT_DATAGRAM_PAYLOAD
+    retransmit_initial_s: float = RETRANSMIT_INITIAL_S
+    handshake_timeout_s: float = CLIENT_HANDSHAKE_TIMEOUT_S
+    flight_filter: FlightFilter | None = None
+
+
+class ClientConnection:
+    """One handshake, then one association.
+
+    Attributes:
+        association: None before the handshake has completed and after the association has closed.
+        drops: Records dropped, by reason.
+    """
+
+    def __init__(self, config: ClientConfig, address: Address, random: Random, now: float) -> None:
+        self.association: Association | None = None
+        self.drops = dict.fromkeys(DropReason, 0)
+        self._address = address
+        self._events: deque[Event] = deque()
+        self._outgoing: list[bytes] = []
+        self._handshake: ClientHandshake | None = ClientHandshake(
+            address=address,
+            parameters=config.parameters,
+            random=random,
+            datagram_limit=config.datagram_limit,
+            retransmit_initial=config.retransmit_initial_s,
+            deadline=now + config.handshake_timeout_s,
+            now=now,
+            on_event=self._events.append,
+            flight_filter=config.flight_filter,
+        )
+        self._handshake.start(now)
+        self._collect(self._handshake, now)
+
+    def receive_datagram(self, datagram: bytes, now: float) -> None:
+        """Takes a datagram from the server. Never raises for what is in it."""
+        records, whole = split_records(datagram)
+        if not whole:
+            self.drops[DropReason.MALFORMED] += 1
+        for record in records:
+            dropped = self._receive_record(record, now)
+            if dropped is not None:
+                self.drops[dropped] += 1
+
+    def datagrams_to_send(self) -> list[bytes]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timer(self) -> float | None:
+        return self._handshake.timer if self._handshake is not None else None
+
+    def handle_timer(self, now: float) -> None:
+        if self._handshake is not None:
+            self._handshake.handle_timer(now)
+            self._collect(self._handshake, now)
+
+    def certificate_verdict(self, refusal: HandshakeError | None, now: float) -> None:
+        """Answers `CertificatePresented`: None trusts the server. No-op where nothing is asked."""
+        if self._handshake is not None:
+            self._handshake.certificate_verdict(refusal, now)
+            self._collect(self._handshake, now)
+
+    def send(self, data: bytes, now: float) -> None:
+        """Queues application data; a no-op without an association."""
+        if self.association is not None:
+            try:
+                self._outgoing.append(self.association.seal(ContentType.APPLICATION_DATA, data))
+            except SequenceExhausted:
+                self._closed(self.association, "exhausted")
+
+    def close(self, now: float) -> None:
+        """Sends close_notify, or gives the handshake up."""
+        if self._handshake is not None:
+            self._handshake.abandon(FailureReason.SHUTDOWN, now)
+            self._collect(self._handshake, now)
+        elif self.association is not None:
+            self._outgoing.append(self.association.seal(ContentType.ALERT, _CLOSE_NOTIFY))
+            self._closed(self.association, "local")
+
+    def _receive_record(self, record: Record, now: float) -> DropReason | None:
+        if self._handshake is not None:
+            dropped = self._handshake.receive(record, now)
+            self._collect(self._handshake, now)
+            return dropped
+        if self.association is None or record.epoch != 1:
+            return DropReason.NO_SESSION if self.association is None else DropReason.OLD_EPOCH
+        content = self.association.open(record.content_type, record.number, record.fragment)
+        if isinstance(content, DropReason):
+            return content
+        self.association.last_heard = now
+        if record.content_type == ContentType.APPLICATION_DATA:
+            self._events.append(ApplicationData(self.association, content))
+        elif record.content_type == ContentType.ALERT and len(content) == 2:
+            if content[1] == AlertDescription.CLOSE_NOTIFY:
+                self._closed(self.association, "close_notify")
+            elif content[0] == AlertLevel.FATAL:
+                self._closed(self.association, "alert")
+        else:
+            return DropReason.REPEATED if record.content_type == ContentType.HANDSHAKE else DropReason.UNEXPECTED
+        return None
+
+    def _collect(self, handshake: ClientHandshake, now: float) -> None:
+        self._outgoing += handshake.datagrams
+        handshake.datagrams.clear()
+        outcome = handshake.outcome
+        if outcome is not None and self._handshake is not None:
+            self._handshake = None
+            if isinstance(outcome, HandshakeCompleted):
+                self.association = outcome.association
+                self.association.last_heard = now
+            self._events.append(outcome)
+
+    def _closed(self, association: Association, reason: str) -> None:
+        association.closed = True
+        self.association = None
+        self._events.append(AssociationClosed(association, reason))

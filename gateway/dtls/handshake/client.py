@@ -1,0 +1,69 @@
+"""The client's driver of one handshake."""
+
+from collections.abc import Callable
+
+from gateway.dtls.cookie import Address
+from gateway.dtls.errors import ApiMisuse, HandshakeError
+from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts
+from gateway.dtls.handshake.client_states import AwaitServerVerdict, ClientContext, ClientParameters, first_hello
+from gateway.dtls.handshake.common import Outbox, Random
+from gateway.dtls.handshake.driver import Driver
+from gateway.dtls.handshake.flight import FlightFilter, Sealer
+from gateway.dtls.handshake.states import SuspendedState
+from gateway.dtls.handshake.transcript import Transcript
+
+
+class ClientHandshake(Driver):
+    """A handshake from its first ClientHello, which `start` sends."""
+
+    __slots__ = ("_context", "_on_event")
+
+    def __init__(
+        self,
+        *,
+        address: Address,
+        parameters: ClientParameters,
+        random: Random,
+        datagram_limit: int,
+        retransmit_initial: float,
+        deadline: float,
+        now: float,
+        on_event: Callable[[Event], None],
+        flight_filter: FlightFilter | None,
+    ) -> None:
+        self._on_event = on_event
+        facts = HandshakeFacts(address, started_at=now)
+        transcript = Transcript()
+        outbox = Outbox(transcript, 0)
+        self._context = ClientContext(address, parameters, random, transcript, outbox, facts)
+        super().__init__(
+            state=first_hello(self._context),
+            facts=facts,
+            outbox=outbox,
+            sealer=Sealer(0),
+            peer_seq=0,
+            datagram_limit=datagram_limit,
+            retransmit_initial=retransmit_initial,
+            deadline=deadline,
+            flight_filter=flight_filter,
+        )
+
+    def start(self, now: float) -> None:
+        self._entered(-1, now)
+
+    def certificate_verdict(self, refusal: HandshakeError | None, now: float) -> None:
+        """The answer to `CertificatePresented`; ignored where none is awaited."""
+        state = self._state
+        if self.outcome is not None or not isinstance(state, AwaitServerVerdict):
+            return
+        try:
+            if refusal is not None:
+                raise refusal
+            self._resume(state.accepted(), now)
+        except HandshakeError as error:
+            self._fail(error, now)
+
+    def _suspended(self, state: SuspendedState) -> None:
+        if not isinstance(state, AwaitServerVerdict):
+            raise ApiMisuse(f"nobody answers {type(state).__name__}")
+        self._on_event(CertificatePresented(0, state.share.chain, self._context.parameters.server_name))

@@ -1,0 +1,317 @@
+"""The client's states (RFC 5246 section 7.3).
+
+ExpectServerHello -+- PSK -> ExpectPskHint ------------------------------------------------------------+
+   (hello again    +- X.509 -> ExpectServerCertificate -> ExpectEcdheParameters                        |
+    when verified)       -> ExpectCertificateRequest -> ExpectServerHelloDone -> AwaitServerVerdict ---+
+                   Established <- ExpectServerFinished <- ExpectChangeCipherSpec <---------------------+
+"""
+
+import hmac
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import (
+    DEFAULT_SUITES,
+    SUITES,
+    SUPPORTED_GROUPS,
+    SUPPORTED_SIGNATURES,
+    KeyExchange,
+    KeyShare,
+    Suite,
+    leaf_key,
+)
+from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
+from gateway.dtls.events import HandshakeFacts
+from gateway.dtls.handshake import key_schedule
+from gateway.dtls.handshake.common import Outbox, Random, Randoms, SessionKeys, client_side
+from gateway.dtls.handshake.negotiation import Credential
+from gateway.dtls.handshake.states import (
+    Established,
+    ExpectChangeCipherSpec,
+    FinishedState,
+    ReadingState,
+    State,
+    SuspendedState,
+)
+from gateway.dtls.handshake.transcript import Transcript
+from gateway.dtls.messages import extensions as ext
+from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
+from gateway.dtls.messages.framing import HandshakeMessage
+from gateway.dtls.messages.hello import ClientHello, Extensions, HelloVerifyRequest, ServerHello
+from gateway.dtls.messages.key_exchange import (
+    EcdheClientKeyExchange,
+    EcdheServerKeyExchange,
+    PskClientKeyExchange,
+    PskServerKeyExchange,
+)
+from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ExtensionType, HandshakeType
+
+
+@dataclass(frozen=True, slots=True)
+class ClientParameters:
+    """What the client offers.
+
+    Attributes:
+        suites: IANA numbers in order of preference; those that need what is missing here are left out.
+        psk_identity: With `psk`, offers the PSK suites.
+        psk: The pre-shared key.
+        credential: Chain and key, for the ECDHE_ECDSA suites. Without one they are offered all the same if they are
+            listed, and an empty Certificate is sent when asked.
+        server_name: Sent as SNI when not None.
+        groups: For ECDHE, in order of preference.
+        extended_master_secret: Whether to offer RFC 7627.
+        extra_extensions: Added to the ClientHello as they are.
+    """
+
+    suites: tuple[int, ...] = DEFAULT_SUITES
+    psk_identity: bytes | None = None
+    psk: bytes | None = field(default=None, repr=False)
+    credential: Credential | None = None
+    server_name: str | None = None
+    groups: tuple[int, ...] = SUPPORTED_GROUPS
+    extended_master_secret: bool = True
+    extra_extensions: tuple[tuple[int, bytes], ...] = ()
+
+    def offered_suites(self) -> tuple[int, ...]:
+        usable = {KeyExchange.PSK: self.psk is not None, KeyExchange.ECDHE_ECDSA: self.credential is not None}
+        explicit = self.suites is not DEFAULT_SUITES
+        return tuple(n for n in self.suites if explicit or usable[SUITES[n].key_exchange])
+
+
+@dataclass(slots=True)
+class ClientContext:
+    """What lives through all states of one handshake."""
+
+    address: Address
+    parameters: ClientParameters
+    random: Random
+    transcript: Transcript
+    outbox: Outbox
+    facts: HandshakeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the two hellos settled."""
+
+    suite: Suite
+    randoms: Randoms
+    extended_master_secret: bool
+
+    def keys(self, context: ClientContext, premaster: bytes) -> SessionKeys:
+        """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
+        session_hash = context.transcript.digest() if self.extended_master_secret else None
+        master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
+        return client_side(context.address, self.suite, master, self.randoms)
+
+
+def first_hello(context: ClientContext) -> "ExpectServerHello":
+    """Puts the ClientHello into the outbox."""
+    parameters = context.parameters
+    suites = parameters.offered_suites()
+    extensions: Extensions = {ExtensionType.RENEGOTIATION_INFO: ext.encode_u8_list(b"")}
+    if parameters.server_name is not None:
+        extensions[ExtensionType.SERVER_NAME] = ext.encode_server_name(parameters.server_name)
+    if parameters.extended_master_secret:
+        extensions[ExtensionType.EXTENDED_MASTER_SECRET] = b""
+    if any(SUITES[n].key_exchange is KeyExchange.ECDHE_ECDSA for n in suites):
+        extensions[ExtensionType.SUPPORTED_GROUPS] = ext.encode_u16_list(parameters.groups)
+        extensions[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
+        extensions[ExtensionType.SIGNATURE_ALGORITHMS] = ext.encode_u16_list(SUPPORTED_SIGNATURES)
+    extensions.update(parameters.extra_extensions)
+    hello = ClientHello(context.random(32), suites, extensions)
+    context.facts.suites_offered = suites
+    context.outbox.add(HandshakeType.CLIENT_HELLO, hello.encode())
+    return ExpectServerHello(context, hello)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectServerHello(ReadingState):
+    context: ClientContext
+    hello: ClientHello
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+        {HandshakeType.HELLO_VERIFY_REQUEST, HandshakeType.SERVER_HELLO}
+    )
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
+        if message.type == HandshakeType.HELLO_VERIFY_REQUEST:
+            return self._again(HelloVerifyRequest.decode(message.body).cookie)
+        answer = ServerHello.decode(message.body)
+        offered, extensions = self.hello.extensions or {}, answer.extensions or {}
+        if answer.version != DTLS_1_2:
+            raise HandshakeError(FailureReason.PROTOCOL_VERSION, f"the server chose version {answer.version:#06x}")
+        if answer.cipher_suite not in self.hello.cipher_suites or answer.compression_method:
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose what was not offered")
+        if not extensions.keys() <= offered.keys():  # RFC 5246 section 7.4.1.4
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server answers an extension never offered")
+        suite = SUITES[answer.cipher_suite]
+        ems = ExtensionType.EXTENDED_MASTER_SECRET in extensions
+        agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems)
+        context.facts.suite, context.facts.key_exchange = suite.name, suite.key_exchange
+        context.facts.extended_master_secret = ems
+        context.transcript.add(message)
+        if suite.key_exchange is KeyExchange.PSK:
+            return ExpectPskHint(context, agreed)
+        return ExpectServerCertificate(context, agreed)
+
+    def _again(self, cookie: bytes) -> "ExpectServerHello":
+        # RFC 6347 section 4.2.6: neither the first hello nor this answer is part of the transcript.
+        self.context.transcript.restart()
+        hello = replace(self.hello, cookie=cookie)
+        self.context.outbox.add(HandshakeType.CLIENT_HELLO, hello.encode())
+        return ExpectServerHello(self.context, hello)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectPskHint(ReadingState):
+    context: ClientContext
+    agreed: Agreed
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+        {HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE}
+    )
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        self.context.transcript.add(message)
+        if message.type == HandshakeType.SERVER_HELLO_DONE:
+            return _finish_psk(self.context, self.agreed)
+        PskServerKeyExchange.decode(message.body)
+        return ExpectServerHelloDone(self.context, self.agreed, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectServerCertificate(ReadingState):
+    context: ClientContext
+    agreed: Agreed
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        chain = Certificate.decode(message.body).chain
+        if not chain:
+            raise HandshakeError(FailureReason.NO_CERTIFICATE, "the server sent no certificate")
+        self.context.facts.chain = chain
+        self.context.transcript.add(message)
+        return ExpectEcdheParameters(self.context, self.agreed, chain)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerShare:
+    """What the server's part of an ECDHE_ECDSA handshake brought."""
+
+    chain: tuple[bytes, ...]
+    group: int
+    public: bytes
+    request: CertificateRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectEcdheParameters(ReadingState):
+    context: ClientContext
+    agreed: Agreed
+    chain: tuple[bytes, ...]
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        exchange = EcdheServerKeyExchange.decode(message.body)
+        parameters, signed, randoms = exchange.parameters, exchange.signed, self.agreed.randoms
+        signed_data = randoms.client + randoms.server + parameters.encode()
+        leaf_key(self.chain[0]).verify(signed.scheme, signed.signature, signed_data)
+        if parameters.group not in self.context.parameters.groups:
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose a group that was not offered")
+        self.context.transcript.add(message)
+        share = ServerShare(self.chain, parameters.group, parameters.public)
+        return ExpectCertificateRequest(self.context, self.agreed, share)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectCertificateRequest(ReadingState):
+    context: ClientContext
+    agreed: Agreed
+    share: ServerShare
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+        {HandshakeType.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE}
+    )
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        self.context.transcript.add(message)
+        if message.type == HandshakeType.SERVER_HELLO_DONE:
+            return AwaitServerVerdict(self.context, self.agreed, self.share)
+        request = CertificateRequest.decode(message.body)
+        return ExpectServerHelloDone(self.context, self.agreed, replace(self.share, request=request))
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectServerHelloDone(ReadingState):
+    """Attributes:
+    share: None for PSK.
+    """
+
+    context: ClientContext
+    agreed: Agreed
+    share: ServerShare | None
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_HELLO_DONE})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        self.context.transcript.add(message)
+        if self.share is None:
+            return _finish_psk(self.context, self.agreed)
+        return AwaitServerVerdict(self.context, self.agreed, self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitServerVerdict(SuspendedState):
+    """The shell decides whether to trust the server's certificate."""
+
+    context: ClientContext
+    agreed: Agreed
+    share: ServerShare
+
+    def accepted(self) -> State:
+        context, share = self.context, self.share
+        credential = context.parameters.credential
+        ours = KeyShare.generate(share.group)
+        if share.request is not None:
+            chain = credential.chain if credential is not None else ()
+            context.outbox.add(HandshakeType.CERTIFICATE, Certificate(chain).encode())
+        context.outbox.add(HandshakeType.CLIENT_KEY_EXCHANGE, EcdheClientKeyExchange(ours.public).encode())
+        keys = self.agreed.keys(context, ours.agree(share.public))
+        if share.request is not None and credential is not None:
+            scheme = credential.key.choose(share.request.signature_algorithms)
+            if scheme is None:
+                raise HandshakeError(FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, "the server accepts none of ours")
+            signed = DigitallySigned(scheme, credential.key.sign(scheme, context.transcript.content()))
+            context.outbox.add(HandshakeType.CERTIFICATE_VERIFY, signed.encode())
+        return _finish(context, keys)
+
+
+def _finish_psk(context: ClientContext, agreed: Agreed) -> State:
+    identity, psk = context.parameters.psk_identity, context.parameters.psk
+    if identity is None or psk is None:
+        raise ApiMisuse("a PSK suite was offered without a key")
+    context.facts.psk_identity = identity
+    context.outbox.add(HandshakeType.CLIENT_KEY_EXCHANGE, PskClientKeyExchange(identity).encode())
+    return _finish(context, agreed.keys(context, key_schedule.psk_premaster(psk)))
+
+
+def _finish(context: ClientContext, keys: SessionKeys) -> State:
+    finished = key_schedule.verify_data(keys.master, key_schedule.CLIENT_FINISHED, context.transcript.digest())
+    context.outbox.add_change_cipher_spec()
+    context.outbox.add(HandshakeType.FINISHED, finished)
+    refusal = HandshakeError(FailureReason.FINISHED_MISMATCH, "the server's Finished does not authenticate")
+    return ExpectChangeCipherSpec(ExpectServerFinished(context, keys, refusal))
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectServerFinished(FinishedState):
+    context: ClientContext
+    keys: SessionKeys
+    refusal: HandshakeError
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        digest = self.context.transcript.digest()
+        expected = key_schedule.verify_data(self.keys.master, key_schedule.SERVER_FINISHED, digest)
+        if not hmac.compare_digest(expected, message.body):
+            raise self.refusal
+        return Established(self.keys)

@@ -1,0 +1,299 @@
+"""What both drivers of a handshake do: records in, messages to the states, flights out, and again when they get lost.
+
+A driver ties three things together that know nothing of each other: reassembly, states, and the flight.
+"""
+
+from abc import abstractmethod
+from contextlib import suppress
+
+from gateway.dtls.crypto import KeyExchange
+from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DecodeError, DropReason, FailureReason, HandshakeError
+from gateway.dtls.events import HandshakeCompleted, HandshakeFacts, HandshakeFailed
+from gateway.dtls.handshake.common import Outbox
+from gateway.dtls.handshake.flight import Flight, FlightFilter, Retransmission, Sealer
+from gateway.dtls.handshake.reassembly import Reassembler
+from gateway.dtls.handshake.states import (
+    Established,
+    ExpectChangeCipherSpec,
+    FinishedState,
+    ReadingState,
+    State,
+    SuspendedState,
+)
+from gateway.dtls.limits import MAX_EARLY_RECORDS
+from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, Alert, Fragment, decode_fragments
+from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
+from gateway.dtls.record import Record
+
+
+class Driver:
+    """One handshake.
+
+    Attributes:
+        deadline: When the handshake is given up, seconds.
+        outcome: How it ended; None while it runs.
+        datagrams: To be sent to the peer; the owner takes them.
+        facts: For the operator.
+    """
+
+    __slots__ = (
+        "_early",
+        "_flight",
+        "_flight_filter",
+        "_held_change_cipher_spec",
+        "_last_record",
+        "_limit",
+        "_outbox",
+        "_reassembler",
+        "_retransmission",
+        "_sealer",
+        "_state",
+        "datagrams",
+        "deadline",
+        "facts",
+        "outcome",
+    )
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        facts: HandshakeFacts,
+        outbox: Outbox,
+        sealer: Sealer,
+        peer_seq: int,
+        datagram_limit: int,
+        retransmit_initial: float,
+        deadline: float,
+        flight_filter: FlightFilter | None = None,
+    ) -> None:
+        self.deadline = deadline
+        self.facts = facts
+        self.outcome: HandshakeCompleted | HandshakeFailed | None = None
+        self.datagrams: list[bytes] = []
+        self._state = state
+        self._outbox = outbox
+        self._reassembler = Reassembler(peer_seq)
+        self._sealer = sealer
+        self._flight = Flight()
+        self._flight_filter = flight_filter
+        self._retransmission = Retransmission(retransmit_initial)
+        self._limit = datagram_limit
+        # Record number of the newest record that completed a message, and of a ChangeCipherSpec that came too early.
+        self._last_record = -1
+        self._held_change_cipher_spec = -1
+        self._early: list[Record] = []
+
+    @property
+    def timer(self) -> float:
+        """When `handle_timer` is due next, seconds."""
+        at = self._retransmission.at
+        return self.deadline if at is None else min(at, self.deadline)
+
+    def receive(self, record: Record, now: float) -> DropReason | None:
+        """Takes one record of epoch 0 or 1; says why it was dropped, or None if it was used."""
+        try:
+            if record.epoch == 0:
+                return self._receive_plain(record, now)
+            if record.epoch == 1:
+                return self._receive_protected(record, now)
+        except DecodeError as error:
+            self._fail(HandshakeError(FailureReason.DECODE_ERROR, str(error)), now)
+            return None
+        except HandshakeError as error:
+            self._fail(error, now)
+            return None
+        return DropReason.FUTURE_EPOCH
+
+    def handle_timer(self, now: float) -> None:
+        if self.outcome is not None:
+            return
+        if now >= self.deadline:
+            self._fail(HandshakeError(FailureReason.TIMEOUT, f"gave up in {type(self._state).__name__}"), now)
+        elif self._retransmission.due(now):
+            self._send_flight()
+
+    def abandon(self, reason: FailureReason, now: float) -> None:
+        """Ends the handshake, if it has not ended."""
+        if self.outcome is None:
+            self._fail(HandshakeError(reason), now)
+
+    @abstractmethod
+    def _suspended(self, state: SuspendedState) -> None:
+        """Tells the shell what this state waits for."""
+
+    # --- records ---------------------------------------------------------------------------------------------------
+
+    def _receive_plain(self, record: Record, now: float) -> DropReason | None:
+        if record.content_type == ContentType.HANDSHAKE:
+            if isinstance(self._state, FinishedState):
+                return self._receive_late(record, now)
+            return self._receive_handshake(record.fragment, record.sequence, now)
+        if record.content_type == ContentType.CHANGE_CIPHER_SPEC:
+            return self._receive_change_cipher_spec(record, now)
+        if record.content_type == ContentType.ALERT:
+            return self._receive_alert(record.fragment, now)
+        if record.content_type == ContentType.APPLICATION_DATA:
+            return DropReason.EPOCH_ZERO_DATA
+        return DropReason.UNEXPECTED
+
+    def _receive_handshake(self, content: bytes, sequence: int, now: float) -> DropReason | None:
+        try:
+            fragments = decode_fragments(content)
+        except DecodeError:
+            return DropReason.MALFORMED  # an invalid record, not yet a message (RFC 6347 section 4.1.2.7)
+        dropped = None
+        for fragment in fragments:
+            if fragment.message_seq < self._reassembler.next_seq:
+                dropped = DropReason.REPEATED
+            else:
+                dropped = self._reassembler.add(fragment) or dropped
+        self._repeat_if_asked(fragments, now)
+        self._advance(now, sequence)
+        return dropped
+
+    def _receive_late(self, record: Record, now: float) -> DropReason:
+        """Plain handshake records after ChangeCipherSpec: repetitions, which ask for our flight if it got lost, or
+        forgeries. They no longer have a say."""
+        with suppress(DecodeError):
+            self._repeat_if_asked(decode_fragments(record.fragment), now)
+        return DropReason.OLD_EPOCH
+
+    def _repeat_if_asked(self, fragments: list[Fragment], now: float) -> None:
+        """The peer repeats what our flight answers, so it did not get our flight (RFC 6347 section 4.2.4)."""
+        asked = any(f.message_seq <= self._flight.answers_seq and not f.offset for f in fragments)
+        if asked and self._flight.items and self._retransmission.asked(now):
+            self._send_flight()
+
+    def _receive_change_cipher_spec(self, record: Record, now: float) -> DropReason | None:
+        if record.fragment != CHANGE_CIPHER_SPEC:
+            return DropReason.MALFORMED
+        if isinstance(self._state, FinishedState):
+            return DropReason.UNEXPECTED  # a repetition; exactly one counts
+        self._held_change_cipher_spec = max(self._held_change_cipher_spec, record.sequence)
+        self._advance(now, -1)
+        return None
+
+    def _receive_protected(self, record: Record, now: float) -> DropReason | None:
+        if not isinstance(self._state, FinishedState):
+            if len(self._early) >= MAX_EARLY_RECORDS:
+                return DropReason.BUFFER_FULL
+            self._early.append(record)
+            return None
+        content = self._state.keys.association.open(record.content_type, record.number, record.fragment)
+        if isinstance(content, DropReason):
+            if content is DropReason.BAD_MAC and record.content_type == ContentType.HANDSHAKE:
+                # The first protected record shows a wrong key. Waiting for a time-out instead would protect nothing:
+                # up to here every message of the handshake could be forged by the same attacker.
+                raise self._state.refusal
+            return content
+        if record.content_type == ContentType.ALERT:
+            return self._receive_alert(content, now)
+        if record.content_type != ContentType.HANDSHAKE:
+            return DropReason.UNEXPECTED
+        return self._receive_handshake(content, record.sequence, now)
+
+    def _receive_alert(self, content: bytes, now: float) -> DropReason | None:
+        try:
+            alert = Alert.decode(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        if alert.level != AlertLevel.FATAL and alert.description != AlertDescription.CLOSE_NOTIFY:
+            return None
+        self._end(HandshakeFailed(FailureReason.PEER_ALERT, f"the peer sent {alert.name}", alert.name, self.facts), now)
+        return None
+
+    # --- states ----------------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float, sequence: int) -> None:
+        """Feeds whole messages, and the ChangeCipherSpec at its place, to the states until one has to wait.
+
+        Args:
+            now: Seconds.
+            sequence: Number of the record that brought the news; -1 if none did.
+        """
+        while self.outcome is None:
+            state = self._state
+            if isinstance(state, SuspendedState | Established):
+                return
+            message = self._reassembler.next_message()
+            if message is not None:
+                if not isinstance(state, ReadingState) or message.type not in state.accepts:
+                    raise HandshakeError(
+                        FailureReason.UNEXPECTED_MESSAGE, f"{_type_name(message.type)} in {type(state).__name__}"
+                    )
+                self._last_record = max(self._last_record, sequence)
+                self._state = state.on_message(message)
+                self._entered(message.message_seq, now)
+            elif isinstance(state, ExpectChangeCipherSpec) and self._held_change_cipher_spec > self._last_record:
+                # It was sent after the messages that it must follow, wherever the network put it.
+                self._state = state.on_change_cipher_spec()
+                self._reassembler.clear()
+                self._replay_early(now)
+            else:
+                return
+
+    def _entered(self, message_seq: int, now: float) -> None:
+        """What the new state wants done: send a flight, ask the shell, or finish."""
+        items = self._outbox.take()
+        state = self._state
+        if items:
+            if self._flight_filter is not None:
+                items = self._flight_filter(items)
+            self._flight = Flight(items, answers_seq=message_seq)
+            if isinstance(state, Established):
+                self._sealer.association = state.keys.association
+            elif isinstance(state, ExpectChangeCipherSpec):
+                self._sealer.association = state.then.keys.association
+            self._send_flight()
+            self._retransmission.sent(now)
+        if isinstance(state, SuspendedState):
+            self._retransmission.stop()  # the peer has said its part; it is us who are slow
+            self._suspended(state)
+        elif isinstance(state, Established):
+            self._end(HandshakeCompleted(state.keys.association, self.facts), now)
+
+    def _resume(self, state: State, now: float) -> None:
+        """After an answer of the shell: goes on in `state`, and with what came meanwhile."""
+        self._state = state
+        try:
+            self._entered(self._reassembler.next_seq - 1, now)
+            self._advance(now, -1)
+        except DecodeError as error:
+            self._fail(HandshakeError(FailureReason.DECODE_ERROR, str(error)), now)
+        except HandshakeError as error:
+            self._fail(error, now)
+
+    def _replay_early(self, now: float) -> None:
+        early, self._early = self._early, []
+        for record in early:
+            if self.outcome is None:
+                self._receive_protected(record, now)
+
+    # --- output ----------------------------------------------------------------------------------------------------
+
+    def _send_flight(self) -> None:
+        self.datagrams += self._flight.datagrams(self._sealer, self._limit)
+
+    def _fail(self, error: HandshakeError, now: float) -> None:
+        description = ALERT_FOR[error.reason]
+        if self.facts.key_exchange is KeyExchange.PSK and error.reason in PSK_REFUSALS:
+            # Whatever the registry said of the identity, the peer learns that the key did not fit, and no more.
+            description = AlertDescription.DECRYPT_ERROR
+        alert = Alert.fatal(description) if description is not None else None
+        if alert is not None:
+            self.datagrams.append(self._sealer.seal(ContentType.ALERT, alert.encode(), protected=False))
+        self._end(HandshakeFailed(error.reason, error.detail, alert.name if alert else None, self.facts), now)
+
+    def _end(self, outcome: HandshakeCompleted | HandshakeFailed, now: float) -> None:
+        self.facts.finished_at = now
+        self.facts.retransmissions = self._retransmission.count
+        self._retransmission.stop()
+        self.outcome = outcome
+
+
+def _type_name(message_type: int) -> str:
+    try:
+        return HandshakeType(message_type).name.lower()
+    except ValueError:
+        return f"handshake message {message_type}"
