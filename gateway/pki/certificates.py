@@ -2,8 +2,8 @@
 
 `cryptography` parses lazily: a certificate loads, and a property of it raises later (ValueError for bad DER inside an
 extension, UnsupportedAlgorithm for a key, TypeError for a name, and, should its native part ever panic, a
-BaseException). `parse` touches everything that this room reads later, so that after it a certificate is as good as a
-value, and turns whatever was raised into `ChainRefused`.
+BaseException). Whatever touches a peer's certificate therefore runs inside `peer_data`, which turns all of these into
+`ChainRefused`. Certificates of the operator's own files go through `touch` once and are values from then on.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_QUOTED_CHARACTERS
 
 
 def parse(der: bytes, position: int) -> x509.Certificate:
-    """Parses one presented certificate completely.
+    """Parses one presented certificate, lazily as the library does.
 
     Args:
         der: The DER bytes as presented.
@@ -34,9 +34,7 @@ def parse(der: bytes, position: int) -> x509.Certificate:
             "issue the device a smaller one",
         )
     with peer_data(f"certificate {position} of the chain"):
-        certificate = x509.load_der_x509_certificate(der)
-        touch(certificate)
-    return certificate
+        return x509.load_der_x509_certificate(der)
 
 
 def touch(certificate: x509.Certificate) -> None:

@@ -118,21 +118,22 @@ def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool) 
         ChainRefused: `EXPIRED` or `NOT_YET_VALID`.
     """
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if begin <= at and at.replace(microsecond=0) <= end:
+        return
     what = f"the {'device' if is_leaf else 'CA'} certificate {short_name(certificate)}"
-    if at.replace(microsecond=0) > end:
-        remedy = (
-            "issue the device a new certificate with `gateway cert issue`"
-            if is_leaf
-            else "renew the CA and trust the new one with `gateway ca trust FILE`"
-        )
-        raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {_stamp(end)}, {_span(at - end)} ago; {remedy}")
     if at < begin:
         raise ChainRefused(
             ChainProblem.NOT_YET_VALID,
-            f"{what} is valid only from {_stamp(begin)}, in {_span(begin - at)}; this gateway's clock says "
-            f"{_stamp(at)}: if that is right, the clock of whatever issued the certificate (often the device's own) "
-            "is ahead",
+            f"{what} is valid only from {_stamp(begin)}, in {_span(begin - at)}; our own clock says {_stamp(at)}. "
+            "If that is right, the clock of whatever issued the certificate, often the device itself, is ahead: set it "
+            "and issue the certificate again",
         )
+    remedy = (
+        "issue the device a new certificate with `gateway cert issue`"
+        if is_leaf
+        else "renew the CA and trust the new one with `gateway ca trust FILE`"
+    )
+    raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {_stamp(end)}, {_span(at - end)} ago; {remedy}")
 
 
 def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> _Path:
@@ -147,10 +148,12 @@ def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shel
             if c not in certificates
         ]
         fitting = [c for c in named if _key_fits(top, c)]
-        if not fitting:
+        if not fitting or (top.issuer == top.subject and _signed_by(top, top)):
             return _Path(certificates, anchored=False, namesakes=named)
-        # Two with the same name and no key id to tell them apart: the one whose key made the signature.
-        certificates.append(next((c for c in fitting if _signed_by(top, c)), fitting[0]))
+        if len(fitting) > 1:
+            # The same name and no key id to tell them apart: the one whose key made the signature.
+            fitting = [c for c in fitting if _signed_by(top, c)] or fitting
+        certificates.append(fitting[0])
     return _Path(certificates, anchored=False, namesakes=[])
 
 
@@ -158,6 +161,13 @@ def _unanchored(path: _Path, shelf: Shelf) -> ChainRefused:
     top = path.certificates[-1]
     if len(path.certificates) > MAX_CHAIN_CERTIFICATES:
         return _too_long(len(path.certificates))
+    if top.issuer == top.subject:
+        who = "is self-signed" if len(path.certificates) == 1 else "ends in the self-signed root"
+        return ChainRefused(
+            ChainProblem.UNKNOWN_ROOT,
+            f"the device's chain {who} {describe(top.subject)}, key id {_key_id(top)}, "
+            f"which is not a trust anchor; {_TRUST_IT}",
+        )
     if path.namesakes:
         have = ", ".join(_key_id(c) for c in path.namesakes[:3])
         return ChainRefused(
@@ -165,13 +175,6 @@ def _unanchored(path: _Path, shelf: Shelf) -> ChainRefused:
             f"{short_name(top)} is from {wanted_issuer(top)}; a certificate with that name is known, but with "
             f"another key (key id {have}): if the CA made itself a new key, trust its new certificate with "
             "`gateway ca trust FILE`",
-        )
-    if top.issuer == top.subject:
-        who = "is self-signed" if len(path.certificates) == 1 else "ends in the self-signed root"
-        return ChainRefused(
-            ChainProblem.UNKNOWN_ROOT,
-            f"the device's chain {who} {describe(top.subject)}, key id {_key_id(top)}, "
-            f"which is not a trust anchor; {_TRUST_IT}",
         )
     if len(path.certificates) == 1 and _needs_intermediate(top, shelf):
         return ChainRefused(

@@ -8,6 +8,9 @@ MAX_CHAIN_DEPTH = 4
 MAX_CHAIN_CERTIFICATES = MAX_CHAIN_DEPTH + 2
 """Certificates that a peer may present: the leaf, the deepest chain we follow, and the root that some devices add."""
 
+MAX_KNOWN_ISSUERS = 64
+"""Intermediates whose path to the anchor is remembered (about 3 kB each). Only a verified chain adds one."""
+
 MAX_CERTIFICATE_BYTES = 8 * 1024
 """Bytes of one presented certificate. P-256 device certificates have 400-800; an RSA-4096 root 2,500."""
 

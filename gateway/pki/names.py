@@ -32,15 +32,16 @@ def device_name(leaf: x509.Certificate) -> str:
         ChainRefused: There is none, or not exactly one, or it is not acceptable (`NO_IDENTITY`).
     """
     with peer_data("the device certificate's name"):
-        for kind, values in _candidates(leaf):
-            if len(values) == 1:
-                return _checked(kind, values[0])
-            if values:
-                raise ChainRefused(
-                    ChainProblem.NO_IDENTITY,
-                    f"the device certificate has {len(values)} names of the kind {kind}, so it is not clear which one "
-                    "is the device; issue it with exactly one",
-                )
+        candidates = _candidates(leaf)
+    for kind, values in candidates:
+        if len(values) == 1:
+            return _checked(kind, values[0])
+        if values:
+            raise ChainRefused(
+                ChainProblem.NO_IDENTITY,
+                f"the device certificate has {len(values)} names of the kind {kind}, so it is not clear which one "
+                "is the device; issue it with exactly one",
+            )
     raise ChainRefused(
         ChainProblem.NO_IDENTITY,
         "the device certificate has no SAN URI, SAN DNS name, common name or serialNumber attribute; "

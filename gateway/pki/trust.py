@@ -1,29 +1,20 @@
-"""Verifying a device's certificate chain to a trust anchor.
-
-The one place that calls `cryptography.x509.verification`, whose API its authors still call unstable.
-"""
+"""Verifying a device's certificate chain to a trust anchor."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cryptography import x509
-from cryptography.x509.verification import ClientVerifier, ExtensionPolicy, PolicyBuilder, Store, VerificationError
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.model import DEFAULT_TENANT
 from gateway.pki.certificates import fingerprint, parse, peer_data
 from gateway.pki.diagnosis import Shelf, diagnose, refuse_dates
 from gateway.pki.errors import ChainProblem, ChainRefused
-from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_DEPTH, VERIFIER_MAX_AGE
+from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS
 from gateway.pki.names import device_name
-from gateway.pki.policy import (
-    LEAF_CURVES,
-    check_leaf_key,
-    check_leaf_profile,
-    device_policy,
-    factory_ca_policy,
-    strict_ca_policy,
-)
+from gateway.pki.policy import LEAF_CURVES, check_leaf_key, check_leaf_profile
+from gateway.pki.verifier import NoPath, Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +69,19 @@ class VerifiedChain:
     fingerprint: str
 
 
-class TrustStore:
-    """The trust anchors, and the verifiers over them.
+@dataclass(frozen=True, slots=True)
+class _KnownIssuer:
+    """An intermediate that stood directly above a leaf in a verified path.
 
-    Immutable but for its clock: when anchors change, make a new one.
+    The path above it was checked then and needs no second check of its signatures, only of its dates.
     """
+
+    path: tuple[x509.Certificate, ...]
+    verifier: Verifier
+
+
+class TrustStore:
+    """The trust anchors, and the verifiers over them. When anchors change, make a new one."""
 
     def __init__(
         self,
@@ -98,12 +97,17 @@ class TrustStore:
             intermediates: Untrusted helpers for devices that send only their own certificate.
             leaf_curves: Curves accepted for a device's own key, by `cryptography` name.
         """
-        self._anchors = {anchor.id: anchor for anchor in anchors}
-        self._intermediates = list(intermediates)
+        # By certificate, as the verifier hands it back: its hash is cheaper than a fingerprint.
+        self._anchors = {anchor.certificate: anchor for anchor in anchors}
+        self._intermediates = tuple(intermediates)
         self._leaf_curves = leaf_curves
-        self._shelf = Shelf([a.certificate for a in self._anchors.values()], self._intermediates)
-        self._built_at = datetime.min.replace(tzinfo=UTC)
-        self._verifiers: list[ClientVerifier] = []
+        self._shelf = Shelf(self._anchors, self._intermediates)
+        self._verifiers: list[Verifier] = []
+        for strict in (True, False):
+            certificates = [a.certificate for a in self._anchors.values() if a.strict is strict]
+            if certificates:
+                self._verifiers.append(Verifier(certificates, strict=strict))
+        self._known: dict[bytes, _KnownIssuer] = {}
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -120,16 +124,6 @@ class TrustStore:
         Raises:
             ChainRefused: The chain is not acceptable. No other exception, whatever the bytes.
         """
-        leaf, helpers = self._parse(chain_der)
-        check_leaf_key(leaf, self._leaf_curves)
-        path = self._path(leaf, helpers, at)
-        for certificate in path:
-            # The verifier's clock may be a minute old; ours is not.
-            refuse_dates(certificate, at, is_leaf=certificate is path[0])
-        anchor = self._anchors[fingerprint(path[-1])]
-        return VerifiedChain(leaf, anchor, tuple(path), device_name(leaf), fingerprint(leaf))
-
-    def _parse(self, chain_der: Sequence[bytes]) -> tuple[x509.Certificate, list[x509.Certificate]]:
         if not chain_der:
             raise ChainRefused(
                 ChainProblem.NO_CERTIFICATE,
@@ -142,54 +136,55 @@ class TrustStore:
                 f"the device sent {len(chain_der)} certificates, at most {MAX_CHAIN_CERTIFICATES} are accepted; "
                 "install only its own certificate and the intermediates on it",
             )
-        parsed = [parse(der, position) for position, der in enumerate(chain_der)]
-        return parsed[0], parsed[1:]
+        with peer_data("the device's chain"):
+            leaf = parse(chain_der[0], 0)
+            check_leaf_key(leaf, self._leaf_curves)
+            path = self._known_path(leaf, chain_der, at) or self._full_path(leaf, chain_der, at)
+            for certificate in path:
+                # The verifier's clock may be a minute old; ours is not.
+                refuse_dates(certificate, at, is_leaf=certificate is leaf)
+            return VerifiedChain(leaf, self._anchors[path[-1]], path, device_name(leaf), fingerprint(leaf))
 
-    def _path(
-        self, leaf: x509.Certificate, helpers: list[x509.Certificate], at: datetime
-    ) -> Sequence[x509.Certificate]:
-        if not self._built_at <= at < self._built_at + VERIFIER_MAX_AGE:
-            self._build(at)
-        path, text = self._try(leaf, helpers)
-        if path is None and any(self._built_at < c.not_valid_before_utc <= at for c in (leaf, *helpers)):
-            # Issued since the verifier was built: valid now, but not by the verifier's clock.
-            self._build(at)
-            path, text = self._try(leaf, helpers)
-        if path is not None:
-            return path
-        check_leaf_profile(leaf)
-        with peer_data("the chain"):
-            refused = diagnose(leaf, helpers, self._shelf, at, text)
-        raise refused
+    def _known_path(
+        self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime
+    ) -> tuple[x509.Certificate, ...] | None:
+        known = self._known.get(chain_der[1]) if len(chain_der) == 2 else None
+        if known is None:
+            return None
+        try:
+            known.verifier.path(leaf, (), at)
+        except NoPath:
+            return None
+        return (leaf, *known.path)
 
-    def _try(
-        self, leaf: x509.Certificate, helpers: list[x509.Certificate]
-    ) -> tuple[Sequence[x509.Certificate] | None, str]:
+    def _full_path(
+        self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime
+    ) -> tuple[x509.Certificate, ...]:
+        presented = [parse(der, position) for position, der in enumerate(chain_der[1:], 1)]
         text = ""
         for verifier in self._verifiers:
-            with peer_data("the chain"):
-                try:
-                    return verifier.verify(leaf, [*helpers, *self._intermediates]).chain, ""
-                except VerificationError as error:
-                    text = str(error)
-        return None, text
+            try:
+                path = tuple(verifier.path(leaf, (*presented, *self._intermediates), at))
+            except NoPath as error:
+                text = str(error)
+            else:
+                self._remember(path, chain_der)
+                return path
+        check_leaf_profile(leaf)
+        raise diagnose(leaf, presented, self._shelf, at, text)
 
-    def _build(self, at: datetime) -> None:
-        # X.509 knows whole seconds; so does the verifier.
-        self._built_at = at.astimezone(UTC).replace(microsecond=0)
-        self._verifiers = []
-        for strict, ca_policy in ((True, strict_ca_policy()), (False, factory_ca_policy())):
-            certificates = [a.certificate for a in self._anchors.values() if a.strict is strict]
-            if certificates:
-                self._verifiers.append(_verifier(certificates, ca_policy, self._built_at))
+    def _remember(self, path: tuple[x509.Certificate, ...], chain_der: Sequence[bytes]) -> None:
+        # Only the plain case, leaf and issuer sent and nothing else, so that there is one way to read the chain. A name
+        # constraint above would have to be checked against each leaf, so such a path is never shortened.
+        if len(chain_der) != 2 or len(path) < 3 or path[1].public_bytes(Encoding.DER) != chain_der[1]:
+            return
+        if any(_has_name_constraints(certificate) for certificate in path[1:]):
+            return
+        if len(self._known) >= MAX_KNOWN_ISSUERS:
+            del self._known[next(iter(self._known))]
+        strict = self._anchors[path[-1]].strict
+        self._known[chain_der[1]] = _KnownIssuer(path[1:], Verifier([path[1]], strict=strict))
 
 
-def _verifier(anchors: list[x509.Certificate], ca_policy: ExtensionPolicy, at: datetime) -> ClientVerifier:
-    return (
-        PolicyBuilder()
-        .store(Store(anchors))
-        .time(at)
-        .max_chain_depth(MAX_CHAIN_DEPTH)
-        .extension_policies(ca_policy=ca_policy, ee_policy=device_policy())
-        .build_client_verifier()
-    )
+def _has_name_constraints(certificate: x509.Certificate) -> bool:
+    return any(isinstance(extension.value, x509.NameConstraints) for extension in certificate.extensions)
