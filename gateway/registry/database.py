@@ -34,13 +34,13 @@ def connect(path: Path | None, *, create: bool, busy_timeout_ms: int = BUSY_TIME
     except sqlite3.Error as error:
         raise Unavailable(f"cannot open the registry {path}: {error}") from error
     try:
-        # Write-ahead log: readers never wait for the writer of another process. NORMAL: a power cut may lose the last
-        # commits, never the file.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         _migrate(connection, path)
+        # Write-ahead log: readers never wait for the writer of another process. NORMAL: a power cut may lose the last
+        # commits, never the file. Set last, for it marks the file, which may turn out not to be ours.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.Error as error:
         connection.close()
         raise Unavailable(f"{path} cannot be used as a registry: {error}") from error

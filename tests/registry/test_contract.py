@@ -1,0 +1,358 @@
+"""What any registry backend must do."""
+
+import pytest
+
+from gateway.model import Device, DeviceStatus
+from gateway.registry import (
+    Conflict,
+    CredentialStatus,
+    InvalidValue,
+    LimitReached,
+    NotFound,
+    Registry,
+)
+from tests.registry.conftest import Opener
+
+KEY = bytes(range(16))
+CERTIFICATE = b"stands for DER"
+
+
+# Pre-shared keys.
+
+
+def test_a_psk_identity_finds_its_device_and_key(registry: Registry) -> None:
+    added = registry.add_psk_device("meter-1", b"id-1", KEY)
+    found = registry.find_psk(b"id-1")
+    assert found == added
+    assert (found.device.id, found.key, found.version, found.status) == ("meter-1", KEY, 1, CredentialStatus.ACTIVE)
+
+
+def test_an_unknown_identity_finds_nothing(registry: Registry) -> None:
+    registry.add_psk_device("meter-1", b"id-1", KEY)
+    assert registry.find_psk(b"id-2") is None
+    assert registry.find_psk(b"") is None
+
+
+NEIGHBOURS = [b"id", b"id\0", b"id\0x", b"ID", b"id ", b"\0", b"\xff\xfe", b"\xff\xff", b"\xc3\xa9", b"e\xcc\x81", b"%"]
+
+
+def test_identities_are_compared_byte_for_byte(registry: Registry) -> None:
+    # NUL, invalid UTF-8, case, blanks, two encodings of the same letter, wildcards: all different.
+    for number, identity in enumerate(NEIGHBOURS):
+        registry.add_psk_device(f"dev{number}", identity, KEY)
+    for number, identity in enumerate(NEIGHBOURS):
+        found = registry.find_psk(identity)
+        assert found is not None
+        assert found.device.id == f"dev{number}"
+
+
+def test_an_identity_belongs_to_one_device(registry: Registry) -> None:
+    registry.add_psk_device("meter-1", b"id", KEY)
+    with pytest.raises(Conflict, match="meter-1"):
+        registry.add_psk_device("meter-2", b"id", KEY)
+    with pytest.raises(NotFound):
+        registry.device("meter-2")  # nothing of the failed change stays
+
+
+@pytest.mark.parametrize("length", [1, 128, 256])
+def test_identity_lengths_that_are_taken(registry: Registry, length: int) -> None:
+    registry.add_psk_device("meter-1", b"i" * length, KEY)
+    assert registry.find_psk(b"i" * length)
+
+
+@pytest.mark.parametrize("length", [0, 257])
+def test_identity_lengths_that_are_refused(registry: Registry, length: int) -> None:
+    with pytest.raises(InvalidValue, match=f"this one has {length}"):
+        registry.add_psk_device("meter-1", b"i" * length, KEY)
+
+
+def test_short_keys_only_when_allowed(registry: Registry) -> None:
+    with pytest.raises(InvalidValue, match="at least 16 bytes, this one has 15"):
+        registry.add_psk_device("meter-1", b"id", b"k" * 15)
+    with pytest.raises(InvalidValue, match="at least 1 "):
+        registry.add_psk_device("meter-1", b"id", b"", allow_short_key=True)
+    assert registry.add_psk_device("meter-1", b"id", b"k", allow_short_key=True).key == b"k"
+
+
+def test_keys_have_at_most_64_bytes(registry: Registry) -> None:
+    assert registry.add_psk_device("meter-1", b"a", b"k" * 64).key == b"k" * 64
+    with pytest.raises(InvalidValue):
+        registry.add_psk("meter-1", b"b", b"k" * 65)
+
+
+def test_a_device_may_have_several_keys_and_a_certificate(registry: Registry) -> None:
+    registry.add_psk_device("meter-1", b"old", KEY)
+    registry.add_psk("meter-1", b"new", KEY[::-1])
+    registry.allow_certificate("meter-1")
+    kinds = [(c.kind, c.psk_identity) for c in registry.credentials("meter-1")]
+    assert kinds == [("psk", b"old"), ("psk", b"new"), ("x509", None)]
+    for identity in (b"old", b"new"):
+        found = registry.find_psk(identity)
+        assert found is not None
+        assert found.device.id == "meter-1"
+    certificate = registry.find_certificate_device("default", "meter-1")
+    assert certificate is not None
+    assert certificate.device.id == "meter-1"
+
+
+def test_no_secret_in_any_repr(registry: Registry) -> None:
+    found = registry.add_psk_device("meter-1", b"id", b"TOP-SECRET-BYTES")
+    assert "SECRET" not in repr(found)
+    assert "SECRET" not in repr(registry.credentials("meter-1"))
+
+
+# Devices.
+
+
+def test_device_life(registry: Registry) -> None:
+    added = registry.add_device("meter-1")
+    assert added == Device("meter-1", "default", DeviceStatus.ACTIVE, False, added.created_at)
+    assert registry.device("meter-1") == added
+    assert registry.set_status("meter-1", DeviceStatus.DISABLED).status is DeviceStatus.DISABLED
+    assert registry.device("meter-1").status is DeviceStatus.DISABLED
+    registry.delete_device("meter-1")
+    with pytest.raises(NotFound):
+        registry.device("meter-1")
+
+
+def test_a_status_reaches_the_credentials_look_up(registry: Registry) -> None:
+    registry.add_psk_device("meter-1", b"id", KEY)
+    registry.set_status("meter-1", DeviceStatus.QUARANTINED)
+    found = registry.find_psk(b"id")
+    assert found is not None
+    assert found.device.status is DeviceStatus.QUARANTINED
+
+
+def test_deleting_a_device_deletes_its_credentials(registry: Registry) -> None:
+    first = registry.add_psk_device("meter-1", b"id", KEY)
+    registry.allow_certificate("meter-1")
+    registry.delete_device("meter-1")
+    assert registry.find_psk(b"id") is None
+    assert registry.find_certificate_device("default", "meter-1") is None
+    # The id of a credential is never used again: a session that remembers the old one stays void.
+    assert registry.add_psk_device("meter-1", b"id", KEY).credential_id != first.credential_id
+
+
+def test_adding_twice_is_a_conflict(registry: Registry) -> None:
+    registry.add_device("meter-1")
+    with pytest.raises(Conflict, match="meter-1"):
+        registry.add_device("meter-1")
+
+
+@pytest.mark.parametrize("call", ["set_status", "delete_device", "add_psk", "allow_certificate", "credentials"])
+def test_an_unknown_device_is_not_found(registry: Registry, call: str) -> None:
+    arguments = {"set_status": (DeviceStatus.ACTIVE,), "add_psk": (b"id", KEY)}
+    with pytest.raises(NotFound, match="ghost"):
+        getattr(registry, call)("ghost", *arguments.get(call, ()))
+
+
+@pytest.mark.parametrize("bad", ["", "-x", " x", "a b", "a\0b", "a\nb", "ä", "x" * 129, "a;b", "$(id)", "'"])
+def test_ids_that_are_refused(registry: Registry, bad: str) -> None:
+    with pytest.raises(InvalidValue):
+        registry.add_device(bad)
+    with pytest.raises(InvalidValue):
+        registry.provision_device("default", bad, anchor_id="a", create=True)
+    with pytest.raises(InvalidValue):
+        registry.add_tenant(bad)
+
+
+def test_lists_are_sorted_and_paged(registry: Registry) -> None:
+    for number in (3, 1, 2, 5, 4):
+        registry.add_device(f"dev{number}")
+    assert [d.id for d in registry.list_devices()] == ["dev1", "dev2", "dev3", "dev4", "dev5"]
+    assert [d.id for d in registry.list_devices(after="dev2", limit=2)] == ["dev3", "dev4"]
+    assert registry.list_devices(tenant_id="ghost") == []
+
+
+def test_tenants_keep_their_devices_apart(registry: Registry) -> None:
+    registry.add_tenant("acme", "Acme")
+    registry.add_device("dev")
+    registry.add_device("dev", tenant_id="acme")
+    registry.set_status("dev", DeviceStatus.DISABLED, tenant_id="acme")
+    assert registry.device("dev").status is DeviceStatus.ACTIVE
+    assert [d.tenant_id for d in registry.list_devices()] == ["acme", "default"]
+    assert registry.tenants() == ["acme", "default"]
+    with pytest.raises(NotFound, match="tenant 'ghost'"):
+        registry.add_device("dev", tenant_id="ghost")
+    with pytest.raises(Conflict):
+        registry.add_tenant("acme")
+
+
+def test_counts(registry: Registry) -> None:
+    registry.add_psk_device("a", b"a", KEY)
+    registry.add_device("b")
+    registry.allow_certificate("b")
+    registry.add_device("c")
+    registry.delete_device("c")
+    registry.add_trust_anchor(CERTIFICATE, "CN=Root")
+    counts = registry.counts()
+    assert (counts.tenants, counts.devices, counts.psk_credentials) == (1, 2, 1)
+    assert (counts.certificate_credentials, counts.trust_anchors) == (1, 1)
+
+
+# Certificates and provisioning.
+
+
+def test_provisioning_creates_device_and_credential_at_once(registry: Registry) -> None:
+    made = registry.provision_device("default", "dev", anchor_id="anchor", create=True)
+    assert made.created
+    assert made.device.auto_provisioned
+    assert made.anchor_id == "anchor"
+    found = registry.find_certificate_device("default", "dev")
+    assert found is not None
+    assert (found.credential_id, found.device, found.created) == (made.credential_id, made.device, False)
+
+
+def test_provisioning_twice_gives_the_same_credential(open_store: Opener) -> None:
+    # Two workers' handshakes of one device: both looked, both found nothing, both provision.
+    here, there = open_store(), open_store()
+    assert here.find_certificate_device("default", "dev") is None
+    assert there.find_certificate_device("default", "dev") is None
+    first = here.provision_device("default", "dev", anchor_id="anchor", create=True)
+    second = there.provision_device("default", "dev", anchor_id="anchor", create=True)
+    assert (first.created, second.created) == (True, False)
+    assert first.credential_id == second.credential_id
+    assert here.counts() == there.counts()
+    assert here.counts().devices == here.counts().certificate_credentials == 1
+
+
+def test_provisioning_without_leave_creates_nothing(registry: Registry) -> None:
+    with pytest.raises(NotFound, match="dev"):
+        registry.provision_device("default", "dev", anchor_id="anchor", create=False)
+    assert registry.counts().devices == 0
+
+
+def test_a_device_added_without_credentials_takes_its_first_certificate(registry: Registry) -> None:
+    registry.add_device("dev")
+    made = registry.provision_device("default", "dev", anchor_id="anchor", create=False)
+    assert (made.created, made.anchor_id, made.device.auto_provisioned) == (False, None, False)
+
+
+def test_a_psk_device_takes_no_certificate_unasked(registry: Registry) -> None:
+    registry.add_psk_device("dev", b"id", KEY)
+    with pytest.raises(Conflict, match="never allowed"):
+        registry.provision_device("default", "dev", anchor_id="anchor", create=True)
+    assert registry.find_certificate_device("default", "dev") is None
+
+
+def test_allowing_a_certificate_anew_changes_its_version(registry: Registry) -> None:
+    made = registry.provision_device("default", "dev", anchor_id="anchor", create=True)
+    again = registry.allow_certificate("dev")
+    assert (again.credential_id, again.version, again.anchor_id) == (made.credential_id, made.version + 1, None)
+    assert registry.find_certificate_device("default", "dev") == again
+    with pytest.raises(NotFound, match="ghost"):
+        registry.allow_certificate("dev", anchor_id="ghost")
+
+
+def test_a_credential_is_revoked_with_a_new_version(registry: Registry) -> None:
+    made = registry.add_psk_device("dev", b"id", KEY)
+    registry.set_credential_status(made.credential_id, CredentialStatus.REVOKED)
+    found = registry.find_psk(b"id")
+    assert found is not None
+    assert (found.status, found.version) == (CredentialStatus.REVOKED, 2)
+    with pytest.raises(NotFound):
+        registry.set_credential_status("ghost", CredentialStatus.REVOKED)
+
+
+def test_a_full_tenant_takes_no_more(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.registry.sqlite.MAX_DEVICES_PER_TENANT", 20)
+    for number in range(20):
+        registry.provision_device("default", f"dev{number}", anchor_id="anchor", create=True)
+    for number in range(20, 120):
+        with pytest.raises(LimitReached):
+            registry.provision_device("default", f"dev{number}", anchor_id="anchor", create=True)
+    assert registry.counts().devices == 20
+    registry.delete_device("dev0")
+    assert registry.provision_device("default", "dev20", anchor_id="anchor", create=True).created
+
+
+# Trust anchors.
+
+
+def test_trust_anchor_life(registry: Registry) -> None:
+    added = registry.add_trust_anchor(CERTIFICATE, "CN=Root", auto_provision=True)
+    # printf 'stands for DER' | sha256sum
+    assert added.id == "1c749679e6efedb8ddf05a834b488ad231e0690bad612c6ca91981ded7df819b"
+    assert registry.trust_anchors() == [added]
+    assert not registry.set_auto_provision(added.id, False).auto_provision
+    registry.delete_trust_anchor(added.id)
+    assert registry.trust_anchors() == []
+    for call in (lambda: registry.delete_trust_anchor(added.id), lambda: registry.set_auto_provision(added.id, True)):
+        with pytest.raises(NotFound):
+            call()
+
+
+def test_an_anchor_belongs_to_one_tenant(registry: Registry) -> None:
+    registry.add_tenant("acme")
+    registry.add_trust_anchor(CERTIFICATE, "CN=Root")
+    with pytest.raises(Conflict, match="tenant 'default'"):
+        registry.add_trust_anchor(CERTIFICATE, "CN=Root", tenant_id="acme")
+    with pytest.raises(NotFound):
+        registry.add_trust_anchor(b"other", "CN=Other", tenant_id="ghost")
+
+
+@pytest.mark.parametrize("size", [0, 8193])
+def test_certificates_of_no_possible_size_are_refused(registry: Registry, size: int) -> None:
+    with pytest.raises(InvalidValue):
+        registry.add_trust_anchor(b"x" * size, "CN=Root")
+    with pytest.raises(InvalidValue):
+        registry.add_intermediate(b"x" * size)
+
+
+def test_intermediates_are_kept_once(registry: Registry) -> None:
+    assert registry.add_intermediate(b"one")
+    assert not registry.add_intermediate(b"one")
+    assert registry.add_intermediate(b"two")
+    assert list(registry.intermediates()) == [b"one", b"two"]
+
+
+def test_the_anchor_revision_sees_every_change_and_nothing_else(open_store: Opener) -> None:
+    here, there = open_store(), open_store()
+    seen = [here.anchor_revision()]
+
+    def changed() -> bool:
+        seen.append(here.anchor_revision())
+        return seen[-1] != seen[-2]
+
+    anchor = there.add_trust_anchor(CERTIFICATE, "CN=Root")
+    assert changed()
+    there.set_auto_provision(anchor.id, True)
+    assert changed()
+    there.add_intermediate(b"one")
+    assert changed()
+    there.delete_trust_anchor(anchor.id)
+    assert changed()
+    there.add_psk_device("dev", b"id", KEY)
+    here.provision_device("default", "dev2", anchor_id="a", create=True)
+    there.set_status("dev", DeviceStatus.DISABLED)
+    assert not changed()
+
+
+# Another process.
+
+
+def test_what_another_process_writes_is_seen_at_the_next_look_up(open_store: Opener) -> None:
+    server, command_line = open_store(), open_store()
+    assert server.find_psk(b"id") is None
+    command_line.add_psk_device("dev", b"id", KEY)
+    found = server.find_psk(b"id")
+    assert found is not None
+    command_line.set_status("dev", DeviceStatus.DISABLED)
+    found = server.find_psk(b"id")
+    assert found is not None
+    assert found.device.status is DeviceStatus.DISABLED
+    command_line.delete_device("dev")
+    assert server.find_psk(b"id") is None
+
+
+def test_what_was_written_is_there_after_reopening(open_store: Opener) -> None:
+    with open_store() as first:
+        first.add_psk_device("dev", b"id", KEY)
+    with open_store() as second:
+        assert second.find_psk(b"id") is not None
+
+
+def test_closing_twice_is_fine(open_store: Opener) -> None:
+    registry = open_store()
+    registry.close()
+    registry.close()
