@@ -1,5 +1,6 @@
-"""The CoAP engine, sans-IO (RFC 7252): codec and message layer. Time and randomness are passed in."""
+"""The CoAP engine, sans-IO (RFC 7252): codec, message layer, client. Time and randomness are passed in."""
 
+from gateway.coap.client import Client, ClientExchange, Outcome
 from gateway.coap.codec import decode, decode_uint, encode, encode_options, encode_uint
 from gateway.coap.counters import Counters
 from gateway.coap.errors import DecodeError, Malformed
@@ -23,6 +24,8 @@ from gateway.coap.peer import Peer
 
 __all__ = [
     "CRITICAL_OPTIONS",
+    "Client",
+    "ClientExchange",
     "Code",
     "ContentFormat",
     "Counters",
@@ -33,6 +36,7 @@ __all__ = [
     "MessageType",
     "Option",
     "OptionFormat",
+    "Outcome",
     "Peer",
     "TransmissionParameters",
     "code_text",
