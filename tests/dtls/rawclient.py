@@ -1,0 +1,368 @@
+"""A client that does one step at a time, and any step wrong.
+
+Each method gives one record and moves nothing but its own counters, so that a test can leave records out, repeat them,
+reorder them or change their bytes. Keys, nonces and Finished come from formulas of the RFCs written down here
+once more, over the standard library's HMAC: the server's arithmetic is never checked against itself.
+"""
+
+import hashlib
+import hmac
+import itertools
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.dtls.messages import extensions as ext
+from gateway.dtls.messages.certificate import Certificate, DigitallySigned
+from gateway.dtls.messages.hello import ClientHello, HelloVerifyRequest, ServerHello
+from gateway.dtls.messages.key_exchange import EcdheServerKeyExchange
+
+CCS, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
+
+PSK_SUITES = {0xC0A8: "PSK_CCM_8", 0xC0A4: "PSK_CCM", 0x00A8: "PSK_GCM"}
+ECDHE_SUITES = {0xC0AE: "ECDHE_ECDSA_CCM_8", 0xC0AC: "ECDHE_ECDSA_CCM", 0xC02B: "ECDHE_ECDSA_GCM"}
+SUITES = PSK_SUITES | ECDHE_SUITES
+
+
+def prf(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
+    """P_SHA256 of RFC 5246 section 5: A(0) = label + seed, A(i) = HMAC(secret, A(i-1))."""
+    output, a = b"", label + seed
+    while len(output) < length:
+        a = hmac.digest(secret, a, "sha256")
+        output += hmac.digest(secret, a + label + seed, "sha256")
+    return output[:length]
+
+
+def plain_premaster(psk: bytes) -> bytes:
+    """RFC 4279 section 2: uint16 N, N zero bytes, uint16 N, the key."""
+    n = len(psk).to_bytes(2, "big")
+    return n + bytes(len(psk)) + n + psk
+
+
+class DirectionKeys:
+    """One direction of a connection state: key, implicit nonce, and the AEAD of the suite's name."""
+
+    def __init__(self, suite: int, key: bytes, salt: bytes) -> None:
+        name = SUITES[suite]
+        self.tag_length = 8 if name.endswith("CCM_8") else 16
+        self.salt = salt
+        self._aead = AESGCM(key) if name.endswith("GCM") else AESCCM(key, tag_length=self.tag_length)
+
+    def seal(self, content_type: int, number: int, content: bytes, version: int = 0xFEFD) -> bytes:
+        """GenericAEADCipher; the explicit nonce is epoch and sequence number (RFC 6655 section 3)."""
+        explicit = number.to_bytes(8, "big")
+        aad = explicit + bytes((content_type,)) + version.to_bytes(2, "big") + len(content).to_bytes(2, "big")
+        return explicit + self._aead.encrypt(self.salt + explicit, content, aad)
+
+    def open(self, content_type: int, number: bytes, fragment: bytes) -> bytes:
+        length = len(fragment) - 8 - self.tag_length
+        aad = number + bytes((content_type,)) + b"\xfe\xfd" + length.to_bytes(2, "big")
+        return self._aead.decrypt(self.salt + fragment[:8], fragment[8:], aad)
+
+
+@dataclass(slots=True)
+class Device:
+    """A certificate and its key."""
+
+    key: ec.EllipticCurvePrivateKey
+    chain: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Received:
+    """A record of the server, opened where it was protected."""
+
+    content_type: int
+    version: int
+    epoch: int
+    sequence: int
+    content: bytes
+    nonce: bytes = b""
+
+
+@dataclass(slots=True)
+class RawClient:
+    """Attributes:
+    received: Every record of the server, in order of arrival.
+    messages: Its handshake messages, whole: (type, message_seq, body), each once, in order.
+    transcript: What both sides hash (RFC 6347 section 4.2.6).
+    next_seq: message_seq of the next message.
+    next_number: Next record number, by epoch.
+    """
+
+    suites: tuple[int, ...] = (0xC0A8,)
+    identity: bytes = b"dev1"
+    psk: bytes = bytes(range(16))
+    device: Device | None = None
+    random: bytes = bytes(range(100, 132))
+    session_id: bytes = b""
+    compression: bytes = b"\x00"
+    version: int = 0xFEFD
+    extensions: dict[int, bytes] | None = field(default_factory=lambda: default_extensions())
+    cookie: bytes = b""
+    next_seq: int = 0
+    next_number: list[int] = field(default_factory=lambda: [0, 0])
+    received: list[Received] = field(default_factory=list)
+    messages: list[tuple[int, int, bytes]] = field(default_factory=list)
+    transcript: list[bytes] = field(default_factory=list)
+    server_hello: ServerHello | None = None
+    server_key_exchange: EcdheServerKeyExchange | None = None
+    server_chain: tuple[bytes, ...] = ()
+    server_finished_verified: bool = False
+    master: bytes = b""
+    write_keys: DirectionKeys | None = None
+    read_keys: DirectionKeys | None = None
+    _fragments: dict[int, tuple[int, bytearray, set[int]]] = field(default_factory=dict)
+    _expected_seq: int = 0
+    _client_finished_transcript: bytes = b""
+
+    # --- records ---------------------------------------------------------------------------------------------------
+
+    def record(
+        self, content_type: int, content: bytes, epoch: int = 0, sequence: int | None = None, version: int = 0xFEFD
+    ) -> bytes:
+        """One record under the next number of its epoch, or under `sequence`; protected in epoch 1."""
+        if sequence is None:
+            sequence = self.next_number[epoch]
+            self.next_number[epoch] += 1
+        number = (epoch << 48) | sequence
+        if epoch:
+            assert self.write_keys is not None
+            content = self.write_keys.seal(content_type, number, content)
+        return raw_record(content_type, number, content, version)
+
+    def message(
+        self,
+        message_type: int,
+        body: bytes,
+        *,
+        epoch: int = 0,
+        seq: int | None = None,
+        pieces: tuple[int, ...] = (),
+    ) -> bytes:
+        """A handshake message as one record, or as several cut at the offsets `pieces`; entered into the transcript."""
+        if seq is None:
+            seq = self.next_seq
+            self.next_seq += 1
+        self.transcript.append(handshake(message_type, seq, body))
+        cuts = [0, *pieces, len(body)]
+        return b"".join(
+            self.record(HANDSHAKE, handshake(message_type, seq, body, start, stop), epoch)
+            for start, stop in itertools.pairwise(cuts)
+        )
+
+    # --- the client's messages -------------------------------------------------------------------------------------
+
+    def hello(self, *, version: int = 0xFEFD, pieces: tuple[int, ...] = ()) -> bytes:
+        """ClientHello with the cookie that has come so far. The transcript begins with it."""
+        self.transcript.clear()
+        record = self.message(1, self.hello_body(), pieces=pieces)
+        if version != 0xFEFD:
+            record = record[:1] + version.to_bytes(2, "big") + record[3:]
+        return record
+
+    def hello_body(self) -> bytes:
+        return ClientHello(
+            self.random, self.suites, self.extensions, self.session_id, self.cookie, self.compression, self.version
+        ).encode()
+
+    def certificate(self, chain: tuple[bytes, ...] | None = None) -> bytes:
+        if chain is None:
+            assert self.device is not None
+            chain = self.device.chain
+        return self.message(11, Certificate(chain).encode())
+
+    def client_key_exchange(self, public: bytes | None = None) -> bytes:
+        """Also derives the keys: everything that they depend on is then known."""
+        if self.is_psk:
+            record = self.message(16, len(self.identity).to_bytes(2, "big") + self.identity)
+            self._derive(plain_premaster(self.psk))
+            return record
+        ours, premaster = self._agree()
+        point = ours if public is None else public
+        record = self.message(16, len(point).to_bytes(1, "big") + point)
+        self._derive(premaster)
+        return record
+
+    def certificate_verify(
+        self, *, key: ec.EllipticCurvePrivateKey | None = None, scheme: int = 0x0403, content: bytes | None = None
+    ) -> bytes:
+        if key is None:
+            assert self.device is not None
+            key = self.device.key
+        digests: dict[int, hashes.HashAlgorithm] = {
+            0x0203: hashes.SHA1(),
+            0x0403: hashes.SHA256(),
+            0x0503: hashes.SHA384(),
+            0x0603: hashes.SHA512(),
+        }
+        signed = b"".join(self.transcript) if content is None else content
+        signature = key.sign(signed, ec.ECDSA(digests.get(scheme, hashes.SHA256())))
+        return self.message(15, DigitallySigned(scheme, signature).encode())
+
+    def change_cipher_spec(self) -> bytes:
+        return self.record(CCS, b"\x01")
+
+    def finished(self, *, epoch: int = 1, verify_data: bytes | None = None) -> bytes:
+        if verify_data is None:
+            verify_data = prf(self.master, b"client finished", self.transcript_hash(), 12)
+        return self.message(20, verify_data, epoch=epoch)
+
+    def alert(self, level: int, description: int, epoch: int = 0) -> bytes:
+        return self.record(ALERT, bytes((level, description)), epoch)
+
+    def data(self, content: bytes, sequence: int | None = None) -> bytes:
+        return self.record(DATA, content, 1, sequence)
+
+    def answer_flight(self) -> list[bytes]:
+        """Everything from the server's Done to our Finished, as it should be, one record an item."""
+        if self.is_psk:
+            records = [self.client_key_exchange()]
+        else:
+            records = [self.certificate(), self.client_key_exchange(), self.certificate_verify()]
+        return [*records, self.change_cipher_spec(), self.finished()]
+
+    # --- the server's side -----------------------------------------------------------------------------------------
+
+    def read(self, datagrams: list[bytes]) -> list[Received]:
+        """Takes the server's datagrams, keeps what they bring, and gives their records."""
+        news: list[Received] = []
+        for datagram in datagrams:
+            for content_type, version, number, fragment in split(datagram):
+                epoch, sequence = number >> 48, number & ((1 << 48) - 1)
+                nonce = b""
+                if epoch:
+                    assert self.read_keys is not None
+                    nonce = self.read_keys.salt + fragment[:8]
+                    fragment = self.read_keys.open(content_type, number.to_bytes(8, "big"), fragment)
+                record = Received(content_type, version, epoch, sequence, fragment, nonce)
+                news.append(record)
+                if content_type == HANDSHAKE:
+                    self._collect(fragment)
+        self.received += news
+        return news
+
+    def transcript_hash(self) -> bytes:
+        return hashlib.sha256(b"".join(self.transcript)).digest()
+
+    @property
+    def suite(self) -> int:
+        assert self.server_hello is not None
+        return self.server_hello.cipher_suite
+
+    @property
+    def is_psk(self) -> bool:
+        return self.suite in PSK_SUITES
+
+    def _collect(self, content: bytes) -> None:
+        position = 0
+        while position < len(content):
+            message_type = content[position]
+            header = content[position + 1 : position + 12]
+            length, seq = int.from_bytes(header[0:3], "big"), int.from_bytes(header[3:5], "big")
+            offset, size = int.from_bytes(header[5:8], "big"), int.from_bytes(header[8:11], "big")
+            data = content[position + 12 : position + 12 + size]
+            position += 12 + size
+            if seq < self._expected_seq:
+                continue
+            _, body, have = self._fragments.setdefault(seq, (message_type, bytearray(length), set()))
+            body[offset : offset + size] = data
+            have.update(range(offset, offset + size))
+        while self._expected_seq in self._fragments:
+            message_type, body, have = self._fragments[self._expected_seq]
+            if len(have) != len(body):
+                return
+            self._take(message_type, self._expected_seq, bytes(body))
+            self._expected_seq += 1
+
+    def _take(self, message_type: int, seq: int, body: bytes) -> None:
+        self.messages.append((message_type, seq, body))
+        if message_type == 3:
+            self.cookie = HelloVerifyRequest.decode(body).cookie
+            return
+        if message_type == 20:
+            expected = prf(self.master, b"server finished", self.transcript_hash(), 12)
+            self.server_finished_verified = body == expected
+        self.transcript.append(handshake(message_type, seq, body))
+        if message_type == 2:
+            self.server_hello = ServerHello.decode(body)
+        elif message_type == 11:
+            self.server_chain = Certificate.decode(body).chain
+        elif message_type == 12 and not self.is_psk:
+            self.server_key_exchange = EcdheServerKeyExchange.decode(body)
+
+    def _agree(self) -> tuple[bytes, bytes]:
+        """Our public value and the shared secret (RFC 8422 sections 5.7, 5.10)."""
+        assert self.server_key_exchange is not None
+        theirs = self.server_key_exchange.parameters
+        if theirs.group == 29:
+            private = x25519.X25519PrivateKey.generate()
+            shared = private.exchange(x25519.X25519PublicKey.from_public_bytes(theirs.public))
+            return private.public_key().public_bytes_raw(), shared
+        key = ec.generate_private_key(ec.SECP256R1())
+        shared = key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(key.curve, theirs.public))
+        return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), shared
+
+    def _derive(self, premaster: bytes) -> None:
+        """RFC 5246 sections 8.1 and 6.3, RFC 7627 section 4. No MAC keys; 16-byte keys, 4-byte implicit nonces."""
+        assert self.server_hello is not None
+        if 23 in (self.server_hello.extensions or {}):
+            self.master = prf(premaster, b"extended master secret", self.transcript_hash(), 48)
+        else:
+            self.master = prf(premaster, b"master secret", self.random + self.server_hello.random, 48)
+        block = prf(self.master, b"key expansion", self.server_hello.random + self.random, 40)
+        self.write_keys = DirectionKeys(self.suite, block[0:16], block[32:36])
+        self.read_keys = DirectionKeys(self.suite, block[16:32], block[36:40])
+
+
+def default_extensions() -> dict[int, bytes]:
+    """extended_master_secret, renegotiation_info, P-256, uncompressed points, ecdsa_secp256r1_sha256."""
+    return {
+        23: b"",
+        0xFF01: b"\x00",
+        10: ext.encode_u16_list((23,)),
+        11: b"\x01\x00",
+        13: ext.encode_u16_list((0x0403,)),
+    }
+
+
+def without(*types: int) -> dict[int, bytes]:
+    """The default extensions but for these."""
+    return {number: body for number, body in default_extensions().items() if number not in types}
+
+
+def handshake(message_type: int, seq: int, body: bytes, start: int = 0, stop: int | None = None) -> bytes:
+    """A handshake fragment (RFC 6347 section 4.2.2); without `start` and `stop` the whole message."""
+    stop = len(body) if stop is None else stop
+    header = bytes((message_type,)) + len(body).to_bytes(3, "big") + seq.to_bytes(2, "big")
+    return header + start.to_bytes(3, "big") + (stop - start).to_bytes(3, "big") + body[start:stop]
+
+
+def raw_record(content_type: int, number: int, fragment: bytes, version: int = 0xFEFD) -> bytes:
+    """DTLSPlaintext (RFC 6347 section 4.1); `number` is epoch and sequence number."""
+    head = bytes((content_type,)) + version.to_bytes(2, "big") + number.to_bytes(8, "big")
+    return head + len(fragment).to_bytes(2, "big") + fragment
+
+
+def split(datagram: bytes) -> list[tuple[int, int, int, bytes]]:
+    """The records of a well-formed datagram: type, version, number, fragment."""
+    records = []
+    position = 0
+    while position < len(datagram):
+        length = int.from_bytes(datagram[position + 11 : position + 13], "big")
+        head = datagram[position : position + 13]
+        fragment = datagram[position + 13 : position + 13 + length]
+        assert len(fragment) == length, "the server sent a malformed datagram"
+        records.append((head[0], int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:11], "big"), fragment))
+        position += 13 + length
+    return records
+
+
+def certificate_key(der: bytes) -> ec.EllipticCurvePublicKey:
+    key = x509.load_der_x509_certificate(der).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key
