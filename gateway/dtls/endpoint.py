@@ -37,6 +37,7 @@ from gateway.dtls.record import Record, encode_record, split_records
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
+_PERHAPS_OF_THE_HANDSHAKE = (DropReason.NO_SESSION, DropReason.BAD_MAC, DropReason.REPLAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ class ServerEndpoint:
             self._outgoing.append((association.seal(ContentType.APPLICATION_DATA, data), association.address))
         except SequenceExhausted:
             self._close(association, "exhausted")
+        else:
+            self.counters.application_data_sent += 1
 
     # --- replies and orders of the shell ---------------------------------------------------------------------------
 
@@ -212,16 +215,23 @@ class ServerEndpoint:
         outcome: DropReason | None = DropReason.NO_SESSION
         if association is not None:
             outcome = self._receive_protected(record, association, now)
-        if handshake is not None and outcome in (DropReason.NO_SESSION, DropReason.BAD_MAC):
-            # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies.
-            if outcome is DropReason.BAD_MAC and association is not None:
-                association.authentication_failures -= 1
-            outcome = handshake.receive(record, now)
+        if handshake is not None and outcome in _PERHAPS_OF_THE_HANDSHAKE:
+            # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies. Both number
+            # their records of epoch 1 from 0, so that what is a replay for the old one may be new for the other.
+            failed, outcome = outcome, handshake.receive(record, now)
+            if association is not None and failed is DropReason.BAD_MAC and outcome is None:
+                association.authentication_failures -= 1  # no forgery: the handshake has a use for it
             self._settle(handshake, now)
-        elif association is not None and association.authentication_failures >= MAX_AUTHENTICATION_FAILURES:
+        if (
+            association is not None
+            and not association.closed
+            and association.authentication_failures >= MAX_AUTHENTICATION_FAILURES
+        ):
             self._close(association, "authentication_failures")
         if outcome is not None:
             self._drop(outcome)
+        else:
+            self.counters.count_received(record.content_type)
 
     def _receive_plain(
         self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
@@ -240,6 +250,8 @@ class ServerEndpoint:
         dropped = handshake.receive(record, now)
         if dropped is not None:
             self._drop(dropped)
+        else:
+            self.counters.count_received(record.content_type)
         self._settle(handshake, now)
 
     # --- the gate --------------------------------------------------------------------------------------------------
@@ -337,7 +349,9 @@ class ServerEndpoint:
     def _settle(self, handshake: ServerHandshake, now: float) -> None:
         """Takes what a handshake wants sent; ends it if it has ended, else sets its timer."""
         address = handshake.facts.address
-        self._outgoing += [(datagram, address) for datagram in handshake.datagrams]
+        for datagram in handshake.datagrams:
+            self.counters.count_sent(datagram)
+            self._outgoing.append((datagram, address))
         handshake.datagrams.clear()
         outcome = handshake.outcome
         if outcome is None:
@@ -417,7 +431,9 @@ class ServerEndpoint:
             self._send_alert(association, _NO_RENEGOTIATION)
             return None
         if fragments[0].type == HandshakeType.FINISHED and association.linger is not None:
-            self._outgoing += [(datagram, association.address) for datagram in _linger(association).repeat(now)]
+            for datagram in _linger(association).repeat(now):
+                self.counters.count_sent(datagram)
+                self._outgoing.append((datagram, association.address))
             return None
         return DropReason.UNEXPECTED
 
