@@ -24,6 +24,7 @@ from gateway.dtls.limits import (
     MAX_ASSOCIATIONS,
     MAX_AUTHENTICATION_FAILURES,
     MAX_HANDSHAKES,
+    MAX_HELLO_MESSAGE_SEQ,
     MAX_HELLO_SEQUENCE,
     MAX_SETTLED,
     MIN_DATAGRAM_PAYLOAD,
@@ -278,6 +279,9 @@ class ServerEndpoint:
             return handshake
         if handshake is not None and handshake.client_random == hello.random and hello.cookie:
             return handshake  # a repetition, or a copy
+        if record.sequence > MAX_HELLO_SEQUENCE or fragment.message_seq > MAX_HELLO_MESSAGE_SEQ:
+            self._drop(DropReason.MALFORMED)
+            return None
         if not hello.cookie or not self._cookies.verify(hello.cookie, address, hello.parameters, now):
             self._challenge(record, fragment, hello, address, size, now)
             return None
@@ -293,9 +297,7 @@ class ServerEndpoint:
         body = HelloVerifyRequest(self._cookies.make(address, hello.parameters, now)).encode()
         message = HandshakeMessage(HandshakeType.HELLO_VERIFY_REQUEST, fragment.message_seq, body)
         answer = encode_record(ContentType.HANDSHAKE, record.sequence, message.for_transcript(), DTLS_1_0)
-        if (
-            len(answer) > size or record.sequence > MAX_HELLO_SEQUENCE
-        ):  # never more than was sent to us: nobody's amplifier
+        if len(answer) > size:  # never more than was sent to us: nobody's amplifier
             self._drop(DropReason.MALFORMED)
             return
         self.counters.hello_verify_sent += 1

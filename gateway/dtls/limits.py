@@ -35,6 +35,10 @@ than the slow clients' whole exchange (RFC 7925 section 11: 9 s timer)."""
 MAX_HELLO_SEQUENCE = 1 << 32
 """Record number of a ClientHello beyond which it is ignored. Our first records go on from it, and must not run out."""
 
+MAX_HELLO_MESSAGE_SEQ = 255
+"""Message number of a ClientHello beyond which it is ignored. Honest ones have 0 or 1, one more for each cookie that
+expired on the way; our messages are numbered on from it, in 16 bits."""
+
 MAX_EXTENSIONS = 64
 """Extensions in one hello. The longest seen from real clients has 14."""
 
