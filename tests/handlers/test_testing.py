@@ -1,0 +1,156 @@
+"""The test client itself."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.coap import DecodeError
+from gateway.handlers import App, Code, Content, ContentFormat, Device, Principal, Request, Response, TestClient
+from gateway.model import AuthKind
+
+
+def mirror() -> App:
+    """An app that tells what it was sent."""
+    app = App()
+
+    @app.route("/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"])
+    async def tell(request: Request) -> Any:
+        return {
+            "method": int(request.method),
+            "segments": request.segments,
+            "query": request.message.uri_query,
+            "payload": request.payload.decode(),
+            "content_format": request.content_format,
+            "device": request.device.id,
+        }
+
+    return app
+
+
+@pytest.mark.parametrize("name", ["get", "post", "put", "delete"])
+def test_methods_plain_and_async(name: str) -> None:
+    client = TestClient(mirror())
+    expected = int(Code[name.upper()])
+    assert getattr(client, name)("/a").json()["method"] == expected
+    assert client.request(name, "/a").json()["method"] == expected
+
+    async def main() -> Response:
+        response: Response = await getattr(client, "a" + name)("/a", device="dev9")
+        return response
+
+    told = asyncio.run(main()).json()
+    assert (told["method"], told["device"]) == (expected, "dev9")
+
+
+@pytest.mark.parametrize(
+    ("payload", "arguments", "text", "content_format"),
+    [
+        (b"raw", {}, "raw", None),
+        ("text", {}, "text", ContentFormat.TEXT),
+        ({"a": 1}, {}, '{"a":1}', ContentFormat.JSON),
+        ([1], {}, "[1]", ContentFormat.JSON),
+        (b"raw", {"content_format": 60}, "raw", 60),
+        ("text", {"content_format": None}, "text", None),
+        (b"", {}, "", None),
+    ],
+)
+def test_payload(payload: Any, arguments: dict[str, Any], text: str, content_format: int | None) -> None:
+    told = TestClient(mirror()).post("/a", payload, **arguments).json()
+    assert (told["payload"], told["content_format"]) == (text, content_format)
+
+
+def test_path_and_query_are_split_first_and_decoded_then() -> None:
+    client = TestClient(mirror())
+    told = client.get("/a%2Fb/c%3Fd/?x=%26&flag", query={"y": "2"}).json()
+    assert (told["segments"], told["query"]) == (["a/b", "c?d", ""], ["x=&", "flag", "y=2"])
+    assert client.get("/a", query=["raw", "k=v"]).json()["query"] == ["raw", "k=v"]
+    with pytest.raises(ValueError, match="must start with a slash"):
+        client.get("a")
+
+
+def test_device_by_name_value_or_principal() -> None:
+    app = App()
+    seen: list[Principal] = []
+    app.get("/")(lambda request: seen.append(request.principal))
+    principal = Principal(Device("c", tenant_id="t"), AuthKind.X509, "cred")
+    TestClient(app).get("/")
+    TestClient(app, device="a").get("/")
+    TestClient(app, device=Device("b", tenant_id="t")).get("/")
+    TestClient(app, device="a").get("/", device=principal)
+    assert [(p.device.tenant_id, p.device.id) for p in seen] == [
+        ("default", "test-device"),
+        ("default", "a"),
+        ("t", "b"),
+        ("t", "c"),
+    ]
+    assert seen[3] is principal
+
+
+def test_plain_method_inside_a_loop_says_what_to_write() -> None:
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"await client\.apost"):
+            TestClient(mirror()).post("/a")
+
+    asyncio.run(main())
+
+
+def test_context_keeps_one_loop() -> None:
+    app = App()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def note(*_: Any) -> None:
+        loops.append(asyncio.get_running_loop())
+
+    app.on_startup(note)
+    app.get("/")(note)
+    app.on_shutdown(note)
+    with TestClient(app) as client:
+        client.get("/")
+        client.get("/")
+    assert len(loops) == 4
+    assert len(set(map(id, loops))) == 1
+
+
+def test_async_context_runs_the_hooks() -> None:
+    app = App()
+    ran: list[str] = []
+    app.on_startup(lambda: ran.append("up"))
+    app.on_shutdown(lambda: ran.append("down"))
+    app.get("/")(lambda request: ran.append("request"))
+
+    async def main() -> None:
+        async with TestClient(app) as client:
+            await client.aget("/")
+
+    asyncio.run(main())
+    assert ran == ["up", "request", "down"]
+
+
+def test_failed_start_still_shuts_down() -> None:
+    app = App()
+    ran: list[str] = []
+
+    @app.on_startup
+    def fail() -> None:
+        raise OSError("no database")
+
+    app.on_shutdown(lambda: ran.append("down"))
+    with pytest.raises(OSError, match="no database"), TestClient(app):
+        pass
+
+    async def main() -> None:
+        async with TestClient(app):
+            pass
+
+    with pytest.raises(OSError, match="no database"):
+        asyncio.run(main())
+    assert ran == ["down", "down"]
+
+
+def test_response_went_through_the_codec() -> None:
+    """What the wire cannot carry fails in the test, not in the field."""
+    app = App()
+    app.get("/")(lambda request: Content("x", options=[(70_000, b"")]))
+    with pytest.raises((ValueError, DecodeError)):
+        TestClient(app).get("/")
