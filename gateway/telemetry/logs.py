@@ -1,0 +1,107 @@
+"""Structured logs: one chain for our own lines and for those of libraries that use the standard `logging`."""
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from gateway.telemetry.limiter import EventLimiter
+from gateway.telemetry.sanitize import sanitize
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def configure_logging(
+    level: LogLevel = "info",
+    format: LogFormat = "auto",
+    *,
+    stream: TextIO | None = None,
+    limiter: EventLimiter | None = None,
+) -> None:
+    """Set up structlog and the standard `logging` for the whole process; calling it again replaces the set-up.
+
+    Args:
+        level: The least important lines to write.
+        format: "json", "console", or "auto": console when the stream is a terminal, JSON otherwise.
+        stream: Where lines go; standard output by default.
+        limiter: Leaves out surplus lines of events that strangers can cause.
+    """
+    target = sys.stdout if stream is None else stream
+    console = format == "console" or (format == "auto" and target.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    chain = _chain(limiter)
+    renderer = _console_renderer(colors=target.isatty()) if console else _render_json
+
+    structlog.configure(
+        processors=[*chain, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        context_class=dict,
+        logger_factory=structlog.WriteLoggerFactory(file=target),
+        # Loggers made at import time must follow a later configuration.
+        cache_logger_on_first_use=False,
+    )
+    _route_standard_logging(target, threshold, chain, renderer)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines carry `logger=name`."""
+    return cast(FilteringBoundLogger, structlog.get_logger(logger_name=name))
+
+
+def _chain(limiter: EventLimiter | None) -> list[Processor]:
+    # The limiter stands first: a flood must not pay for the rest of the chain.
+    first: list[Processor] = [] if limiter is None else [limiter]
+    return [
+        *first,
+        structlog.contextvars.merge_contextvars,
+        _name_logger,
+        structlog.stdlib.add_log_level,
+        # RFC 3339, UTC, "Z".
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.processors.StackInfoRenderer(),
+        # Plain text: the renderers that show local variables would show keys.
+        structlog.processors.format_exc_info,
+        sanitize,
+    ]
+
+
+def _name_logger(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Use the name that `logging` uses; structlog cannot take a first value called "logger"."""
+    if "logger_name" in event_dict:
+        event_dict["logger"] = event_dict.pop("logger_name")
+    return event_dict
+
+
+def _render_json(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> str:
+    """One line with the three names that every reader looks for in front."""
+    head = {name: event_dict.pop(name) for name in ("timestamp", "level", "event") if name in event_dict}
+    return json.dumps({**head, **event_dict}, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _console_renderer(*, colors: bool) -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that a second configuration finds and replaces it."""
+
+
+def _route_standard_logging(target: TextIO, threshold: int, chain: list[Processor], renderer: Processor) -> None:
+    handler = _Handler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *chain],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(threshold)
+    logging.captureWarnings(True)
