@@ -272,6 +272,14 @@ class App:
             return refusal.response()
         except Exception as error:
             return self._failed(request, route, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not we were cancelled, but something that the handler awaited: that is the handler's failure.
+            failure = RuntimeError("what the handler awaited was cancelled")
+            failure.__cause__ = error
+            return self._failed(request, route, failure)
 
     def _failed(self, request: Request, route: Route, error: Exception) -> Response:
         log = structlog.get_logger(_LOGGER).bind(

@@ -254,6 +254,21 @@ def test_cancelling_an_async_handler_is_not_swallowed() -> None:
     asyncio.run(cancel())
 
 
+def test_cancelled_work_inside_a_handler_is_its_failure() -> None:
+    app = App()
+
+    @app.get("/")
+    async def wait(request: Request) -> None:
+        job = asyncio.create_task(asyncio.Event().wait())
+        job.cancel()
+        await job
+
+    with capture_logs() as logs:
+        assert TestClient(app).get("/").code == Code.INTERNAL_SERVER_ERROR
+    [entry] = logs
+    assert isinstance(entry["exc_info"].__cause__, asyncio.CancelledError)
+
+
 @pytest.mark.parametrize("path", ["/", "/async"])
 @pytest.mark.parametrize(
     ("value", "accept", "code"),
