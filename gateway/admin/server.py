@@ -1,0 +1,168 @@
+"""The HTTP server of the admin port: a daemon thread that accepts, and a bounded number of threads that answer.
+
+It lives beside the event loop and not in it, so that `/livez` can still tell that the loop is stuck.
+"""
+
+import errno
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from socketserver import TCPServer, ThreadingMixIn
+from types import TracebackType
+from typing import Any, Final, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry
+
+from gateway.admin.application import Application
+from gateway.admin.health import Check, liveness, readiness
+from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_CONNECTIONS
+from gateway.telemetry import get_logger
+
+_BUSY: Final = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+_POLL_S: Final = 0.1
+
+
+class AdminError(Exception):
+    """The admin port cannot be opened; `str()` is one line with what to do."""
+
+
+class AdminServer:
+    """Serves `/metrics`, `/livez` and `/readyz`.
+
+    The socket is open once the constructor returns; `start` begins to answer. A context manager does both and stops.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        registry: CollectorRegistry,
+        loop_age_s: Callable[[], float],
+        checks: Mapping[str, Check],
+        heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
+        io_timeout_s: float = IO_TIMEOUT_S,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        """Open the port.
+
+        Args:
+            host: Host name, IPv4 or IPv6 address (without brackets).
+            port: TCP port; 0 lets the system choose, `address` tells which.
+            registry: Rendered at `/metrics`.
+            loop_age_s: Seconds since the event loop's last heartbeat.
+            checks: Name -> check of `/readyz`. Read at every request, so the mapping may change. Checks run in
+                threads of this server.
+            heartbeat_limit_s: A loop that is silent for longer is not alive.
+            io_timeout_s: Seconds that a client may take for one read or write.
+            max_connections: Connections served at once; a further one is told to come back.
+
+        Raises:
+            AdminError: The address cannot be bound.
+        """
+        application = Application(
+            registry,
+            {
+                "/livez": lambda: liveness(loop_age_s(), heartbeat_limit_s),
+                "/readyz": lambda: readiness(dict(checks)),
+            },
+        )
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+                0
+            ]
+            self._http = _HttpServer(family, address, io_timeout_s, max_connections)
+        except OSError as error:
+            raise AdminError(_explain(host, port, error)) from None
+        self._http.set_app(application)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(_POLL_S,), name="admin", daemon=True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are really bound."""
+        host, port = self._http.socket.getsockname()[:2]
+        return host, port
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it, without a path."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def start(self) -> None:
+        """Begin to answer, in a daemon thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port. Answers under way go on in their threads; calling it again does nothing."""
+        if self._thread.is_alive():
+            self._http.shutdown()
+            self._thread.join()
+        self._http.server_close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class _HttpServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    # Stopping must not wait for a client that reads slowly.
+    block_on_close = False
+    request_queue_size = BACKLOG
+
+    def __init__(self, family: int, address: Any, io_timeout_s: float, max_connections: int) -> None:
+        self.address_family = family
+        self._slots = threading.BoundedSemaphore(max_connections)
+        # `timeout` is a class attribute in the standard library, so each server has its own class.
+        super().__init__(address, type("_TimedRequestHandler", (_RequestHandler,), {"timeout": io_timeout_s}))
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: that one asks the DNS for our own name, which can hang a start for half a minute.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "gateway", self.socket.getsockname()[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._slots.acquire(blocking=False):
+            request.setblocking(False)
+            request.send(_BUSY)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            # No thread could be started.
+            self._slots.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away or dawdles. The standard library prints a traceback to stderr here.
+        get_logger("gateway.admin").debug("admin.connection_failed", exc_info=True)
+
+
+class _RequestHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        get_logger("gateway.admin").debug("admin.request_completed", request=format % args)
+
+
+def _explain(host: str, port: int, error: OSError) -> str:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"admin port {where} is in use, perhaps by another gateway: "
+            "stop that one, or choose another with [admin] bind or GATEWAY_ADMIN__BIND"
+        )
+    return f"admin port {where} cannot be opened: {error.strerror}: check [admin] bind"

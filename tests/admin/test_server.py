@@ -1,0 +1,268 @@
+"""The admin port over real sockets, with the standard library's HTTP client as the foreign side."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.admin import AdminError, AdminServer, Check
+from gateway.telemetry import CounterTable, Heartbeat, Metrics
+
+
+class Bench:
+    """A running admin server with everything that it asks."""
+
+    def __init__(self, host: str = "127.0.0.1", **options: Any) -> None:
+        self.now = 0.0
+        self.heartbeat = Heartbeat(lambda: self.now)
+        self.checks: dict[str, Check] = {}
+        self.metrics = Metrics()
+        self.server = AdminServer(
+            host,
+            0,
+            registry=self.metrics.registry,
+            loop_age_s=self.heartbeat.age_s,
+            checks=self.checks,
+            heartbeat_limit_s=10.0,
+            **options,
+        )
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
+        host, port = self.server.address
+        connection = HTTPConnection(host, port, timeout=10)
+        try:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            return response, response.read()
+        finally:
+            connection.close()
+
+    def json(self, path: str) -> tuple[int, Any]:
+        response, body = self.ask(path)
+        assert response.getheader("Content-Type") == "application/json"
+        return response.status, json.loads(body)
+
+
+@contextmanager
+def running(**options: Any) -> Iterator[Bench]:
+    bench = Bench(**options)
+    with bench.server:
+        yield bench
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with running() as bench:
+        yield bench
+
+
+def test_port_zero_reports_the_real_port(bench: Bench) -> None:
+    host, port = bench.server.address
+    assert (host, port > 0) == ("127.0.0.1", True)
+    assert bench.server.url == f"http://127.0.0.1:{port}"
+
+
+def test_metrics_in_the_classic_format(bench: Bench) -> None:
+    table = CounterTable("gateway_things_total", "Things.")
+    bench.metrics.add_tables("things", table)
+    table.add(by=7)
+    response, body = bench.ask("/metrics")
+    assert response.status == 200
+    assert (response.getheader("Content-Type") or "").startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    assert families["gateway_things"].samples[0].value == 7
+    assert "gateway_build_info" in families
+
+
+def test_metrics_as_openmetrics_for_those_who_accept_it(bench: Bench) -> None:
+    response, body = bench.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert (response.getheader("Content-Type") or "").startswith("application/openmetrics-text; version=1.0.0")
+    names = {family.name for family in parse_openmetrics(body.decode())}  # type: ignore[no-untyped-call]
+    assert "gateway_build" in names
+
+
+def test_a_query_changes_nothing(bench: Bench) -> None:
+    _, body = bench.ask("/metrics?name[]=process_open_fds")
+    names = {family.name for family in text_string_to_metric_families(body.decode())}
+    assert names > {"process_open_fds", "gateway_build_info"}
+
+
+def test_live_while_the_loop_beats(bench: Bench) -> None:
+    bench.now = 10.0
+    assert bench.json("/livez") == (200, {"status": "alive", "loop_age_seconds": 10.0, "limit_seconds": 10.0})
+    bench.now = 10.5
+    assert bench.json("/livez") == (503, {"status": "stuck", "loop_age_seconds": 10.5, "limit_seconds": 10.0})
+    bench.heartbeat.beat()
+    assert bench.json("/livez")[0] == 200
+
+
+def test_liveness_does_not_depend_on_readiness(bench: Bench) -> None:
+    bench.checks["registry"] = lambda: "gone"
+    assert bench.json("/livez")[0] == 200
+
+
+def test_ready_without_checks_and_with_passing_ones(bench: Bench) -> None:
+    assert bench.json("/readyz") == (200, {"status": "ready", "failing": [], "checks": {}})
+    bench.checks["socket"] = lambda: None
+    assert bench.json("/readyz") == (200, {"status": "ready", "failing": [], "checks": {"socket": "ok"}})
+
+
+def test_not_ready_lists_what_fails_and_hides_what_an_exception_says(bench: Bench) -> None:
+    def raises() -> str | None:
+        raise OSError("/secret/path")
+
+    bench.checks.update(
+        {
+            "socket": lambda: None,
+            "registry": raises,
+            "drain": lambda: "the gateway is stopping",
+            "long": lambda: "a" * 999,
+        }
+    )
+    status, body = bench.json("/readyz")
+    assert status == 503
+    assert body["status"] == "not ready"
+    assert body["failing"] == ["drain", "long", "registry"]
+    assert body["checks"]["socket"] == "ok"
+    assert body["checks"]["drain"] == "the gateway is stopping"
+    assert body["checks"]["registry"] == "check raised OSError"
+    assert len(body["checks"]["long"]) == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz"])
+def test_head_has_the_headers_and_no_body(bench: Bench, path: str) -> None:
+    response, body = bench.ask(path, "HEAD")
+    assert (response.status, body) == (200, b"")
+    assert int(response.getheader("Content-Length") or 0) > 0
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"])
+def test_other_methods_get_405(bench: Bench, path: str, method: str) -> None:
+    response, _ = bench.ask(path, method)
+    assert response.status == 405
+    assert response.getheader("Allow") == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/favicon.ico", "/livez/../metrics", "/LIVEZ"])
+def test_other_paths_get_404(bench: Bench, path: str) -> None:
+    response, body = bench.ask(path)
+    assert response.status == 404
+    assert json.loads(body)["pages"] == ["/metrics", "/livez", "/readyz"]
+
+
+def test_a_page_that_breaks_gets_500_and_the_next_one_is_served() -> None:
+    def broken() -> float:
+        raise RuntimeError("no clock")
+
+    bench = Bench()
+    server = AdminServer("127.0.0.1", 0, registry=bench.metrics.registry, loop_age_s=broken, checks={})
+    bench.server.stop()
+    bench.server = server
+    with server:
+        response, body = bench.ask("/livez")
+        assert (response.status, json.loads(body)) == (500, {"error": "see the log"})
+        assert bench.json("/readyz")[0] == 200
+
+
+def test_an_address_in_use_is_one_line_with_what_to_do() -> None:
+    with running() as first:
+        host, port = first.server.address
+        with pytest.raises(AdminError) as caught:
+            AdminServer(host, port, registry=first.metrics.registry, loop_age_s=lambda: 0.0, checks={})
+    line = str(caught.value)
+    assert line.startswith(f"admin port 127.0.0.1:{port} is in use")
+    assert "[admin] bind" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_ours(host: str) -> None:
+    with pytest.raises(AdminError, match=r"cannot be opened: .*\[admin\] bind"):
+        AdminServer(host, 0, registry=Metrics().registry, loop_age_s=lambda: 0.0, checks={})
+
+
+def test_ipv6() -> None:
+    try:
+        bench = Bench("::1")
+    except AdminError:
+        pytest.skip("this machine has no IPv6")
+    with bench.server:
+        assert bench.server.url.startswith("http://[::1]:")
+        assert bench.json("/livez")[0] == 200
+
+
+def test_connections_beyond_the_bound_are_told_to_come_back() -> None:
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    def waits() -> str | None:
+        entered.release()
+        release.wait(30)
+        return None
+
+    with running(max_connections=2) as bench:
+        bench.checks["slow"] = waits
+        held = [socket.create_connection(bench.server.address, timeout=30) for _ in range(2)]
+        try:
+            for connection in held:
+                connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            # Both threads are now inside the check, which only `release` ends.
+            assert entered.acquire(timeout=30)
+            assert entered.acquire(timeout=30)
+            response, _ = bench.ask("/livez")
+            assert response.status == 503
+            assert response.getheader("Retry-After") == "1"
+            release.set()
+            for connection in held:
+                with connection.makefile("rb") as stream:
+                    assert stream.readline() == b"HTTP/1.0 200 OK\r\n"
+                    stream.read()
+        finally:
+            release.set()
+            for connection in held:
+                connection.close()
+
+
+def test_a_client_that_says_nothing_is_hung_up_on_and_frees_its_thread() -> None:
+    with (
+        running(io_timeout_s=0.05, max_connections=1) as bench,
+        socket.create_connection(bench.server.address, timeout=30) as silent,
+    ):
+        # The end of the stream: the server gave up, not we.
+        assert silent.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET", b"GET /livez\r\n", b"G" * 70_000 + b"\r\n", b"GET / X\r\n\r\n"],
+)
+def test_garbage_does_not_stop_it(bench: Bench, garbage: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(bench.server.address, timeout=30) as stranger:
+        stranger.sendall(garbage)
+        stranger.shutdown(socket.SHUT_WR)
+        try:
+            while stranger.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+    assert bench.json("/livez")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_stopping_closes_the_port_and_can_be_repeated() -> None:
+    with running() as bench:
+        address = bench.server.address
+    bench.server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=30).close()
+
+
+def test_stopping_without_starting() -> None:
+    Bench().server.stop()
