@@ -16,6 +16,7 @@ class Refusal(StrEnum):
 
     NO_CERTIFICATE = "no_certificate"
     MALFORMED = "malformed"
+    NOT_VERSION_3 = "not_version_3"
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     UNKNOWN_ROOT = "unknown_root"

@@ -101,6 +101,7 @@ def diagnose(
         return _unanchored(path, shelf)
     try:
         for position, certificate in enumerate(path.certificates):
+            _refuse_version(certificate)
             refuse_dates(certificate, at, is_leaf=position == 0)
     except ChainRefused as refused:
         return refused
@@ -134,6 +135,16 @@ def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool) 
         else "renew the CA and trust the new one with `gateway ca trust FILE`"
     )
     raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {_stamp(end)}, {_span(at - end)} ago; {remedy}")
+
+
+def _refuse_version(certificate: x509.Certificate) -> None:
+    if certificate.version is not x509.Version.v3:
+        raise ChainRefused(
+            ChainProblem.NOT_VERSION_3,
+            f"the certificate {short_name(certificate)} is of X.509 version 1, which cannot say whether it is a CA; "
+            "issue it as version 3. Some releases of `openssl x509 -req` do that only when given an extension: add "
+            "`-extfile FILE` with the line basicConstraints=CA:FALSE (for a device)",
+        )
 
 
 def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> _Path:

@@ -8,6 +8,7 @@ CA certificate used as a device, a leaf for another purpose, and the leaf's own 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy
 
@@ -78,9 +79,11 @@ def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
         found = f"a key of an unknown kind (algorithm {leaf.public_key_algorithm_oid.dotted_string})"
     else:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            if key.curve.name in curves:
-                return
             found = f"an elliptic curve key on {key.curve.name}"
+            if key.curve.name in curves:
+                if _names_its_curve(leaf, key):
+                    return
+                found += " that spells out its parameters instead of naming the curve"
         else:
             size = getattr(key, "key_size", None)
             found = f"a {type(key).__name__.lstrip('_').removesuffix('PublicKey')} key" + (
@@ -122,6 +125,13 @@ def _wrong_purpose(leaf: x509.Certificate, usages: x509.ExtendedKeyUsage) -> Cha
         f"the extendedKeyUsage of {short_name(leaf)} lacks clientAuth; issue the device a certificate with clientAuth, "
         "or without extendedKeyUsage",
     )
+
+
+def _names_its_curve(leaf: x509.Certificate, key: ec.EllipticCurvePublicKey) -> bool:
+    # RFC 5480 section 2.1.1: specifiedCurve must not be used. The library takes one that equals a named curve, and
+    # writes it named; so the AlgorithmIdentifier that it writes must be the one that the CA signed.
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return spki[2 : 4 + spki[3]] in leaf.tbs_certificate_bytes
 
 
 # The callbacks: an exception of any type makes `cryptography` refuse the path.
