@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.coap import limits
-from gateway.coap.codec import decode, encode
+from gateway.coap.codec import decode, encode, encode_empty
 from gateway.coap.errors import DecodeError
 from gateway.coap.message import Message
 from gateway.coap.numbers import is_critical, is_request, is_response
@@ -245,7 +245,7 @@ class Client:
 
     def _send_empty(self, type: int, message_id: int) -> None:
         if len(self._outbox) < limits.QUEUED_DATAGRAMS:
-            self._outbox.append(encode(Message(type, 0, message_id)))
+            self._outbox.append(encode_empty(type, message_id))
 
 
 def _acknowledges(message: Message, request: Message) -> bool:

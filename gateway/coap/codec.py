@@ -85,6 +85,11 @@ def encode_parts(
     return data
 
 
+def encode_empty(type: int, message_id: int) -> bytes:
+    """An Empty message: ping, empty ACK or RST; both arguments must be in range."""
+    return (0x40000000 | type << 28 | message_id).to_bytes(4, "big")
+
+
 def encode_options(options: list[tuple[int, bytes]]) -> bytes:
     """Encode the options alone; see `encode`.
 

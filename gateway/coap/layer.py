@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.coap import limits
-from gateway.coap.codec import decode, encode_parts, encode_uint
+from gateway.coap.codec import decode, encode_empty, encode_parts, encode_uint
 from gateway.coap.counters import Counters
 from gateway.coap.errors import DecodeError
 from gateway.coap.message import Message
@@ -99,9 +99,9 @@ class MessageLayer:
         ring = peer.ring
         if ring is None:
             ring = self._open_ring(peer, now)
-        elif message_id in ring and self._is_duplicate(peer, message, now):
+        elif message_id in ring and self._is_duplicate(peer, ring, message, now):
             return None
-        if peer.exchanges is not None and self._is_held_up(peer, message, now):
+        if peer.exchanges is not None and self._is_held_up(peer, peer.exchanges, ring, message, now):
             return None
         # `enter`, without the call.
         if len(ring) >= self._ring_size:
@@ -204,7 +204,8 @@ class MessageLayer:
             if sweep_at > now:
                 break
             del sweeps[peer]
-            self._sweep(peer, now)
+            if peer.ring is not None:
+                self._sweep(peer, peer.ring, now)
 
     def forget(self, peer: Peer) -> None:
         """The session is gone: nothing more is sent to this peer, and a late `reply` does nothing."""
@@ -223,21 +224,15 @@ class MessageLayer:
         self._sweeps[peer] = now + self._lifetime_s / _SWEEPS
         return ring
 
-    def _sweep(self, peer: Peer, now: float) -> None:
-        ring = peer.ring
-        if ring is None:
-            return
+    def _sweep(self, peer: Peer, ring: Ring, now: float) -> None:
         drop_expired(ring, now, self._lifetime_s)
         if ring:
             self._sweeps[peer] = now + self._lifetime_s / _SWEEPS
         else:
             peer.ring = None
 
-    def _is_duplicate(self, peer: Peer, message: Message, now: float) -> bool:
+    def _is_duplicate(self, peer: Peer, ring: Ring, message: Message, now: float) -> bool:
         """Whether a message id in the ring still is the same message; if so, repeat what it got before."""
-        ring = peer.ring
-        if ring is None:
-            return False
         received_at, response = ring[message.message_id]
         lifetime_s = self._lifetime_s if message.type == _CON else self._parameters.non_lifetime_s
         if now - received_at >= lifetime_s:
@@ -249,22 +244,18 @@ class MessageLayer:
             self._queue(peer, response)
         return True
 
-    def _is_held_up(self, peer: Peer, message: Message, now: float) -> bool:
+    def _is_held_up(self, peer: Peer, exchanges: list[Exchange], ring: Ring, message: Message, now: float) -> bool:
         """Whether open exchanges keep a request from being handed out: it is one of them, or there are too many."""
-        exchanges = peer.exchanges
-        if exchanges is None:
-            return False
         for exchange in exchanges:
             if exchange.request_id == message.message_id:
                 # So many requests came since that the ring has lost it.
                 self.counters.duplicates += 1
                 if message.type == _CON and exchange.stage != DEFERRED:
-                    self._queue(peer, _empty(_ACK, message.message_id))
+                    self._queue(peer, encode_empty(_ACK, message.message_id))
                 return True
         if len(exchanges) < limits.OPEN_EXCHANGES:
             return False
-        if peer.ring is not None:
-            enter(peer.ring, message.message_id, now, self._ring_size)
+        enter(ring, message.message_id, now, self._ring_size)
         self.counters.refused += 1
         # RFC 7252 section 5.9.3.4: Max-Age says when to try again.
         options = [(int(Option.MAX_AGE), encode_uint(limits.RETRY_AFTER_S))]
@@ -303,7 +294,7 @@ class MessageLayer:
         now: float,
     ) -> bytes:
         """`reply` to a deferred request; empty for one that is not waiting for an answer."""
-        exchange = _find_request(peer, request.message_id)
+        exchange = peer.find_deferred(request.message_id)
         if exchange is None:
             return b""
         if exchange.stage == DEFERRED:
@@ -328,7 +319,7 @@ class MessageLayer:
 
     def _acknowledge(self, exchange: Exchange) -> None:
         """PROCESSING_DELAY is over: tell the client to stop repeating."""
-        data = _empty(_ACK, exchange.request_id)
+        data = encode_empty(_ACK, exchange.request_id)
         exchange.stage = ACKNOWLEDGED
         set_response(exchange.peer.ring, exchange.request_id, data)
         self._queue(exchange.peer, data)
@@ -396,23 +387,10 @@ class MessageLayer:
 
     def _reset(self, peer: Peer, message_id: int) -> None:
         self.counters.resets_sent += 1
-        self._queue(peer, _empty(_RST, message_id))
+        self._queue(peer, encode_empty(_RST, message_id))
 
     def _queue(self, peer: Peer, data: bytes) -> None:
         if len(self._outbox) >= limits.QUEUED_DATAGRAMS:
             self.counters.overflows += 1
             return
         self._outbox.append((peer, data))
-
-
-def _empty(type: int, message_id: int) -> bytes:
-    return (0x40000000 | type << 28 | message_id).to_bytes(4, "big")
-
-
-def _find_request(peer: Peer, request_id: int) -> Exchange | None:
-    """The exchange of a deferred request that has no response yet."""
-    if peer.exchanges is not None:
-        for exchange in peer.exchanges:
-            if exchange.request_id == request_id and exchange.stage != SENT:
-                return exchange
-    return None

@@ -32,6 +32,14 @@ class Peer:
         self.exchanges: list[Exchange] | None = None
         self.next_message_id = -1
 
+    def find_deferred(self, request_id: int) -> "Exchange | None":
+        """The exchange of a deferred request that has no response yet."""
+        if self.exchanges is not None:
+            for exchange in self.exchanges:
+                if exchange.request_id == request_id and exchange.stage != SENT:
+                    return exchange
+        return None
+
 
 class Exchange(Timed):
     """A request that was not answered at once, until the answer is out and acknowledged.
