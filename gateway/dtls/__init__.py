@@ -8,7 +8,15 @@ from gateway.dtls.client import ClientConfig, ClientConnection
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import DEFAULT_SUITES, KeyExchange, SigningKey
 from gateway.dtls.endpoint import ServerConfig, ServerEndpoint
-from gateway.dtls.errors import ALERT_FOR, ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError
+from gateway.dtls.errors import (
+    ALERT_FOR,
+    ApiMisuse,
+    DecodeError,
+    DropReason,
+    FailureReason,
+    HandshakeError,
+    SequenceExhausted,
+)
 from gateway.dtls.events import (
     ApplicationData,
     AssociationClosed,
@@ -21,12 +29,13 @@ from gateway.dtls.events import (
 )
 from gateway.dtls.handshake.client_states import ClientParameters
 from gateway.dtls.handshake.negotiation import Credential, ServerParameters
-from gateway.dtls.numbers import CipherSuite
+from gateway.dtls.numbers import AlertDescription, CipherSuite, ContentType
 
 __all__ = [
     "ALERT_FOR",
     "DEFAULT_SUITES",
     "Address",
+    "AlertDescription",
     "ApiMisuse",
     "ApplicationData",
     "Association",
@@ -36,6 +45,7 @@ __all__ = [
     "ClientConfig",
     "ClientConnection",
     "ClientParameters",
+    "ContentType",
     "Credential",
     "DecodeError",
     "DropReason",
@@ -47,6 +57,7 @@ __all__ = [
     "HandshakeFailed",
     "KeyExchange",
     "PskRequested",
+    "SequenceExhausted",
     "ServerConfig",
     "ServerEndpoint",
     "ServerParameters",

@@ -6,7 +6,7 @@ keep is bounded by `limits`.
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.dtls.association import Association
 from gateway.dtls.cookie import Address, CookieJar
@@ -373,6 +373,7 @@ class ServerEndpoint:
             while len(self._settled) >= MAX_SETTLED:
                 del self._settled[next(iter(self._settled))]
             self._settled[address] = handshake.client_random
+            outcome = replace(outcome, context=handshake.context)
         self._events.append(outcome)
 
     def _establish(self, handshake: ServerHandshake, outcome: HandshakeCompleted, now: float) -> None:

@@ -71,6 +71,9 @@ class FailureReason(StrEnum):
     # The registry's word.
     NOT_PROVISIONED = "not_provisioned"
     DEVICE_DISABLED = "device_disabled"
+    CREDENTIAL_REVOKED = "credential_revoked"
+    OTHER_ISSUER = "other_issuer"
+    REGISTRY_FULL = "registry_full"
     REGISTRY_UNAVAILABLE = "registry_unavailable"
     # Finished, time, peer, us.
     FINISHED_MISMATCH = "finished_mismatch"
@@ -110,6 +113,9 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.POSSESSION_NOT_PROVEN: _A.DECRYPT_ERROR,
     FailureReason.NOT_PROVISIONED: _A.ACCESS_DENIED,
     FailureReason.DEVICE_DISABLED: _A.ACCESS_DENIED,
+    FailureReason.CREDENTIAL_REVOKED: _A.ACCESS_DENIED,
+    FailureReason.OTHER_ISSUER: _A.ACCESS_DENIED,
+    FailureReason.REGISTRY_FULL: _A.ACCESS_DENIED,
     FailureReason.REGISTRY_UNAVAILABLE: _A.INTERNAL_ERROR,
     FailureReason.FINISHED_MISMATCH: _A.DECRYPT_ERROR,
     FailureReason.TIMEOUT: None,
@@ -127,6 +133,7 @@ PSK_REFUSALS = frozenset(
         FailureReason.WRONG_KEY,
         FailureReason.NOT_PROVISIONED,
         FailureReason.DEVICE_DISABLED,
+        FailureReason.CREDENTIAL_REVOKED,
         FailureReason.REGISTRY_UNAVAILABLE,
     }
 )

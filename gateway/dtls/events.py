@@ -69,12 +69,14 @@ class HandshakeFailed:
     reason: Typed.
     detail: Words for the operator.
     alert: Name of the alert that was sent, or received when the reason is peer_alert; None if there was none.
+    context: What the shell gave with its reply, for a device that the peer claimed to be and did not prove; or None.
     """
 
     reason: FailureReason
     detail: str
     alert: str | None
     facts: HandshakeFacts
+    context: object = None
 
 
 @dataclass(frozen=True, slots=True)

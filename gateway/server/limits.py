@@ -1,0 +1,31 @@
+"""Every limit of the shell: number, unit, reason."""
+
+from typing import Final
+
+RECEIVE_BATCH: Final = 64
+"""Datagrams read before the event loop gets its turn: enough to make the turn cheap, short enough (2-20 ms) for it."""
+
+MAX_DATAGRAM: Final = 65535
+"""Bytes read of one datagram: all that UDP can carry, so that nothing is cut off and taken for forged."""
+
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+"""Bytes asked of the kernel for datagrams that wait (it grants at most net.core.rmem_max): a reconnect storm of some
+thousand devices while a certificate is verified."""
+
+SEND_QUEUE: Final = 4096
+"""Datagrams kept while the kernel takes none. UDP may lose datagrams, and above this number it does: counted."""
+
+RETRY_AFTER_S: Final = 5
+"""Seconds (Max-Age of a 5.03) after which a device may ask again when too many handlers run."""
+
+SLOW_HANDLER_S: Final = 0.05
+"""Seconds of a plain handler after which it is logged: it stood in everybody's way."""
+
+HEARTBEAT_S: Final = 0.5
+"""Seconds between two beats of the event loop, which /livez and the lag metric go by."""
+
+STALL_S: Final = 10.0
+"""Seconds without a beat after which /livez fails. No handshake or plain handler may take a hundredth of it."""
+
+MAX_ANCHOR_SERIES: Final = 100
+"""Trust anchors whose end is a metric; an operator with more of them watches the earliest in the registry."""

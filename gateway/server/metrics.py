@@ -1,0 +1,236 @@
+"""The data path's metrics: what is counted here, and what is read from engine and message layer at a scrape."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import Metric
+
+from gateway.coap import Code as CoapCode
+from gateway.coap import MessageLayer, MessageType, code_text
+from gateway.dtls import CipherSuite, ContentType, FailureReason, KeyExchange, ServerEndpoint
+from gateway.handlers import Request
+from gateway.model import AuthKind
+from gateway.telemetry import (
+    HANDSHAKE_BUCKETS_S,
+    REQUEST_BUCKETS_S,
+    CounterTable,
+    Histogram,
+    counter_family,
+    gauge_family,
+    udp_receive_drops,
+)
+
+if TYPE_CHECKING:
+    from gateway.server.udp import UdpServer
+
+UNMATCHED = "none"
+"""The `route` label of a request whose path or method nobody registered."""
+
+AUTH_FOR = {KeyExchange.PSK: AuthKind.PSK, KeyExchange.ECDHE_ECDSA: AuthKind.X509, None: AuthKind.UNKNOWN}
+"""How a peer of that key exchange proves itself."""
+
+CLOSE_REASONS = {
+    "alert": "error",
+    "exhausted": "error",
+    "authentication_failures": "error",
+    "local": "disabled",
+    "close_notify": "close_notify",
+    "superseded": "superseded",
+    "idle": "idle",
+    "evicted": "evicted",
+    "drain": "drain",
+}
+"""The engine's word for the end of an association, and the label for it."""
+
+
+class RequestMetrics:
+    """Counts and durations of requests. On the data path: one addition and one bisect a request.
+
+    Attributes:
+        rejected: Requests turned away because too many asynchronous handlers ran.
+    """
+
+    def __init__(self) -> None:
+        self.rejected = 0
+        self._counts: Counter[tuple[int, str, int, int]] = Counter()
+        self._durations = Histogram(
+            "gateway_coap_request_duration_seconds",
+            "Time from the request to its response, in seconds.",
+            REQUEST_BUCKETS_S,
+            {"route": None, "method": None},
+        )
+        self._cells: dict[tuple[str, int], Callable[[float], None]] = {}
+
+    def observe(self, request: Request, code: int, took_s: float) -> None:
+        message = request.message
+        route = request.route.template if request.route is not None else UNMATCHED
+        method = message.code
+        self._counts[method, route, message.type, code] += 1
+        observe = self._cells.get((route, method))
+        if observe is None:
+            observe = self._cells[route, method] = self._durations.cell(route, _method(method)).observe
+        observe(took_s)
+
+    def families(self) -> Iterable[Metric]:
+        counts: Counter[tuple[str, ...]] = Counter()
+        for (method, route, kind, code), count in self._counts.copy().items():
+            counts[_method(method), route, MessageType(kind).name.lower(), code_text(code)] += count
+        yield counter_family(
+            "gateway_coap_requests_total",
+            "CoAP requests answered.",
+            ("method", "route", "type", "code"),
+            counts,
+        )
+        yield self._durations.family()
+        yield counter_family(
+            "gateway_rate_limited_total",
+            "Requests turned away because too many handlers were running.",
+            ("scope", "action"),
+            {("global", "rejected"): self.rejected},
+        )
+
+
+class SessionMetrics:
+    """Handshakes and sessions, counted from the engine's events."""
+
+    def __init__(self) -> None:
+        reasons = [*FailureReason, "none"]
+        self.handshakes = CounterTable(
+            "gateway_dtls_handshakes_total",
+            "Handshakes that ended, and why those failed that did.",
+            {"auth": AuthKind, "mode": ("full", "resumed"), "result": ("success", "failure"), "reason": reasons},
+        )
+        self.durations = Histogram(
+            "gateway_dtls_handshake_duration_seconds",
+            "Time from the verified cookie to Finished, in seconds.",
+            HANDSHAKE_BUCKETS_S,
+            {"auth": AuthKind, "mode": ("full", "resumed")},
+        )
+        self.retransmissions = CounterTable(
+            "gateway_dtls_handshake_retransmissions_total",
+            "Flights that were sent again.",
+            {"side": ("server", "client")},
+        )
+        self.suites = CounterTable(
+            "gateway_dtls_cipher_suite_sessions_total",
+            "Sessions established, by cipher suite.",
+            {"suite": [suite.name for suite in CipherSuite]},
+        )
+        self.closed = CounterTable(
+            "gateway_dtls_sessions_closed_total",
+            "Sessions that ended, and why.",
+            {"reason": sorted(set(CLOSE_REASONS.values()))},
+        )
+        self.lookups = CounterTable(
+            "gateway_registry_lookups_total",
+            "Questions to the registry during handshakes.",
+            {"kind": ("psk", "x509"), "result": ("hit", "miss", "negative", "error")},
+        )
+        self.lookup_durations = Histogram(
+            "gateway_registry_lookup_duration_seconds",
+            "Time of a question to the registry, with the verification of the chain if there is one, in seconds.",
+            REQUEST_BUCKETS_S,
+            {"backend": ("sqlite",)},
+        )
+        self.sessions: Counter[tuple[str, str]] = Counter({(AuthKind.PSK, "no"): 0, (AuthKind.X509, "no"): 0})
+
+    def families(self) -> Iterable[Metric]:
+        tables = (self.handshakes, self.retransmissions, self.suites, self.closed, self.lookups)
+        yield from (table.family() for table in tables)
+        yield self.durations.family()
+        yield self.lookup_durations.family()
+        yield gauge_family(
+            "gateway_dtls_sessions",
+            "Sessions established now, with or without a connection id.",
+            ("auth", "cid"),
+            {(str(auth), cid): float(count) for (auth, cid), count in self.sessions.copy().items()},
+        )
+
+
+def engine_families(endpoint: ServerEndpoint) -> Iterable[Metric]:
+    """What the DTLS engine counts."""
+    counters = endpoint.counters
+    yield counter_family(
+        "gateway_dtls_hello_verify_total",
+        "The stateless cookie exchange.",
+        ("result",),
+        {
+            ("sent",): counters.hello_verify_sent,
+            ("valid",): counters.hello_verify_valid,
+            ("invalid",): counters.hello_verify_invalid,
+        },
+    )
+    yield counter_family(
+        "gateway_dtls_records_dropped_total",
+        "Records dropped without an answer.",
+        ("reason",),
+        {(str(reason),): count for reason, count in counters.drops.items()},
+    )
+    alerts: dict[tuple[str, ...], int] = {(*key,): count for key, count in counters.alerts.copy().items()}
+    yield counter_family("gateway_dtls_alerts_total", "Alerts.", ("direction", "level", "description"), alerts)
+    records: dict[tuple[str, ...], int] = {}
+    for content_type in ContentType:
+        name = content_type.name.lower()
+        records["received", name] = counters.received[content_type]
+        records["sent", name] = counters.sent[content_type]
+    records["received", "application_data"] += counters.direct_received
+    records["sent", "application_data"] += counters.application_data_sent
+    yield counter_family("gateway_dtls_records_total", "Records used or sent.", ("direction", "content_type"), records)
+    yield gauge_family(
+        "gateway_dtls_handshakes_in_progress",
+        "Handshakes that have neither finished nor failed.",
+        (),
+        {(): float(endpoint.handshakes_in_progress)},
+    )
+
+
+def message_families(layer: MessageLayer) -> Iterable[Metric]:
+    """What the CoAP message layer counts."""
+    counters = layer.counters
+    for name, documentation, value in (
+        ("duplicates", "Repeated requests that were answered from memory.", counters.duplicates),
+        ("malformed", "Datagrams of a session that were no CoAP message.", counters.malformed),
+        ("retransmissions", "Separate responses that were sent again.", counters.retransmissions),
+        ("refused", "Requests refused before any handler saw them (4.02, 4.05, 4.13, 5.03, 5.05).", counters.refused),
+        ("gave_up", "Separate responses that no device acknowledged.", counters.gave_up),
+        ("overflows", "Messages dropped because too many waited to be sent.", counters.overflows),
+    ):
+        yield counter_family(f"gateway_coap_{name}_total", documentation, (), {(): value})
+
+
+def socket_families(server: "UdpServer", family: str) -> Iterable[Metric]:
+    """What the socket counts."""
+    counters = server.counters
+    labels = ("direction", "family")
+    yield counter_family(
+        "gateway_udp_datagrams_total",
+        "Datagrams.",
+        labels,
+        {("received", family): counters.datagrams_in, ("sent", family): counters.datagrams_out},
+    )
+    yield counter_family(
+        "gateway_udp_bytes_total",
+        "Bytes of UDP payload.",
+        labels,
+        {("received", family): counters.bytes_in, ("sent", family): counters.bytes_out},
+    )
+    yield counter_family(
+        "gateway_udp_receive_drops_total",
+        "Datagrams that the kernel dropped because the receive buffer was full.",
+        (),
+        {(): udp_receive_drops([server.udp])},
+    )
+    yield counter_family(
+        "gateway_udp_send_failures_total",
+        "Datagrams that could not be sent.",
+        ("reason",),
+        {("queue_full",): counters.send_dropped, ("error",): counters.send_errors},
+    )
+
+
+def _method(code: int) -> str:
+    try:
+        return CoapCode(code).name
+    except ValueError:
+        return "other"

@@ -1,0 +1,21 @@
+"""One device that is connected: who it is, its association, and the state of its CoAP messages."""
+
+from gateway.coap import Peer
+from gateway.dtls import Association
+from gateway.model import Principal
+
+
+class Session(Peer):
+    """The `context` of an association, and the CoAP peer in one object: there are very many of them.
+
+    Attributes:
+        principal: The proven identity.
+        association: None until the handshake has completed.
+    """
+
+    __slots__ = ("association", "principal")
+
+    def __init__(self, principal: Principal) -> None:
+        super().__init__()
+        self.principal = principal
+        self.association: Association | None = None

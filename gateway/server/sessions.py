@@ -1,0 +1,193 @@
+"""The engine's events: whose credential it is, when a session begins and ends, and one line about each."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import assert_never
+
+from gateway.dtls import (
+    ApplicationData,
+    AssociationClosed,
+    CertificatePresented,
+    CipherSuite,
+    FailureReason,
+    HandshakeCompleted,
+    HandshakeError,
+    HandshakeFacts,
+    HandshakeFailed,
+    PskRequested,
+    ServerEndpoint,
+)
+from gateway.identity import IdentityRefused, IdentityService, Refusal
+from gateway.server.dispatch import Dispatcher
+from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
+from gateway.server.refusals import handshake_error
+from gateway.server.session import Session
+from gateway.telemetry import get_logger
+
+_FULL = "full"
+_NO_CID = "no"
+_SHOWN_SUITES = 16
+
+
+class Sessions:
+    """Drains the engine's events. Owns what the log and the metrics say about handshakes and sessions."""
+
+    def __init__(
+        self, endpoint: ServerEndpoint, identity: IdentityService, dispatcher: Dispatcher, metrics: SessionMetrics
+    ) -> None:
+        self._endpoint = endpoint
+        self._identity = identity
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._log = get_logger("gateway.server")
+
+    def drain(self, now: float) -> None:
+        """Handles every event that waits."""
+        while (event := self._endpoint.next_event()) is not None:
+            match event:
+                case PskRequested():
+                    self._on_psk_requested(event, now)
+                case CertificatePresented():
+                    self._on_certificate_presented(event, now)
+                case HandshakeCompleted():
+                    self._on_completed(event)
+                case HandshakeFailed():
+                    self._on_failed(event)
+                case ApplicationData():
+                    self._on_application_data(event, now)
+                case AssociationClosed():
+                    self._on_closed(event)
+                case _:
+                    assert_never(event)
+
+    def _on_psk_requested(self, event: PskRequested, now: float) -> None:
+        started = perf_counter()
+        try:
+            answer = self._identity.psk(event.identity)
+        except IdentityRefused as refused:
+            self._looked_up("psk", started, refused.reason)
+            self._endpoint.provide_psk(event.handshake, None, now, refusal=handshake_error(refused))
+        except Exception as error:
+            self._endpoint.provide_psk(event.handshake, None, now, refusal=self._internal(error))
+        else:
+            self._looked_up("psk", started, None)
+            self._endpoint.provide_psk(event.handshake, answer.key, now, context=Session(answer.principal))
+
+    def _on_certificate_presented(self, event: CertificatePresented, now: float) -> None:
+        started = perf_counter()
+        try:
+            principal = self._identity.certificate(event.chain)
+        except IdentityRefused as refused:
+            self._looked_up("x509", started, refused.reason)
+            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now)
+        except Exception as error:
+            self._endpoint.certificate_verdict(event.handshake, self._internal(error), now)
+        else:
+            self._looked_up("x509", started, None)
+            if principal.created:
+                self._log.info(
+                    "registry.device_created",
+                    device=principal.device.id,
+                    tenant=principal.device.tenant_id,
+                    anchor=principal.anchor_id,
+                    fingerprint=principal.fingerprint,
+                )
+            self._endpoint.certificate_verdict(event.handshake, None, now, context=Session(principal))
+
+    def _on_completed(self, event: HandshakeCompleted) -> None:
+        association, facts = event.association, event.facts
+        session = association.context
+        if not isinstance(session, Session):
+            raise TypeError("an association without a session")
+        session.association = association
+        auth, device = session.principal.auth, session.principal.device
+        duration = facts.finished_at - facts.started_at
+        metrics = self._metrics
+        metrics.handshakes.add(auth, _FULL, "success", "none")
+        metrics.durations.observe(duration, auth, _FULL)
+        metrics.retransmissions.add("server", by=facts.retransmissions)
+        metrics.suites.add(facts.suite or "none")
+        metrics.sessions[auth, _NO_CID] += 1
+        self._log.info(
+            "dtls.handshake_completed",
+            device=device.id,
+            tenant=device.tenant_id,
+            auth=auth.value,
+            suite=facts.suite,
+            peer=_peer(facts),
+            duration_ms=round(duration * 1000, 1),
+            retransmissions=facts.retransmissions,
+        )
+
+    def _on_failed(self, event: HandshakeFailed) -> None:
+        facts = event.facts
+        auth = AUTH_FOR[facts.key_exchange]
+        metrics = self._metrics
+        metrics.handshakes.add(auth, _FULL, "failure", event.reason)
+        metrics.retransmissions.add("server", by=facts.retransmissions)
+        claimed = event.context.principal.device if isinstance(event.context, Session) else None
+        self._log.warning(
+            "dtls.handshake_failed",
+            reason=event.reason.value,
+            claimed_device=claimed.id if claimed is not None else None,
+            hint=event.detail,
+            alert=event.alert,
+            auth=auth.value,
+            peer=_peer(facts),
+            suite=facts.suite,
+            suite_offer=[_suite_name(number) for number in facts.suites_offered[:_SHOWN_SUITES]],
+            server_name=facts.server_name,
+            duration_ms=round((facts.finished_at - facts.started_at) * 1000, 1),
+            retransmissions=facts.retransmissions,
+        )
+
+    def _on_application_data(self, event: ApplicationData, now: float) -> None:
+        session = event.association.context
+        if isinstance(session, Session) and not event.association.closed:
+            reply = self._dispatcher.receive(session, event.data, now)
+            if reply:
+                self._endpoint.send(event.association, reply, now)
+
+    def _on_closed(self, event: AssociationClosed) -> None:
+        session = event.association.context
+        if not isinstance(session, Session):
+            return
+        self._dispatcher.layer.forget(session)
+        principal = session.principal
+        reason = CLOSE_REASONS[event.reason]
+        self._metrics.closed.add(reason)
+        self._metrics.sessions[principal.auth, _NO_CID] -= 1
+        self._log.info(
+            "dtls.session_closed", device=principal.device.id, tenant=principal.device.tenant_id, reason=event.reason
+        )
+
+    def _looked_up(self, kind: str, started: float, refusal: Refusal | None) -> None:
+        result = "hit"
+        if refusal is Refusal.REGISTRY_UNAVAILABLE:
+            result = "error"
+        elif refusal is not None:
+            result = "miss"
+        self._metrics.lookups.add(kind, result)
+        self._metrics.lookup_durations.observe(perf_counter() - started, "sqlite")
+
+    def _internal(self, error: Exception) -> HandshakeError:
+        """A fault of ours must not end the loop, nor let anybody in."""
+        self._log.error("identity.failed", exc_info=error)
+        return HandshakeError(FailureReason.INTERNAL_ERROR, f"{type(error).__name__} in the gateway; see the log")
+
+
+def expiry_seconds(not_after: datetime) -> float:
+    """A certificate's end as seconds since the epoch."""
+    return not_after.astimezone(UTC).timestamp()
+
+
+def _peer(facts: HandshakeFacts) -> str:
+    host, port = facts.address[0].removeprefix("::ffff:"), facts.address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _suite_name(number: int) -> str:
+    try:
+        return CipherSuite(number).name
+    except ValueError:
+        return f"0x{number:04X}"

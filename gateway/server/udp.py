@@ -1,0 +1,215 @@
+"""The socket in the event loop: datagrams in, datagrams out, one timer (DESIGN D3).
+
+The path of established traffic is one straight function, `_on_readable`: read, find the association, open, dispatch,
+seal, send. It creates no task, sets no timer and logs nothing. Everything else goes through the engine's events.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.dtls import Address, Association, ContentType, SequenceExhausted, ServerEndpoint
+from gateway.server.dispatch import Dispatcher
+from gateway.server.limits import MAX_DATAGRAM, RECEIVE_BATCH, RECEIVE_BUFFER, SEND_QUEUE
+from gateway.server.session import Session
+
+_APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
+
+
+class BindError(Exception):
+    """The port cannot be had; the text says why and what to do."""
+
+
+class UdpCounters:
+    """Plain integers for metrics."""
+
+    __slots__ = ("bytes_in", "bytes_out", "datagrams_in", "datagrams_out", "send_dropped", "send_errors")
+
+    def __init__(self) -> None:
+        self.datagrams_in = self.datagrams_out = 0
+        self.bytes_in = self.bytes_out = 0
+        self.send_dropped = self.send_errors = 0
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket; for an IPv6 wildcard address it takes IPv4 too.
+
+    Raises:
+        BindError: The address cannot be resolved or bound.
+    """
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        udp = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise BindError(f"server.bind {shown}: {error.strerror or error}; give an address of this machine") from error
+    try:
+        if family == socket.AF_INET6:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        with suppress(OSError):
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        udp.setblocking(False)
+        udp.bind(address)
+    except OSError as error:
+        udp.close()
+        hint = "stop the other process or choose another port" if error.errno == 98 else "choose another address"
+        raise BindError(f"server.bind {shown}: {error.strerror}; {hint}") from error
+    return udp
+
+
+class UdpServer:
+    """Attributes:
+    counters: See `UdpCounters`.
+    udp: The socket.
+    """
+
+    def __init__(
+        self,
+        udp: socket.socket,
+        endpoint: ServerEndpoint,
+        dispatcher: Dispatcher,
+        *,
+        on_event: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Ties a socket to the engine.
+
+        Args:
+            udp: Bound and non-blocking; `stop` closes it.
+            endpoint: The engine.
+            dispatcher: Takes the plaintext of sessions.
+            on_event: Called with the time after the engine got something new: drains its events.
+            clock: Seconds, monotonic: the event loop's.
+        """
+        self.udp = udp
+        self.counters = UdpCounters()
+        self._endpoint = endpoint
+        self._dispatcher = dispatcher
+        self._on_event = on_event
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._unsent: deque[tuple[bytes, Address]] = deque()
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.udp, self._on_readable)
+
+    def stop_reading(self) -> None:
+        """From now on nothing comes in; answers still go out."""
+        if self._loop is not None:
+            self._loop.remove_reader(self.udp)
+
+    def stop(self) -> None:
+        """Sends what is queued, as far as the kernel takes it, and closes the socket."""
+        self.stop_reading()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush(self._clock())
+        if self._loop is not None:
+            self._loop.remove_writer(self.udp)
+        self.udp.close()
+
+    def send(self, session: Session, data: bytes, now: float) -> None:
+        """Sends an answer that comes later than its request."""
+        association = session.association
+        if association is not None and not association.closed:
+            self._endpoint.send(association, data, now)
+            self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Sends what engine and message layer have queued, and sets the timer for what they do next."""
+        for peer, data in self._dispatcher.layer.datagrams_to_send():
+            association = peer.association if isinstance(peer, Session) else None
+            if association is not None:
+                self._endpoint.send(association, data, now)
+        self._on_event(now)
+        for datagram, address in self._endpoint.datagrams_to_send():
+            self._transmit(datagram, address)
+        self._set_timer()
+
+    def _on_readable(self) -> None:
+        now = self._clock()
+        counters = self.counters
+        endpoint = self._endpoint
+        associations = endpoint.associations
+        receive_from = self.udp.recvfrom
+        receive = self._dispatcher.receive
+        for _ in range(RECEIVE_BATCH):
+            try:
+                datagram, address = receive_from(MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # an ICMP error of an earlier answer; the next read goes on
+                continue
+            counters.datagrams_in += 1
+            counters.bytes_in += len(datagram)
+            association = associations.get(address)
+            if association is None or (plaintext := association.open_application(datagram)) is None:
+                endpoint.receive_datagram(datagram, address, now)
+                self._on_event(now)
+                continue
+            association.last_heard = now
+            endpoint.counters.direct_received += 1
+            reply = receive(association.context, plaintext, now)  # type: ignore[arg-type]  # always a Session of ours
+            if reply:
+                self._answer(association, reply, address)
+        self.flush(now)
+
+    def _answer(self, association: Association, reply: bytes, address: Address) -> None:
+        try:
+            self._transmit(association.seal(_APPLICATION_DATA, reply), address)
+        except SequenceExhausted:
+            self._endpoint.close(association, self._clock(), "exhausted")
+        else:
+            self._endpoint.counters.application_data_sent += 1
+
+    def _transmit(self, datagram: bytes, address: Address) -> None:
+        if self._unsent:
+            self._queue(datagram, address)
+            return
+        try:
+            self.udp.sendto(datagram, address)
+        except (BlockingIOError, InterruptedError):
+            self._queue(datagram, address)
+        except OSError:  # unreachable, too large, forbidden by a firewall: UDP promises nothing
+            self.counters.send_errors += 1
+        else:
+            self.counters.datagrams_out += 1
+            self.counters.bytes_out += len(datagram)
+
+    def _queue(self, datagram: bytes, address: Address) -> None:
+        if len(self._unsent) >= SEND_QUEUE:
+            self.counters.send_dropped += 1
+            return
+        if not self._unsent and self._loop is not None:
+            self._loop.add_writer(self.udp, self._on_writable)
+        self._unsent.append((datagram, address))
+
+    def _on_writable(self) -> None:
+        waiting, self._unsent = self._unsent, deque()
+        if self._loop is not None:
+            self._loop.remove_writer(self.udp)
+        for datagram, address in waiting:
+            self._transmit(datagram, address)
+
+    def _set_timer(self) -> None:
+        times = [t for t in (self._endpoint.next_timer(), self._dispatcher.layer.next_timer()) if t is not None]
+        due = min(times, default=None)
+        # A timer that fires too early costs less than one that is moved with every datagram.
+        if due is None or due >= self._timer_at or self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        now = self._clock()
+        self._endpoint.handle_timer(now)
+        self._dispatcher.layer.handle_timer(now)
+        self.flush(now)

@@ -1,0 +1,306 @@
+"""The one composition root: builds everything out of the settings, runs it, and takes it down in order."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.core import Metric
+
+from gateway import __version__
+from gateway.admin import AdminError, AdminServer, Check
+from gateway.coap import MessageLayer
+from gateway.config import Address, ConfigError, Settings
+from gateway.dtls import ApiMisuse, Credential, ServerConfig, ServerEndpoint, ServerParameters, SigningKey
+from gateway.handlers import App, HandlerError, load_app, load_handlers
+from gateway.identity import IdentityService
+from gateway.pki import CertifiedKey, PkiError, load_certified_key
+from gateway.registry import Registry, RegistryError, open_registry
+from gateway.server.dispatch import Dispatcher
+from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
+from gateway.server.metrics import (
+    RequestMetrics,
+    SessionMetrics,
+    engine_families,
+    message_families,
+    socket_families,
+)
+from gateway.server.sessions import Sessions
+from gateway.server.udp import BindError, UdpServer, open_socket
+from gateway.telemetry import Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
+
+# IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
+_HEADERS = 40 + 8
+_REGISTRY_CHECK_BEATS = 4
+_LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Where a running worker listens: the real ports, also where the settings say 0."""
+
+    udp: Address
+    admin: Address
+
+
+class Worker:
+    """One process's gateway.
+
+        worker = Worker(settings)      # everything that can be wrong with the settings is found here
+        async with worker:             # bound and serving
+            await worker.wait()        # until `stop`
+
+    Attributes:
+        app: What answers requests.
+        registry: Where the devices are; open until the worker has stopped.
+    """
+
+    def __init__(self, settings: Settings, *, app: App | None = None) -> None:
+        """Loads keys, registry and handlers. Opens no socket.
+
+        Args:
+            settings: The configuration; relative paths in it are resolved already.
+            app: Used in place of what `[handlers]` names.
+
+        Raises:
+            ConfigError: Something that the settings name is missing or unusable.
+        """
+        self._settings = settings
+        self._credential = _load_credential(settings)
+        self.app = app if app is not None else _load_handlers(settings)
+        self.registry = _open_registry(settings)
+        self._log = get_logger("gateway.server")
+        self._stopping = asyncio.Event()
+        self._heartbeat = Heartbeat()
+        self._registry_problem: str | None = None
+        self._lag = Histogram(
+            "gateway_event_loop_lag_seconds", "How late the event loop wakes up, in seconds.", _LAG_BUCKETS_S
+        )
+        self._background: list[asyncio.Task[None]] = []
+        self._server: UdpServer | None = None
+        self._admin: AdminServer | None = None
+
+    async def __aenter__(self) -> Bound:
+        try:
+            return await self._start()
+        except BaseException:
+            await self._take_down()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._take_down()
+
+    def stop(self) -> None:
+        """Asks `wait` to return; safe in a signal handler of the event loop."""
+        self._stopping.set()
+
+    async def wait(self) -> None:
+        """Until `stop`, SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
+                loop.add_signal_handler(number, self.stop)
+        try:
+            await self._stopping.wait()
+        finally:
+            for number in signals:
+                with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                    loop.remove_signal_handler(number)
+
+    async def _start(self) -> Bound:
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        bind = settings.server.bind
+        udp = open_socket(bind.host, bind.port)
+        identity = IdentityService(self.registry)
+        requests, sessions = RequestMetrics(), SessionMetrics()
+        self._endpoint = endpoint = ServerEndpoint(self._engine_config(), os.urandom)
+        layer = MessageLayer(random=os.urandom, max_payload=settings.coap.max_payload)
+        dispatcher = Dispatcher(
+            self.app,
+            layer,
+            requests,
+            send=lambda session, data, now: server.send(session, data, now),
+            clock=loop.time,
+            time_limit_s=settings.handlers.time_limit,
+            max_concurrent=settings.handlers.max_concurrent,
+        )
+        self._dispatcher = dispatcher
+        glue = Sessions(endpoint, identity, dispatcher, sessions)
+        server = UdpServer(udp, endpoint, dispatcher, on_event=glue.drain, clock=loop.time)
+        self._server = server
+        metrics = Metrics()
+        family = "ipv6" if udp.family == socket.AF_INET6 else "ipv4"
+        sources: dict[str, Callable[[], Iterable[Metric]]] = {
+            "socket": lambda: socket_families(server, family),
+            "engine": lambda: engine_families(endpoint),
+            "sessions": sessions.families,
+            "messages": lambda: message_families(layer),
+            "requests": requests.families,
+            "certificates": lambda: _certificate_families(self._credential, identity),
+            "sinks": self._sink_families,
+        }
+        for name, source in sources.items():
+            metrics.add_source(name, source)
+        metrics.add_tables("loop", self._lag)
+        self._admin = self._start_admin(metrics)
+        await self.app.startup()
+        server.start()
+        self._admin.start()
+        self._background.append(asyncio.create_task(self._beat()))
+        bound = Bound(_address(udp), Address(*self._admin.address))
+        counts = self.registry.counts()
+        self._log.info(
+            "server.started",
+            version=__version__,
+            udp=str(bound.udp),
+            admin=str(bound.admin),
+            devices=counts.devices,
+            trust_anchors=counts.trust_anchors,
+            certificate=self._credential is not None,
+            routes=len(self.app.routes),
+        )
+        if identity.unusable_anchors:
+            self._log.warning("registry.unusable_trust_anchors", anchors=identity.unusable_anchors)
+        return bound
+
+    def _engine_config(self) -> ServerConfig:
+        dtls = self._settings.dtls
+        credential = None
+        if self._credential is not None:
+            try:
+                credential = Credential(tuple(self._credential.presented_der), SigningKey(self._credential.private_key))
+            except ApiMisuse as error:
+                raise ConfigError("dtls.private_key", str(error), "issue one with `gateway cert server`") from error
+        hint = dtls.psk_hint.encode() if dtls.psk_hint is not None else None
+        return ServerConfig(
+            ServerParameters(credential=credential, psk_hint=hint),
+            cookie_secret=os.urandom(32),
+            datagram_limit=dtls.mtu - _HEADERS,
+            retransmit_initial_s=dtls.retransmit_initial,
+            handshake_timeout_s=dtls.handshake_timeout,
+            idle_timeout_s=dtls.idle_timeout,
+        )
+
+    def _start_admin(self, metrics: Metrics) -> AdminServer:
+        bind = self._settings.admin.bind
+        checks: dict[str, Check] = {
+            "registry": lambda: self._registry_problem,
+            "draining": lambda: "the gateway is stopping" if self._stopping.is_set() else None,
+        }
+        try:
+            return AdminServer(
+                bind.host,
+                bind.port,
+                registry=metrics.registry,
+                loop_age_s=self._heartbeat.age_s,
+                checks=checks,
+                heartbeat_limit_s=STALL_S,
+            )
+        except AdminError as error:
+            raise BindError(str(error)) from error
+
+    async def _take_down(self) -> None:
+        """Stops reading, lets handlers finish, says goodbye to the devices, closes what was opened."""
+        self._stopping.set()
+        if self._server is not None:
+            self._log.info("server.stopping", sessions=len(self._endpoint.associations))
+            await self._dispatcher.drain(self._settings.server.shutdown_grace)
+            self._endpoint.shut_down(asyncio.get_running_loop().time())
+            self._server.stop()
+            self._server = None
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.app.shutdown()
+        if self._admin is not None:
+            self._admin.stop()
+            self._admin = None
+        self.registry.close()
+        self._log.info("server.stopped")
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        beats = 0
+        while True:
+            due = loop.time() + HEARTBEAT_S
+            await asyncio.sleep(HEARTBEAT_S)
+            self._heartbeat.beat()
+            self._lag.observe(max(0.0, loop.time() - due))
+            if beats % _REGISTRY_CHECK_BEATS == 0:
+                self._check_registry()
+            beats += 1
+
+    def _check_registry(self) -> None:
+        """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""
+        try:
+            self.registry.counts()
+        except RegistryError as error:
+            self._registry_problem = str(error)
+        else:
+            self._registry_problem = None
+
+    def _sink_families(self) -> Iterable[Metric]:
+        events: dict[tuple[str, ...], int] = {}
+        waiting: dict[tuple[str, ...], float] = {}
+        for name, sink in self.app.sinks.items():
+            events[name, "delivered"] = sink.delivered
+            events[name, "dropped"] = sink.dropped + sink.failed
+            waiting[name,] = float(sink.queued)
+        yield counter_family(
+            "gateway_sink_events_total", "Events handed to where handlers write them.", ("sink", "result"), events
+        )
+        yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
+
+
+def _load_credential(settings: Settings) -> CertifiedKey | None:
+    certificate, key = settings.dtls.certificate, settings.dtls.private_key
+    if certificate is None or key is None:
+        return None
+    try:
+        return load_certified_key(certificate, key)
+    except PkiError as error:
+        raise ConfigError("dtls.certificate", str(error)) from error
+
+
+def _load_handlers(settings: Settings) -> App:
+    handlers = settings.handlers
+    try:
+        app = load_handlers(handlers.enabled, handlers.options)
+        if handlers.app is not None:
+            app.include(load_app(handlers.app, directory=Path.cwd()))
+    except HandlerError as error:
+        raise ConfigError("handlers", str(error)) from error
+    return app
+
+
+def _open_registry(settings: Settings) -> Registry:
+    try:
+        return open_registry(settings.registry.url)
+    except RegistryError as error:
+        raise ConfigError("registry.url", str(error)) from error
+
+
+def _certificate_families(credential: CertifiedKey | None, identity: IdentityService) -> Iterable[Metric]:
+    """Ends of the certificates that the gateway goes by; the names are bounded by the configuration."""
+    expiries: dict[tuple[str, ...], float] = {}
+    if credential is not None:
+        expiries["server", "server"] = credential.certificate.not_valid_after_utc.timestamp()
+    for anchor in identity.trust_anchors[:MAX_ANCHOR_SERIES]:
+        expiries["ca", anchor.id[:16]] = anchor.certificate.not_valid_after_utc.timestamp()
+    yield gauge_family(
+        "gateway_certificate_expiry_timestamp_seconds",
+        "When a certificate ends, in seconds since the epoch.",
+        ("kind", "name"),
+        expiries,
+    )
+
+
+def _address(udp: socket.socket) -> Address:
+    host, port, *_ = udp.getsockname()
+    return Address(host, port)

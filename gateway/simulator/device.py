@@ -1,0 +1,244 @@
+"""A simulated device: the client engines on a UDP socket, with requests to await."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from gateway.coap import Code, Message, Option
+from gateway.coap.client import Client, ClientExchange
+from gateway.dtls import (
+    ApplicationData,
+    AssociationClosed,
+    CertificatePresented,
+    ClientConfig,
+    ClientConnection,
+    ClientParameters,
+    Credential,
+    Event,
+    HandshakeCompleted,
+    HandshakeFailed,
+    PskRequested,
+)
+
+_RECEIVE_BYTES = 65535
+
+
+class DeviceError(Exception):
+    """The device could not connect, or got no answer; the text says what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """What the device proves itself with: a key or a certificate.
+
+    Attributes:
+        name: For messages to humans.
+        psk_identity: With `psk`.
+        psk: The pre-shared key.
+        credential: Chain and key.
+    """
+
+    name: str
+    psk_identity: bytes | None = None
+    psk: bytes | None = field(default=None, repr=False)
+    credential: Credential | None = None
+
+    def parameters(self, server_name: str | None) -> ClientParameters:
+        return ClientParameters(
+            psk_identity=self.psk_identity, psk=self.psk, credential=self.credential, server_name=server_name
+        )
+
+
+class SimulatedDevice:
+    """One device and its session.
+
+        async with SimulatedDevice(identity, "127.0.0.1", 5684) as device:
+            response = await device.post("telemetry/temperature", b"21.5")
+
+    Attributes:
+        identity: See `DeviceIdentity`.
+        connection: The DTLS client.
+    """
+
+    def __init__(self, identity: DeviceIdentity, host: str, port: int, *, server_name: str | None = None) -> None:
+        """Prepares a device; nothing is sent before `connect`.
+
+        Args:
+            identity: What it proves itself with.
+            host: The gateway's address.
+            port: Its UDP port.
+            server_name: Sent as SNI.
+        """
+        self.identity = identity
+        self._host, self._port, self._server_name = host, port, server_name
+        self._udp: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._client = Client(random=os.urandom)
+        self._waiting: dict[ClientExchange, asyncio.Future[None]] = {}
+        self._connected: asyncio.Future[None] | None = None
+        self.connection: ClientConnection | None = None
+
+    async def __aenter__(self) -> "SimulatedDevice":
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Makes the handshake.
+
+        Raises:
+            DeviceError: It failed, or the address cannot be resolved.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            family, kind, protocol, _, address = found[0]
+            self._udp = socket.socket(family, kind, protocol)
+            self._udp.setblocking(False)
+            self._udp.connect(address)
+        except OSError as error:
+            raise DeviceError(f"{self._host}:{self._port}: {error.strerror or error}") from error
+        loop.add_reader(self._udp, self._on_readable)
+        self._connected = loop.create_future()
+        config = ClientConfig(self.identity.parameters(self._server_name))
+        self.connection = ClientConnection(config, (self._host, self._port), os.urandom, loop.time())
+        self._flush()
+        try:
+            await self._connected
+        except BaseException:
+            await self.close()
+            raise
+
+    async def get(self, path: str) -> Message:
+        """A confirmable GET. See `request`."""
+        return await self.request(Code.GET, path)
+
+    async def post(self, path: str, payload: bytes, *, confirmable: bool = True) -> Message:
+        """A POST. See `request`."""
+        return await self.request(Code.POST, path, payload, confirmable=confirmable)
+
+    async def request(self, code: int, path: str, payload: bytes = b"", *, confirmable: bool = True) -> Message:
+        """Sends a request and waits for its response.
+
+        Raises:
+            DeviceError: There is no session, or the request got no response.
+        """
+        if self.connection is None or self.connection.association is None:
+            raise DeviceError(f"{self.identity.name} is not connected")
+        loop = asyncio.get_running_loop()
+        options = [(int(Option.URI_PATH), segment.encode()) for segment in path.strip("/").split("/") if segment]
+        exchange = self._client.request(code, options, payload, loop.time(), confirmable=confirmable)
+        self._waiting[exchange] = future = loop.create_future()
+        self._flush()
+        try:
+            await future
+        finally:
+            self._waiting.pop(exchange, None)
+            self._client.cancel(exchange)
+        if exchange.response is None:
+            outcome = exchange.outcome.value if exchange.outcome is not None else "cancelled"
+            raise DeviceError(f"{self.identity.name}: no response to {path}: {outcome}")
+        return exchange.response
+
+    async def close(self) -> None:
+        """Says goodbye to the gateway and closes the socket; harmless when done twice."""
+        loop = asyncio.get_running_loop()
+        if self._udp is None:
+            return
+        if self.connection is not None:
+            self.connection.close(loop.time())
+            self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        loop.remove_reader(self._udp)
+        self._udp.close()
+        self._udp = None
+
+    def _on_readable(self) -> None:
+        if self._udp is None or self.connection is None:
+            return
+        now = asyncio.get_running_loop().time()
+        while True:
+            try:
+                datagram = self._udp.recv(_RECEIVE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:  # nobody listens there: an ICMP error came back
+                self._fail(DeviceError(f"{self._host}:{self._port}: {error.strerror}"))
+                break
+            self.connection.receive_datagram(datagram, now)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Passes everything on: events, CoAP messages, datagrams, the timer."""
+        if self.connection is None or self._udp is None:
+            return
+        now = asyncio.get_running_loop().time()
+        while (event := self.connection.next_event()) is not None:
+            self._on_event(event, self.connection, now)
+        for message in self._client.datagrams_to_send():
+            self.connection.send(message, now)
+        for exchange in self._client.finished():
+            future = self._waiting.get(exchange)
+            if future is not None and not future.done():
+                future.set_result(None)
+        for datagram in self.connection.datagrams_to_send():
+            try:
+                self._udp.send(datagram)
+            except OSError:
+                continue  # the engines repeat what matters
+        self._set_timer()
+
+    def _on_event(self, event: Event, connection: ClientConnection, now: float) -> None:
+        match event:
+            case ApplicationData():
+                self._client.receive(event.data, now)
+            case CertificatePresented():
+                # A simulated device trusts whatever answers: the gateway is under test, not the path to it.
+                connection.certificate_verdict(None, now)
+            case HandshakeCompleted():
+                self._settle_connect(None)
+            case HandshakeFailed():
+                alert = f" (alert {event.alert})" if event.alert else ""
+                self._settle_connect(DeviceError(f"{self.identity.name}: {event.reason}{alert}: {event.detail}"))
+            case AssociationClosed():
+                self._fail(DeviceError(f"{self.identity.name}: the gateway ended the session ({event.reason})"))
+            case PskRequested():
+                pass  # only a server is asked
+            case _:
+                assert_never(event)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.connection is None:
+            return
+        times = [t for t in (self.connection.next_timer(), self._client.next_timer()) if t is not None]
+        if times:
+            self._timer = asyncio.get_running_loop().call_at(min(times), self._on_timer)
+
+    def _on_timer(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.connection is not None:
+            self.connection.handle_timer(now)
+        self._client.handle_timer(now)
+        self._flush()
+
+    def _settle_connect(self, error: DeviceError | None) -> None:
+        if self._connected is None or self._connected.done():
+            return
+        if error is None:
+            self._connected.set_result(None)
+        else:
+            self._connected.set_exception(error)
+
+    def _fail(self, error: DeviceError) -> None:
+        self._settle_connect(error)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
