@@ -131,7 +131,8 @@ def _names_its_curve(leaf: x509.Certificate, key: ec.EllipticCurvePublicKey) -> 
     # RFC 5480 section 2.1.1: specifiedCurve must not be used. The library takes one that equals a named curve, and
     # writes it named; so the AlgorithmIdentifier that it writes must be the one that the CA signed.
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return spki[2 : 4 + spki[3]] in leaf.tbs_certificate_bytes
+    start = 2 if spki[1] < 0x80 else 2 + (spki[1] & 0x7F)
+    return spki[start : start + 2 + spki[start + 1]] in leaf.tbs_certificate_bytes
 
 
 # The callbacks: an exception of any type makes `cryptography` refuse the path.
