@@ -1,0 +1,150 @@
+"""First ClientHellos of foreign clients, as they came out of a UDP socket on loopback.
+
+OpenSSL 3.0.22, GnuTLS 3.7.9, libcoap 4.3.1; KEY is 000102030405060708090a0b0c0d0e0f, PORT the socket's. None of the
+bytes is secret: a ClientHello goes over the wire in the clear.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Attributes:
+    datagram: The whole UDP payload.
+    suites: What it offers, in its order, read from the bytes by eye.
+    extensions: The extension types, in its order.
+    server_name: SNI.
+    chosen: The first suite of the server's default order among these.
+    """
+
+    datagram: bytes
+    suites: tuple[int, ...]
+    extensions: tuple[int, ...]
+    server_name: str | None
+    chosen: int
+
+
+# openssl s_client -dtls1_2 -connect 127.0.0.1:PORT -psk KEY -psk_identity dev1 -cipher PSK-AES128-CCM8:@SECLEVEL=0
+#   -mtu 1400
+OPENSSL_PSK = Capture(
+    bytes.fromhex(
+        "16feff0000000000000000007a0100006e000000000000006efefdabcc8c8131d4ab32356af9c969dadbc67b3f9cf2ae0cf78c7d578f70"
+        "5d673a0100000004c0a800ff01000040002300000016000000170000000d0030002e040305030603080708080809080a080b0804080508"
+        "06040105010601030302030301020103020202040205020602"
+    ),
+    (0xC0A8, 0x00FF),
+    (35, 22, 23, 13),
+    None,
+    0xC0A8,
+)
+
+# openssl s_client -dtls1_2 -connect 127.0.0.1:PORT -cert c.pem -key k.pem -servername localhost
+#   -cipher ECDHE-ECDSA-AES128-CCM8:ECDHE-ECDSA-AES128-GCM-SHA256:@SECLEVEL=0
+OPENSSL_CERTIFICATE = Capture(
+    bytes.fromhex(
+        "16feff000000000000000000a60100009a000000000000009afefd676c3960034f4d023e653874cc2a11f26d9a9c2c4352527f9ff238f5"
+        "60dd835600000006c0aec02b00ff0100006a0000000e000c0000096c6f63616c686f7374000b000403000102000a000c000a001d001700"
+        "1e00190018002300000016000000170000000d0030002e040305030603080708080809080a080b08040805080604010501060103030203"
+        "0301020103020202040205020602"
+    ),
+    (0xC0AE, 0xC02B, 0x00FF),
+    (0, 11, 10, 35, 22, 23, 13),
+    "localhost",
+    0xC0AE,
+)
+
+# gnutls-cli --udp -p PORT 127.0.0.1 --pskusername dev1 --pskkey KEY
+#   --priority NORMAL:-VERS-ALL:+VERS-DTLS1.2:-KX-ALL:+PSK:-CIPHER-ALL:+AES-128-CCM-8:+AES-128-GCM
+GNUTLS_PSK = Capture(
+    bytes.fromhex(
+        "16fefd00000000000000000080010000740000000000000074fefddf95a67cc7120353d3863fc95171836e1743dac4aaa2966debde43f2"
+        "e536efed00000004c0a800a801000046000500050100000000000d00220020040108090804040308070501080a0805050308080601080b"
+        "0806060302010203001600000017000000230000ff01000100001c00024000"
+    ),
+    (0xC0A8, 0x00A8),
+    (5, 13, 22, 23, 35, 0xFF01, 28),
+    None,
+    0xC0A8,
+)
+
+# gnutls-cli --udp -p PORT 127.0.0.1 --sni-hostname localhost --x509certfile c.pem --x509keyfile k.pem
+#   --priority NORMAL:-VERS-ALL:+VERS-DTLS1.2
+GNUTLS_CERTIFICATE = Capture(
+    bytes.fromhex(
+        "16fefd000000000000000000e0010000d400000000000000d4fefda543129015854dce06763a95a77a008b149b697a6c4da9aebd42506b"
+        "c304bfcb00000032c02ccca9c0adc00ac02bc0acc009c030cca8c014c02fc013009dc09d0035009cc09c002f009fccaac09f0039009ec0"
+        "9e003301000078000500050100000000000a00160014001700180019001d001e01000101010201030104000b00020100000d0022002004"
+        "0108090804040308070501080a0805050308080601080b0806060302010203001600000017000000230000ff010001000000000e000c00"
+        "00096c6f63616c686f7374001c00024000"
+    ),
+    (
+        *(0xC02C, 0xCCA9, 0xC0AD, 0xC00A, 0xC02B, 0xC0AC, 0xC009, 0xC030, 0xCCA8, 0xC014, 0xC02F, 0xC013, 0x009D),
+        *(0xC09D, 0x0035, 0x009C, 0xC09C, 0x002F, 0x009F, 0xCCAA, 0xC09F, 0x0039, 0x009E, 0xC09E, 0x0033),
+    ),
+    (5, 10, 11, 13, 22, 23, 35, 0xFF01, 0, 28),
+    "localhost",
+    0xC0AC,
+)
+
+# coap-client-openssl -B 3 -u dev1 -k secretPSKsecretP -m get coaps://127.0.0.1:PORT/time
+LIBCOAP_OPENSSL_PSK = Capture(
+    bytes.fromhex(
+        "16feff000000000000000000fc010000f000000000000000f0fefd38a5e8d7c453ee58abd90f9ea0ec6d26b139c013aece7a855b55e0c4"
+        "f62d4a040000006200ad00abccaeccadccacc0abc0a7c06fc06d00a9ccabc0a9c0a5c06b00ac00aac0aac0a6c06ec06c00a8c0a8c0a4c0"
+        "6ac038c03600b700b300950091c09bc099c09700af008dc095c037c03500b600b200940090c09ac098c09600ae008cc09400ff01000064"
+        "0000000e000c0000093132372e302e302e31000b000403000102000a000c000a001d0017001e0019001800230000001600000017000000"
+        "0d002a0028040305030603080708080809080a080b080408050806040105010601030303010302040205020602"
+    ),
+    (
+        *(0x00AD, 0x00AB, 0xCCAE, 0xCCAD, 0xCCAC, 0xC0AB, 0xC0A7, 0xC06F, 0xC06D, 0x00A9, 0xCCAB, 0xC0A9, 0xC0A5),
+        *(0xC06B, 0x00AC, 0x00AA, 0xC0AA, 0xC0A6, 0xC06E, 0xC06C, 0x00A8, 0xC0A8, 0xC0A4, 0xC06A, 0xC038, 0xC036),
+        *(0x00B7, 0x00B3, 0x0095, 0x0091, 0xC09B, 0xC099, 0xC097, 0x00AF, 0x008D, 0xC095, 0xC037, 0xC035, 0x00B6),
+        *(0x00B2, 0x0094, 0x0090, 0xC09A, 0xC098, 0xC096, 0x00AE, 0x008C, 0xC094, 0x00FF),
+    ),
+    (0, 11, 10, 35, 22, 23, 13),
+    "127.0.0.1",
+    0xC0A8,
+)
+
+# coap-client-gnutls -B 3 -u dev1 -k secretPSKsecretP -m get coaps://127.0.0.1:PORT/time
+LIBCOAP_GNUTLS_PSK = Capture(
+    bytes.fromhex(
+        "16feff000000000000000000bf010000b300000000000000b3fefd12405319c9b1a5e911004f9c4bc85d3dcc0f6804bfad8846014805f9"
+        "246f9b780000001accacc036c035c03700a9ccabc0a5008d00a8c0a4008c00aec0a80100006f000a00160014001700180019001d001e01"
+        "000101010201030104000b00020100000d00220020040108090804040308070501080a0805050308080601080b08060603020102030016"
+        "00000017000000230000ff010001000000000e000c0000093132372e302e302e31001c00024000"
+    ),
+    (*(0xCCAC, 0xC036, 0xC035, 0xC037, 0x00A9, 0xCCAB, 0xC0A5, 0x008D, 0x00A8, 0xC0A4, 0x008C, 0x00AE, 0xC0A8),),
+    (10, 11, 13, 22, 23, 35, 0xFF01, 0, 28),
+    "127.0.0.1",
+    0xC0A8,
+)
+
+# coap-client-gnutls -B 3 -c c.pem -j k.pem -m get coaps://localhost:PORT/time
+LIBCOAP_GNUTLS_CERTIFICATE = Capture(
+    bytes.fromhex(
+        "16feff000000000000000000f9010000ed00000000000000edfefde8618bd797603a160e11a0b5524b9461aa95836c2c7f70ea35b717cc"
+        "0fb94efa00000044c02ccca9c0adc00ac02bc0acc009c023c0aec030cca8c014c02fc013c027009dc09d0035003d009cc09c002f003cc0"
+        "a0009fccaac09f0039006b009ec09e00330067c0a20100007f00050005010000000000140003020002000a00160014001700180019001d"
+        "001e01000101010201030104000b00020100000d00220020040108090804040308070501080a0805050308080601080b08060603020102"
+        "03001600000017000000230000ff010001000000000e000c0000096c6f63616c686f7374001c00024000"
+    ),
+    (
+        *(0xC02C, 0xCCA9, 0xC0AD, 0xC00A, 0xC02B, 0xC0AC, 0xC009, 0xC023, 0xC0AE, 0xC030, 0xCCA8, 0xC014, 0xC02F),
+        *(0xC013, 0xC027, 0x009D, 0xC09D, 0x0035, 0x003D, 0x009C, 0xC09C, 0x002F, 0x003C, 0xC0A0, 0x009F, 0xCCAA),
+        *(0xC09F, 0x0039, 0x006B, 0x009E, 0xC09E, 0x0033, 0x0067, 0xC0A2),
+    ),
+    (5, 20, 10, 11, 13, 22, 23, 35, 0xFF01, 0, 28),
+    "localhost",
+    0xC0AE,
+)
+
+CAPTURES = {
+    "openssl-psk": OPENSSL_PSK,
+    "openssl-certificate": OPENSSL_CERTIFICATE,
+    "gnutls-psk": GNUTLS_PSK,
+    "gnutls-certificate": GNUTLS_CERTIFICATE,
+    "libcoap-openssl-psk": LIBCOAP_OPENSSL_PSK,
+    "libcoap-gnutls-psk": LIBCOAP_GNUTLS_PSK,
+    "libcoap-gnutls-certificate": LIBCOAP_GNUTLS_CERTIFICATE,
+}
