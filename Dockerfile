@@ -17,10 +17,10 @@ RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-d
     && pip --python /opt/gateway/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM python:${PYTHON_VERSION}-slim
+# The admin port is published by whoever runs the container, so inside it the server may face its network.
 ENV PATH="/opt/gateway/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    # The port below is published by whoever runs the container, so inside it the admin server may face its network.
     GATEWAY_ADMIN__BIND="0.0.0.0:9464"
 # Made as root and mode 0700: a fresh volume takes owner and mode from here.
 RUN groupadd --system --gid 10001 gateway \
