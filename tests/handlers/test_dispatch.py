@@ -22,6 +22,7 @@ from gateway.handlers import (
     RouteError,
     TestClient,
 )
+from gateway.handlers.lines import LineWriter
 from gateway.model import AuthKind, Principal
 
 ALICE = Principal(Device("alice", tenant_id="acme"), AuthKind.PSK, "c1")
@@ -346,7 +347,9 @@ def test_error_hooks_and_sinks_of_an_included_app_are_taken_over() -> None:
     seen: list[str] = []
     inner.get("/x")(fail)
     inner.on_error(lambda request, error: seen.append(request.path))
+    inner.sinks["mine"] = LineWriter(None)
     app.include(inner, "/inner")
+    assert app.sinks == inner.sinks
     with capture_logs():
         assert TestClient(app).get("/inner/x").code == Code.INTERNAL_SERVER_ERROR
     assert seen == ["/inner/x"]

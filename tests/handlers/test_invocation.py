@@ -32,6 +32,10 @@ def mixed(request: Request, a: str, /, unit: str = "", *, b: str) -> str:
     return f"{a} {b}{unit}"
 
 
+def after_a_gap(request: Request, unit: str = "", a: str = "", b: str = "") -> str:
+    return f"{a} {b}{unit}"
+
+
 def rest_by_name(request: Request, b: str, **params: str) -> str:
     return f"{params.pop('a')} {b}{params or ''}"
 
@@ -67,6 +71,7 @@ def with_prefix(prefix: str, request: Request, a: str, b: str) -> str:
         keyword_only,
         everything,
         mixed,
+        after_a_gap,
         rest_by_name,
         Method().handle,
         Method().handle_async,

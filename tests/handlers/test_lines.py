@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import sys
 import threading
 from pathlib import Path
@@ -172,19 +173,41 @@ def test_torn_line_is_ended_before_the_next_and_the_log_says_once_what_happens(
         disk.space = 7
         assert output.write([b"one\n", b"two\n"]) == 1
         assert output.write([b"three\n"]) == 0
-        disk.space = 1
-        assert output.write([b"four\n"]) == 0  # only the newline that ends "two" fits
+        disk.space = 5
+        assert output.write([b"four\n"]) == 0  # the newline that ends "two" takes the place of its own
         disk.space = 3
         assert output.write([b"five\n", b"six\n"]) == 0
         disk.space = None
         assert output.write([b"seven\n", b"eight\n"]) == 2
         assert output.write([b"nine\n"]) == 1
     output.close()
-    assert target.read_bytes() == b"one\ntwo\nfiv\nseven\neight\nnine\n"
+    assert target.read_bytes() == b"one\ntwo\nfour\nfi\nseven\neight\nnine\n"
     assert [entry["event"] for entry in logs] == ["sink.write_failed", "sink.write_recovered"]
 
 
-def test_output_that_would_block_is_waited_for() -> None:
+def test_file_after_a_torn_line_begins_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    target = tmp_path / "lines"
+    output = _Output(target)
+    with capture_logs():
+        disk.space = 2
+        output.write([b"one\n"])
+        disk.space = None
+        target.rename(tmp_path / "lines.1")
+        output.write([b"two\n"])
+    output.close()
+    assert target.read_bytes() == b"two\n"
+
+
+def test_output_that_would_block_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = threading.Event()
+
+    def poll() -> select.poll:
+        blocked.set()
+        return select_poll()
+
+    select_poll = select.poll
+    monkeypatch.setattr("gateway.handlers.lines.select.poll", poll)
     reader, fd = os.pipe()
     os.set_blocking(fd, False)
     line = b"x" * 199_999 + b"\n"
@@ -195,6 +218,7 @@ def test_output_that_would_block_is_waited_for() -> None:
             sys.stdout = stream
             writer.open()
         writer.write(line)
+        assert blocked.wait(10)
         received = b""
         while len(received) < len(line):
             received += os.read(reader, 65536)

@@ -15,7 +15,9 @@ def on_the_wire(response: Response) -> Any:
 
 
 def test_aiocoap_reads_what_was_meant() -> None:
-    message = on_the_wire(Content({"a": 1}, max_age=90, etag=b"v1", options=[(2048, b"x"), (1, b"y")]))
+    response = Content({"a": 1}, max_age=90, etag=b"v1", options=[(2048, b"x"), (1, b"y")])
+    assert [number for number, _ in response.options] == [1, 4, 12, 14, 2048]
+    message = on_the_wire(response)
     assert (message.code, message.payload) == (aiocoap.CONTENT, b'{"a":1}')
     assert message.opt.content_format == aiocoap.numbers.ContentFormat.JSON
     assert (message.opt.max_age, message.opt.etag) == (90, b"v1")

@@ -110,6 +110,16 @@ def test_empty_segment_is_no_parameter() -> None:
     assert TestClient(app).get("/b//c").code == Code.NOT_FOUND
 
 
+def test_segments_that_look_like_templates_are_values() -> None:
+    app = App()
+    app.get("/{a}/{b}")(lambda request, a, b: f"{a} {b}")
+    app.get("/x/{a}/{rest:path}")(lambda request, a, rest: f"{a} {rest}")
+    client = TestClient(app)
+    assert client.get("/%7B%7D/%7B%7D").text() == "{} {}"
+    assert client.get("/x/%7B%7D/%7B:path%7D").text() == "{} {:path}"
+    assert client.get("/%7B:path%7D").code == Code.NOT_FOUND
+
+
 def test_path_is_resolved_before_the_method() -> None:
     app = App()
     app.get("/telemetry/latest")(lambda request: "latest")
