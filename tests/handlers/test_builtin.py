@@ -143,7 +143,7 @@ def test_nesting_of_any_depth_is_kept(post: Callable[..., dict[str, object]], de
 
 
 def test_no_nesting_makes_the_handler_fail() -> None:
-    """Reading and writing JSON run out of stack at different depths; somewhere between them only one of them does."""
+    """Around the depth at which reading and writing JSON run out of stack, which need not be the same."""
     app = App()
     telemetry.register(app, LineWriter(None), clock=lambda: NOON)
     client = TestClient(app)
