@@ -2,5 +2,6 @@
 
 from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.identity.service import IdentityService, PskAnswer
+from gateway.identity.trusting import trust_ca
 
-__all__ = ["IdentityRefused", "IdentityService", "PskAnswer", "Refusal"]
+__all__ = ["IdentityRefused", "IdentityService", "PskAnswer", "Refusal", "trust_ca"]

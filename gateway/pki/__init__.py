@@ -4,7 +4,7 @@ Knows neither the registry nor DTLS. `TrustStore.verify` is the way in for a pre
 way out of it that is not a `VerifiedChain`.
 """
 
-from gateway.pki.certificates import fingerprint
+from gateway.pki.certificates import describe, fingerprint, is_ca
 from gateway.pki.development import DevelopmentPki, write_development_pki
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.files import (
@@ -34,8 +34,10 @@ __all__ = [
     "VerifiedChain",
     "create_intermediate",
     "create_root",
+    "describe",
     "device_name",
     "fingerprint",
+    "is_ca",
     "is_device_name",
     "issue_device",
     "issue_server",

@@ -25,6 +25,7 @@ REASON_FOR: Final[dict[Refusal, FailureReason]] = {
     Refusal.BAD_SIGNATURE: FailureReason.BAD_CERTIFICATE,
     Refusal.CHAIN_TOO_LONG: FailureReason.CHAIN_TOO_LONG,
     Refusal.NOT_A_CA: FailureReason.BAD_CERTIFICATE,
+    Refusal.NOT_VERSION_3: FailureReason.BAD_CERTIFICATE,
     Refusal.NO_IDENTITY: FailureReason.NO_DEVICE_NAME,
     Refusal.INVALID: FailureReason.BAD_CERTIFICATE,
 }

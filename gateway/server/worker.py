@@ -239,7 +239,7 @@ class Worker:
     def _check_registry(self) -> None:
         """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""
         try:
-            self.registry.counts()
+            self.registry.anchor_revision()
         except RegistryError as error:
             self._registry_problem = str(error)
         else:

@@ -1,6 +1,19 @@
 """Simulated devices over the client engines."""
 
+from gateway.simulator.demo import run_demo
 from gateway.simulator.device import DeviceError, DeviceIdentity, SimulatedDevice
 from gateway.simulator.fleet import FleetPlan, FleetResult, run_fleet
+from gateway.simulator.identities import certificate_identities, certified, psk_identities
 
-__all__ = ["DeviceError", "DeviceIdentity", "FleetPlan", "FleetResult", "SimulatedDevice", "run_fleet"]
+__all__ = [
+    "DeviceError",
+    "DeviceIdentity",
+    "FleetPlan",
+    "FleetResult",
+    "SimulatedDevice",
+    "certificate_identities",
+    "certified",
+    "psk_identities",
+    "run_demo",
+    "run_fleet",
+]

@@ -1,0 +1,177 @@
+"""`gateway device`: the devices of the registry."""
+
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.common import (
+    ConfigOption,
+    Output,
+    OutputOption,
+    TenantOption,
+    UsageError,
+    print_facts,
+    print_rows,
+    readable_errors,
+    registry_of,
+)
+from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
+
+_GENERATED_KEY_BYTES = 16
+_COLUMNS = ("device", "tenant", "status", "auto_provisioned", "created")
+
+app = typer.Typer(help="Add, list, show, disable, enable and delete devices.", no_args_is_help=True)
+
+IdArgument = Annotated[str, typer.Argument(help="The device's name.", metavar="ID")]
+
+
+@app.command("add")
+def add(
+    id: IdArgument,
+    psk_identity: Annotated[str | None, typer.Option(help="PSK identity, as text.", metavar="TEXT")] = None,
+    psk_file: Annotated[Path | None, typer.Option(help="File with the key, in hex.", metavar="FILE")] = None,
+    psk_stdin: Annotated[bool, typer.Option("--psk-stdin", help="Read the key, in hex, from standard input.")] = False,
+    generate: Annotated[bool, typer.Option("--generate", help="Make a random key and print it, once.")] = False,
+    psk_text: Annotated[bool, typer.Option("--psk-text", help="The key in file or input is text, not hex.")] = False,
+    allow_short_key: Annotated[
+        bool, typer.Option("--allow-short-key", help="Take a key below 16 bytes, for devices that cannot be changed.")
+    ] = False,
+    certificate: Annotated[
+        bool, typer.Option("--certificate", help="Let the device use a certificate that names it.")
+    ] = False,
+    tenant: TenantOption = DEFAULT_TENANT,
+    output: OutputOption = Output.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Add a device. Without a key it takes the first certificate that names it, from any trusted CA."""
+    with readable_errors():
+        sources = [psk_file is not None, psk_stdin, generate]
+        if psk_identity is None and any(sources):
+            raise UsageError("a key needs --psk-identity")
+        if psk_identity is not None and sum(sources) != 1:
+            raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate")
+        facts: dict[str, Any] = {"device": id, "tenant": tenant}
+        with registry_of(config) as registry:
+            known = certificate and any(device.id == id for device in registry.list_devices(tenant_id=tenant))
+            if psk_identity is not None:
+                key = secrets.token_bytes(_GENERATED_KEY_BYTES) if generate else _read_key(psk_file, text=psk_text)
+                identity = psk_identity.encode()
+                if known:
+                    registry.add_psk(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
+                else:
+                    registry.add_psk_device(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
+                facts["psk_identity"] = psk_identity
+                if generate:
+                    facts["psk_hex"] = key.hex()
+            elif not known:
+                registry.add_device(id, tenant_id=tenant)
+            if certificate:
+                registry.allow_certificate(id, tenant_id=tenant)
+                facts["certificate"] = "allowed"
+        print_facts(facts, output)
+
+
+@app.command("list")
+def list_devices(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant only.")] = None,
+    output: OutputOption = Output.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """List the devices."""
+    with readable_errors(), registry_of(config) as registry:
+        print_rows([_facts(device) for device in registry.list_devices(tenant_id=tenant)], _COLUMNS, output)
+
+
+@app.command("show")
+def show(
+    id: IdArgument,
+    tenant: TenantOption = DEFAULT_TENANT,
+    output: OutputOption = Output.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Show a device and its credentials; never a key."""
+    with readable_errors(), registry_of(config) as registry:
+        facts = _facts(registry.device(id, tenant_id=tenant))
+        credentials = [
+            {
+                "id": each.credential_id,
+                "kind": each.kind,
+                "status": each.status.value,
+                "version": each.version,
+                "psk_identity": each.psk_identity.decode("utf-8", "backslashreplace") if each.psk_identity else None,
+                "trust_anchor": each.anchor_id,
+            }
+            for each in registry.credentials(id, tenant_id=tenant)
+        ]
+        if output is Output.JSON:
+            print_facts({**facts, "credentials": credentials}, output)
+            return
+        print_facts(facts, output)
+        for credential in credentials:
+            print("credential", *(f"{name}={value}" for name, value in credential.items() if value is not None))
+
+
+@app.command("disable")
+def disable(id: IdArgument, tenant: TenantOption = DEFAULT_TENANT, config: ConfigOption = None) -> None:
+    """Refuse a device from its next handshake on."""
+    _set_status(id, tenant, DeviceStatus.DISABLED, config)
+
+
+@app.command("enable")
+def enable(id: IdArgument, tenant: TenantOption = DEFAULT_TENANT, config: ConfigOption = None) -> None:
+    """Let a disabled, pending or quarantined device in."""
+    _set_status(id, tenant, DeviceStatus.ACTIVE, config)
+
+
+@app.command("delete")
+def delete(
+    id: IdArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    tenant: TenantOption = DEFAULT_TENANT,
+    config: ConfigOption = None,
+) -> None:
+    """Delete a device with its credentials."""
+    with readable_errors(), registry_of(config) as registry:
+        registry.device(id, tenant_id=tenant)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise UsageError(f"deleting {id} cannot be undone: say --yes")
+            typer.confirm(f"Delete device {id} of tenant {tenant} and its credentials?", abort=True)
+        registry.delete_device(id, tenant_id=tenant)
+        print(f"{id} deleted")
+
+
+def _set_status(id: str, tenant: str, status: DeviceStatus, config: Path | None) -> None:
+    with readable_errors(), registry_of(config) as registry:
+        device = registry.set_status(id, status, tenant_id=tenant)
+        print(f"{device.id} {device.status}")
+
+
+def _facts(device: Device) -> dict[str, Any]:
+    return {
+        "device": device.id,
+        "tenant": device.tenant_id,
+        "status": device.status.value,
+        "auto_provisioned": device.auto_provisioned,
+        "created": datetime.fromtimestamp(device.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _read_key(path: Path | None, *, text: bool) -> bytes:
+    """The key out of a file or standard input; a line break at its end does not belong to it."""
+    origin = str(path) if path is not None else "standard input"
+    try:
+        data = path.read_bytes() if path is not None else sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"{origin}: {error.strerror}") from error
+    data = data.rstrip(b"\r\n")
+    if text:
+        return data
+    try:
+        return bytes.fromhex(data.decode("ascii"))
+    except ValueError:
+        raise UsageError(f"{origin}: the key is not hex; give --psk-text for a key that is text") from None

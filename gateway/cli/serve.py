@@ -1,0 +1,36 @@
+"""`gateway serve`."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from gateway.cli.common import ConfigOption, readable_errors, settings_for
+from gateway.config import Settings
+from gateway.server import Worker
+from gateway.telemetry import EventLimiter, configure_logging
+
+_LIMITED_EVENTS = ("dtls.handshake_failed", "handler.slow", "handler.failed", "handler.timed_out", "identity.failed")
+
+
+def serve(
+    config: ConfigOption = None,
+    bind: Annotated[str | None, typer.Option(help="UDP address and port, over the configuration's.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Load everything, open nothing, and exit.")] = False,
+) -> None:
+    """Run the gateway until SIGTERM or SIGINT."""
+    with readable_errors():
+        settings = settings_for(config, {"server.bind": bind}, check=True)
+        configure_logging(settings.log.level, settings.log.format, limiter=EventLimiter(_LIMITED_EVENTS))
+        asyncio.run(_run(settings, check=check))
+
+
+async def _run(settings: Settings, *, check: bool) -> None:
+    worker = Worker(settings)
+    if check:
+        counts = worker.registry.counts()
+        worker.registry.close()
+        print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")
+        return
+    async with worker:
+        await worker.wait()

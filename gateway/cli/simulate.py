@@ -1,0 +1,72 @@
+"""`gateway simulate`: load from simulated devices."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.common import EXIT_FAILURE, ConfigOption, UsageError, print_json, readable_errors, settings_for
+from gateway.config import Address
+from gateway.pki import load_certified_key
+from gateway.simulator import FleetPlan, certificate_identities, psk_identities, run_fleet
+
+
+def simulate(
+    devices: Annotated[int, typer.Option("--devices", "-n", min=1, max=10_000, help="How many.")] = 1,
+    psk_identity: Annotated[
+        str | None, typer.Option(help="PSK identity; {n} in it becomes the device's number.", metavar="TEXT")
+    ] = None,
+    psk_file: Annotated[Path | None, typer.Option(help="File with their key, in hex.", metavar="FILE")] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="Certificate of a CA: gives each device a certificate.", metavar="FILE")
+    ] = None,
+    ca_key: Annotated[
+        Path | None, typer.Option(help="Its key; the certificate's path with .key by default.", metavar="FILE")
+    ] = None,
+    device_id: Annotated[
+        str, typer.Option(help="Name in the certificates; {n} becomes the number.", metavar="TEXT")
+    ] = "simulated-{n}",
+    target: Annotated[
+        str | None, typer.Option(help="The gateway, host:port; the configuration's port here by default.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Requests a device.")] = 1,
+    rate: Annotated[float, typer.Option(min=0.001, max=1000, help="Requests a second, a device.")] = 1.0,
+    path: Annotated[str, typer.Option(help="Where they post to.")] = "telemetry/simulated",
+    non_confirmable: Annotated[bool, typer.Option("--non", help="Send non-confirmable requests.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Connect devices and let them post. Prints a JSON object; exit status 1 if anything failed."""
+    with readable_errors():
+        if psk_identity is not None and psk_file is not None and ca is None:
+            identities = psk_identities(devices, psk_identity, _read_hex(psk_file))
+        elif ca is not None and psk_identity is None and psk_file is None:
+            issuer = load_certified_key(ca, ca_key if ca_key is not None else ca.with_suffix(".key"))
+            identities = certificate_identities(devices, device_id, issuer)
+        else:
+            raise UsageError("say either --psk-identity with --psk-file, or --ca")
+        address = _target(target, config)
+        plan = FleetPlan(path=path, count=count, interval_s=1 / rate, confirmable=not non_confirmable)
+        result = asyncio.run(run_fleet(identities, address.host, address.port, plan))
+        print_json(result.summary())
+        if not result.ok:
+            raise typer.Exit(EXIT_FAILURE)
+
+
+def _target(target: str | None, config: Path | None) -> Address:
+    if target is None:
+        bind = settings_for(config).server.bind
+        return Address({"::": "::1", "0.0.0.0": "127.0.0.1"}.get(bind.host, bind.host), bind.port)  # noqa: S104
+    try:
+        return Address.parse(target)
+    except ValueError as error:
+        raise UsageError(f"--target {error}") from error
+
+
+def _read_hex(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text().strip())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except ValueError:
+        raise UsageError(f"{path}: the key is not hex") from None
