@@ -24,6 +24,8 @@ EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_CONFLICT = 4
 
+_PIPE_WIDTH = 200
+
 DEFAULT_CONFIG = Path("gateway.toml")
 
 ConfigOption = Annotated[
@@ -92,8 +94,11 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output
     if output is Output.JSON:
         print_json(list(rows))
         return
-    console = Console()
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    # Into a pipe, nothing is cut to the width of a terminal that is not there.
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0)
     for row in rows:
         table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
     console.print(table)

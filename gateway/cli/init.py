@@ -39,5 +39,5 @@ The PKI is for trying things out: its root's key lies beside it.
 
   gateway serve --config {config}
   gateway device add dev1 --psk-identity dev1 --generate --config {config}
-  gateway ca trust {directory / "certs" / "root.pem"} --auto-provision --config {config}
+  gateway ca trust {directory / "certs" / "ca-bundle.pem"} --auto-provision --config {config}
   gateway cert issue --device dev2 --config {config}""")

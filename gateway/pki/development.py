@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.pki.errors import PkiError
-from gateway.pki.files import write_certified_key
+from gateway.pki.files import write_certificates, write_certified_key
 from gateway.pki.issuing import CertifiedKey, create_intermediate, create_root, issue_server
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -16,7 +16,7 @@ class DevelopmentPki:
     """What was made, and where it lies.
 
     Attributes:
-        root: The root CA: devices trust it, and it is what `gateway ca trust` takes.
+        root: The root CA, which devices trust.
         intermediate: The CA that issues devices and the server.
         server: The gateway's certificate for this machine.
         root_certificate: File of the root's certificate.
@@ -25,6 +25,8 @@ class DevelopmentPki:
         intermediate_key: File of the intermediate's key.
         server_certificate: Chain file of the server: its certificate, then the intermediate.
         server_key: File of the server's key.
+        trust_bundle: File of the root and the intermediate: what `gateway ca trust` takes, so that devices which send
+            their own certificate alone are understood.
     """
 
     root: CertifiedKey = field(repr=False)
@@ -36,6 +38,7 @@ class DevelopmentPki:
     intermediate_key: Path
     server_certificate: Path
     server_key: Path
+    trust_bundle: Path
 
 
 def write_development_pki(folder: Path, *, at: datetime | None = None) -> DevelopmentPki:
@@ -64,8 +67,10 @@ def write_development_pki(folder: Path, *, at: datetime | None = None) -> Develo
         intermediate_key=folder / "intermediate.key",
         server_certificate=folder / "server.pem",
         server_key=folder / "server.key",
+        trust_bundle=folder / "ca-bundle.pem",
     )
     write_certified_key(pki.root, pki.root_certificate, pki.root_key)
     write_certified_key(pki.intermediate, pki.intermediate_certificate, pki.intermediate_key)
     write_certified_key(pki.server, pki.server_certificate, pki.server_key)
+    write_certificates(pki.trust_bundle, [root.certificate, intermediate.certificate])
     return pki

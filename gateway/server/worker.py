@@ -115,11 +115,16 @@ class Worker:
     async def _start(self) -> Bound:
         settings = self._settings
         loop = asyncio.get_running_loop()
+        # Before any socket: a handler that cannot start is a fault of the configuration.
+        try:
+            await self.app.startup()
+        except HandlerError as error:
+            raise ConfigError("handlers", str(error)) from error
+        self._endpoint = endpoint = ServerEndpoint(self._engine_config(), os.urandom)
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         identity = IdentityService(self.registry)
         requests, sessions = RequestMetrics(), SessionMetrics()
-        self._endpoint = endpoint = ServerEndpoint(self._engine_config(), os.urandom)
         layer = MessageLayer(random=os.urandom, max_payload=settings.coap.max_payload)
         dispatcher = Dispatcher(
             self.app,
@@ -149,7 +154,6 @@ class Worker:
             metrics.add_source(name, source)
         metrics.add_tables("loop", self._lag)
         self._admin = self._start_admin(metrics)
-        await self.app.startup()
         server.start()
         self._admin.start()
         self._background.append(asyncio.create_task(self._beat()))

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from gateway.config import Settings, load_settings
 from gateway.handlers import App, Changed, Request, load_handlers
-from gateway.model import AuthKind
+from gateway.identity import trust_ca
+from gateway.model import DEFAULT_TENANT, AuthKind
 from gateway.pki import DevelopmentPki, issue_device, write_certified_key, write_development_pki
 from gateway.registry import open_registry
 from gateway.server import BindError, Bound, Worker
@@ -73,8 +72,9 @@ def _prepare(folder: Path, key: str) -> DevelopmentPki:
     write_certified_key(guest, folder / "guest.pem", folder / "guest.key")
     with open_registry(f"sqlite:///{folder / 'registry.db'}", create=True) as registry:
         registry.add_psk_device(_PSK_DEVICE, _PSK_DEVICE.encode(), key.encode())
-        root = pki.root.certificate
-        registry.add_trust_anchor(root.public_bytes(Encoding.DER), root.subject.rfc4514_string(), auto_provision=True)
+        # The intermediate too: many clients send their own certificate alone.
+        ca = [pki.root.certificate, pki.intermediate.certificate]
+        trust_ca(registry, ca, tenant_id=DEFAULT_TENANT, auto_provision=True)
     return pki
 
 
