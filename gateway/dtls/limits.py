@@ -23,6 +23,14 @@ MIN_DATAGRAM_PAYLOAD = 192
 DEFAULT_DATAGRAM_PAYLOAD = 1232
 """Bytes of UDP payload that fit the smallest IPv6 path, 1280 - 40 - 8 (RFC 8200 section 5)."""
 
+FALLBACK_DATAGRAM_PAYLOAD = 512
+"""Bytes of UDP payload of a flight that was repeated in vain: fits the 576 bytes that every IPv4 host takes, and
+what narrow radio links are configured for."""
+
+REPETITIONS_AT_FULL_SIZE = 2
+"""Repetitions of a handshake's flights after which its datagrams get smaller: two losses in a row are bad luck, a third
+is perhaps the size."""
+
 # --- hello -----------------------------------------------------------------------------------------------------
 
 COOKIE_LENGTH = 16

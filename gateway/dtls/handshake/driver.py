@@ -20,7 +20,7 @@ from gateway.dtls.handshake.states import (
     State,
     SuspendedState,
 )
-from gateway.dtls.limits import MAX_EARLY_RECORDS
+from gateway.dtls.limits import FALLBACK_DATAGRAM_PAYLOAD, MAX_EARLY_RECORDS, REPETITIONS_AT_FULL_SIZE
 from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, Alert, Fragment, decode_fragments
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
@@ -273,7 +273,10 @@ class Driver:
     # --- output ----------------------------------------------------------------------------------------------------
 
     def _send_flight(self) -> None:
-        self.datagrams += self._flight.datagrams(self._sealer, self._limit)
+        limit = self._limit
+        if self._retransmission.count > REPETITIONS_AT_FULL_SIZE:  # RFC 6347 section 4.1.1.1: the path may be narrow
+            limit = min(limit, FALLBACK_DATAGRAM_PAYLOAD)
+        self.datagrams += self._flight.datagrams(self._sealer, limit)
 
     def _fail(self, error: HandshakeError, now: float) -> None:
         description = ALERT_FOR[error.reason]
