@@ -160,8 +160,9 @@ class World:
     # --- a whole handshake, or up to a point -----------------------------------------------------------------------
 
     def reach_server_done(self, client: RawClient, source: Address = CLIENT) -> list[bytes]:
-        """Both hellos. Returns the server's flight."""
-        client.read(self.deliver(client.hello(), source=source))
+        """Both hellos, or the second if the client has a cookie. Returns the server's flight."""
+        if not client.cookie:
+            client.read(self.deliver(client.hello(), source=source))
         flight = self.deliver(client.hello(), source=source)
         client.read(flight)
         return flight

@@ -1,0 +1,128 @@
+"""Handshakes that stop at every state of the server, and can go on from there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.dtls import Event
+from tests.dtls.rawclient import RawClient, raw_record, split
+from tests.dtls.support import World, certificate_client
+
+HELLO_CUT = 60
+"""Bytes of our ClientHellos that reach past the compression methods, which is as far as the gate looks."""
+
+
+def records(datagram: bytes) -> list[bytes]:
+    """The records of a datagram, each as bytes."""
+    return [raw_record(content_type, number, body, version) for content_type, version, number, body in split(datagram)]
+
+
+@dataclass(slots=True)
+class Stage:
+    """A handshake that has come to a state and no further.
+
+    Attributes:
+        state: Name of the server's state.
+        world: The endpoint and its shell.
+        client: The peer.
+        steps: What is left of the honest handshake.
+    """
+
+    state: str
+    world: World
+    client: RawClient
+    steps: Iterator[str]
+
+    def complete(self) -> None:
+        """Goes on as an honest client does; the handshake must succeed."""
+        for _ in self.steps:
+            pass
+        assert self.client.server_finished_verified
+        assert len(self.world.completed) == 1
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the server reads in this state."""
+        return 1 if self.state in ("ExpectFinished", "Established") else 0
+
+
+def psk_steps(world: World, client: RawClient) -> Iterator[str]:
+    yield from _hellos(world, client)
+    yield "ExpectPskKeyExchange"
+    world.answering = False
+    world.deliver(client.client_key_exchange())
+    question = world.events[-1]
+    yield "AwaitPsk"
+    yield from _answer_and_finish(world, client, question)
+
+
+def certificate_steps(world: World, client: RawClient) -> Iterator[str]:
+    yield from _hellos(world, client)
+    yield "ExpectCertificate"
+    world.deliver(client.certificate())
+    yield "ExpectEcdheKeyExchange"
+    world.deliver(client.client_key_exchange())
+    yield "ExpectCertificateVerify"
+    world.answering = False
+    world.deliver(client.certificate_verify())
+    question = world.events[-1]
+    yield "AwaitCertificateVerdict"
+    yield from _answer_and_finish(world, client, question)
+
+
+PSK_STATES = (
+    "ExpectClientHello",
+    "ExpectPskKeyExchange",
+    "AwaitPsk",
+    "ExpectChangeCipherSpec",
+    "ExpectFinished",
+    "Established",
+)
+CERTIFICATE_STATES = (
+    "ExpectClientHello",
+    "ExpectCertificate",
+    "ExpectEcdheKeyExchange",
+    "ExpectCertificateVerify",
+    "AwaitCertificateVerdict",
+    "ExpectChangeCipherSpec",
+    "ExpectFinished",
+    "Established",
+)
+
+ALL = [("psk", state) for state in PSK_STATES] + [("certificate", state) for state in CERTIFICATE_STATES]
+"""(kind of handshake, state)"""
+
+UNFINISHED = [(kind, state) for kind, state in ALL if state != "Established"]
+
+
+def reach(kind: str, state: str, world: World | None = None, client: RawClient | None = None) -> Stage:
+    """A handshake of a kind (psk or certificate) stopped at a state."""
+    world = world or World()
+    if kind == "psk":
+        client = client or RawClient()
+        steps = psk_steps(world, client)
+    else:
+        client = client or certificate_client()
+        steps = certificate_steps(world, client)
+    for name in steps:
+        if name == state:
+            return Stage(state, world, client, steps)
+    raise AssertionError(f"a {kind} handshake has no {state}")
+
+
+def _hellos(world: World, client: RawClient) -> Iterator[str]:
+    client.read(world.deliver(client.hello()))
+    first, *rest = records(client.hello(pieces=(HELLO_CUT,)))
+    world.deliver(first)
+    yield "ExpectClientHello"
+    client.read(world.deliver(*rest))
+
+
+def _answer_and_finish(world: World, client: RawClient, question: Event) -> Iterator[str]:
+    world.answering = True
+    world.answer(question)
+    world.collect()
+    yield "ExpectChangeCipherSpec"
+    world.deliver(client.change_cipher_spec())
+    yield "ExpectFinished"
+    client.read(world.deliver(client.finished()))
+    yield "Established"
