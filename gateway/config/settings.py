@@ -143,19 +143,11 @@ class HandlersSettings(Section):
     @classmethod
     def _gather_options(cls, data: Any) -> Any:
         """Move the tables [handlers.NAME] into `options`; a key that is no table and no field stays, and is refused."""
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or not isinstance(data.get("options", {}), dict):
             return data
-        # `options` in a file would be a table for a handler of that name, which cannot be told apart: merge it.
-        gathered = dict(data.get("options") or {}) if isinstance(data.get("options", {}), dict) else {}
-        rest = {}
-        for key, value in data.items():
-            if key == "options":
-                continue
-            if isinstance(value, dict) and key not in cls.model_fields:
-                gathered[key] = value
-            else:
-                rest[key] = value
-        return {**rest, "options": gathered}
+        tables = {key: value for key, value in data.items() if isinstance(value, dict) and key not in cls.model_fields}
+        rest = {key: value for key, value in data.items() if key not in tables}
+        return {**rest, "options": {**data.get("options", {}), **tables}}
 
 
 class CoapSettings(Section):
