@@ -9,13 +9,15 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
 
-from gateway.coap import Code, Message, MessageLayer, Option, encode_uint
+from gateway.coap import Code, MessageLayer, Option, encode_uint
 from gateway.handlers import App, Request, Response
-from gateway.server.limits import RETRY_AFTER_S, SLOW_HANDLER_S
+from gateway.server.limits import MAX_RESPONSE, RETRY_AFTER_S, SLOW_HANDLER_S
 from gateway.server.metrics import RequestMetrics
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
+# Bytes of an option's delta and length at most (RFC 7252 section 3.1).
+_OPTION_OVERHEAD = 5
 _RETRY_LATER = [(int(Option.MAX_AGE), encode_uint(RETRY_AFTER_S))]
 
 
@@ -74,8 +76,7 @@ class Dispatcher:
             took = perf_counter() - started
             if took > SLOW_HANDLER_S:
                 self._warn_slow(request, took)
-            self.metrics.observe(request, result.code, took)
-            return self._reply(session, message, result, now)
+            return self._reply(session, request, result, took, now)
         if len(self._tasks) >= self._max_concurrent:
             result.close()
             self.metrics.rejected += 1
@@ -106,18 +107,29 @@ class Dispatcher:
             device = session.principal.device
             self._log.error("handler.timed_out", route=route, device=device.id, tenant=device.tenant_id)
             response = Response(code=Code.GATEWAY_TIMEOUT)
-        self.metrics.observe(request, response.code, perf_counter() - started)
         now = self._clock()
-        data = self._reply(session, request.message, response, now)
+        data = self._reply(session, request, response, perf_counter() - started, now)
         if data:
             self._send(session, data, now)
 
-    def _reply(self, session: Session, message: Message, response: Response, now: float) -> bytes:
+    def _reply(self, session: Session, request: Request, response: Response, took_s: float, now: float) -> bytes:
+        """The answer's bytes, and the request counted; 5.00 in place of an answer that cannot be sent."""
+        code = response.code
+        size = len(response.payload)
+        for _, value in response.options:
+            size += len(value) + _OPTION_OVERHEAD
         try:
-            return self.layer.reply(session, message, response.code, response.options, response.payload, now)
-        except ValueError as error:  # a handler made a response that CoAP cannot express
-            self._log.error("handler.failed", device=session.principal.device.id, error=str(error))
-            return self.layer.reply(session, message, Code.INTERNAL_SERVER_ERROR, [], b"", now)
+            if size > MAX_RESPONSE:
+                raise ValueError(f"a response of {size} bytes is too large: a datagram takes {MAX_RESPONSE}")
+            data = self.layer.reply(session, request.message, code, response.options, response.payload, now)
+        except Exception as error:  # a handler made a response that CoAP cannot express
+            route = request.route.template if request.route is not None else None
+            device = session.principal.device
+            self._log.error("handler.failed", route=route, device=device.id, tenant=device.tenant_id, error=str(error))
+            code = Code.INTERNAL_SERVER_ERROR
+            data = self.layer.reply(session, request.message, code, [], b"", now)
+        self.metrics.observe(request, code, took_s)
+        return data
 
     def _warn_slow(self, request: Request, took: float) -> None:
         route = request.route.template if request.route is not None else None
