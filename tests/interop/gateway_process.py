@@ -1,0 +1,227 @@
+"""The gateway as operators run it: a process, its configuration file, its log and its metrics."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.config import render_template
+from gateway.pki import DevelopmentPki, write_development_pki
+from gateway.registry import open_registry
+
+REPOSITORY = Path(__file__).parents[2]
+START_S = 30.0
+STOP_S = 20.0
+
+IDENTITY = "dev1"
+KEY = b"secretPSKsecretP"
+"""ASCII, because `coap-client` takes nothing else."""
+
+Line = dict[str, Any]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A folder that a gateway runs on.
+
+    Attributes:
+        folder: Where everything lies.
+        config: The configuration file.
+        pki: Whose root is trusted, and creates devices at their first handshake.
+        telemetry: Where telemetry events go.
+    """
+
+    folder: Path
+    config: Path
+    pki: DevelopmentPki = field(repr=False)
+    telemetry: Path
+
+
+def build_site(folder: Path, settings: Mapping[str, object] | None = None) -> Site:
+    """Makes a registry with one PSK device, a PKI whose root is trusted with auto-provisioning, and the configuration.
+
+    Args:
+        folder: Where to.
+        settings: Settings that differ, by dotted name.
+    """
+    pki = write_development_pki(folder / "pki")
+    with open_registry(f"sqlite:///{folder}/registry.db", create=True) as registry:
+        registry.add_psk_device(IDENTITY, IDENTITY.encode(), KEY)
+        root = pki.root.certificate.public_bytes(Encoding.DER)
+        registry.add_trust_anchor(root, "root", auto_provision=True)
+    telemetry = folder / "telemetry.jsonl"
+    config = folder / "gateway.toml"
+    own: dict[str, object] = {
+        "server.bind": "127.0.0.1:0",
+        "admin.bind": "127.0.0.1:0",
+        "registry.url": "sqlite:///registry.db",
+        "dtls.certificate": "pki/server.pem",
+        "dtls.private_key": "pki/server.key",
+        "log.format": "json",
+    }
+    text = render_template({**own, **(settings or {})})
+    config.write_text(f"{text}\n[handlers.telemetry]\npath = {json.dumps(telemetry.name)}\n")
+    return Site(folder, config, pki, telemetry)
+
+
+class Log:
+    """What a process writes to its standard output: kept in a file, and readable line by line as it comes."""
+
+    def __init__(self, process: "subprocess.Popen[str]", path: Path) -> None:
+        self.path = path
+        self._lines: list[Line] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._collect, args=(process,), daemon=True)
+        self._thread.start()
+
+    def lines(self, event: str | None = None, *, after: int = 0) -> list[Line]:
+        """The lines so far, of one event or of all, from line number `after` on."""
+        with self._news:
+            return [line for line in self._lines[after:] if event in (None, line.get("event"))]
+
+    def __len__(self) -> int:
+        with self._news:
+            return len(self._lines)
+
+    def wait(self, event: str, *, after: int = 0, within_s: float = 20.0, **fields: object) -> Line:
+        """The first line of an event with these fields, as soon as it is there."""
+        wanted = {"event": event, **fields}.items()
+        seen = after
+        deadline = time.monotonic() + within_s
+        with self._news:
+            while True:
+                for line in self._lines[seen:]:
+                    if all(line.get(name) == value for name, value in wanted):
+                        return line
+                seen = len(self._lines)
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    raise AssertionError(f"no {dict(wanted)} in {self.path}:\n{self.path.read_text()[-4000:]}")
+                self._news.wait(left)
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _collect(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        with self.path.open("w") as copy:
+            for text in process.stdout:
+                copy.write(text)
+                copy.flush()
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = {"event": "", "text": text}
+                with self._news:
+                    self._lines.append(line)
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+
+class Gateway:
+    """A running gateway.
+
+    Attributes:
+        site: What it runs on.
+        log: What it writes.
+        process: The process.
+        port: Its UDP port on 127.0.0.1.
+        admin_port: Its HTTP port.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        command = [sys.executable, "-m", "tests.interop.runner", "--config", str(site.config)]
+        self.process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        self.log = Log(self.process, site.folder / "gateway.log")
+        try:
+            started = self.log.wait("server.started", within_s=START_S)
+        except BaseException:
+            self.process.kill()
+            self._reap()
+            raise
+        self.port = _port(started["udp"])
+        self.admin_port = _port(started["admin"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """SIGTERM to this one process; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_S)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+            self._reap()
+
+    def get(self, path: str) -> str:
+        """The body that the admin port gives."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=10) as response:
+            body: bytes = response.read()
+        return body.decode()
+
+    def samples(self) -> Samples:
+        """Every sample of /metrics."""
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.get("/metrics"))
+            for sample in family.samples
+        }
+
+    def telemetry_event(self, stream: str, within_s: float = 10.0) -> Line:
+        """The newest telemetry event of a stream; the gateway writes them a moment after it has answered."""
+        path, deadline = self.site.telemetry, time.monotonic() + within_s
+        while True:
+            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+            events: list[Line] = [json.loads(line) for line in lines if line.endswith("\n")]
+            of_stream = [event for event in events if event["stream"] == stream]
+            if of_stream:
+                return of_stream[-1]
+            assert time.monotonic() < deadline, f"no telemetry of {stream} in {path}"
+            time.sleep(0.02)
+
+    def _reap(self) -> None:
+        self.process.wait()
+        self.log.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    wanted = set(labels.items())
+    return sum(value for (found, pairs), value in samples.items() if found == name and wanted <= pairs)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
