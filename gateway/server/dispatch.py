@@ -57,6 +57,7 @@ class Dispatcher:
         self._time_limit_s = time_limit_s
         self._max_concurrent = max_concurrent
         self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
         self._log = get_logger("gateway.server")
 
     @property
@@ -77,19 +78,28 @@ class Dispatcher:
             if took > SLOW_HANDLER_S:
                 self._warn_slow(request, took)
             return self._reply(session, request, result, took, now)
-        if len(self._tasks) >= self._max_concurrent:
+        if self._draining or len(self._tasks) >= self._max_concurrent:
             result.close()
-            self.metrics.rejected += 1
+            self.metrics.rejected += not self._draining
             self.metrics.observe(request, Code.SERVICE_UNAVAILABLE, 0.0)
             return self.layer.reply(session, message, Code.SERVICE_UNAVAILABLE, _RETRY_LATER, b"", now)
         self.layer.defer(session, message, now)
         task = asyncio.get_running_loop().create_task(self._run(session, request, result, started))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            result.close()  # of a task that was cancelled before its first step
+
+        task.add_done_callback(done)
         return None
 
     async def drain(self, grace_s: float) -> None:
-        """Waits for running handlers, for `grace_s` seconds at most, then cancels what is left."""
+        """Waits for running handlers, for `grace_s` seconds at most, then cancels what is left.
+
+        From now on a request for an asynchronous handler is answered 5.03.
+        """
+        self._draining = True
         if self._tasks and grace_s > 0:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for task in self._tasks:

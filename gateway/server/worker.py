@@ -120,10 +120,13 @@ class Worker:
             await self.app.startup()
         except HandlerError as error:
             raise ConfigError("handlers", str(error)) from error
+        try:
+            identity = IdentityService(self.registry)
+        except RegistryError as error:
+            raise ConfigError("registry.url", str(error)) from error
         self._endpoint = endpoint = ServerEndpoint(self._engine_config(), os.urandom)
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
-        identity = IdentityService(self.registry)
         requests, sessions = RequestMetrics(), SessionMetrics()
         layer = MessageLayer(random=os.urandom, max_payload=settings.coap.max_payload)
         dispatcher = Dispatcher(
