@@ -12,7 +12,7 @@ from struct import Struct
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import Aead, AuthenticationFailed, Suite
 from gateway.dtls.errors import DropReason, SequenceExhausted
-from gateway.dtls.limits import MAX_WRITE_SEQUENCE, REPLAY_WINDOW
+from gateway.dtls.limits import MAX_PLAINTEXT, MAX_WRITE_SEQUENCE, REPLAY_WINDOW
 from gateway.dtls.record import RECORD_HEADER_LENGTH
 
 _EPOCH_1 = 1 << 48
@@ -94,7 +94,7 @@ class Association:
             return None
         size = len(datagram)
         length = size - RECORD_HEADER_LENGTH - self._expansion
-        if length < 0 or (datagram[11] << 8) | datagram[12] != size - RECORD_HEADER_LENGTH:
+        if not 0 <= length <= MAX_PLAINTEXT or (datagram[11] << 8) | datagram[12] != size - RECORD_HEADER_LENGTH:
             return None
         sequence = int.from_bytes(datagram[5:11])
         if not self._acceptable(sequence):
@@ -119,7 +119,7 @@ class Association:
             fragment: Explicit nonce, ciphertext, tag.
         """
         length = len(fragment) - self._expansion
-        if length < 0:
+        if not 0 <= length <= MAX_PLAINTEXT:
             return DropReason.MALFORMED
         sequence = int.from_bytes(number[2:])
         if not self._acceptable(sequence):

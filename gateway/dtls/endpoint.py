@@ -26,6 +26,7 @@ from gateway.dtls.limits import (
     MAX_HANDSHAKES,
     MAX_HELLO_MESSAGE_SEQ,
     MAX_HELLO_SEQUENCE,
+    MAX_PLAINTEXT,
     MAX_SETTLED,
     MIN_DATAGRAM_PAYLOAD,
     RETRANSMIT_INITIAL_S,
@@ -239,6 +240,9 @@ class ServerEndpoint:
     ) -> None:
         if record.version >> 8 != DTLS_1_2 >> 8:  # the first flight says FEFF or FEFD, as the client likes
             self._drop(DropReason.BAD_VERSION)
+            return
+        if len(record.fragment) > MAX_PLAINTEXT:
+            self._drop(DropReason.MALFORMED)
             return
         if record.content_type == ContentType.HANDSHAKE:
             handshake = self._gate(record, handshake, address, size, now)
