@@ -171,8 +171,7 @@ class ServerEndpoint:
             refusal = HandshakeError(FailureReason.UNKNOWN_IDENTITY)
         waiting = self._by_id.get(handshake)
         if waiting is not None:
-            waiting.context = context
-            waiting.provide_psk(psk, refusal, now)
+            waiting.provide_psk(psk, refusal, now, context)
             self._settle(waiting, now)
 
     def certificate_verdict(
@@ -181,8 +180,7 @@ class ServerEndpoint:
         """Answers `CertificatePresented`: None accepts. No-op under the same conditions as `provide_psk`."""
         waiting = self._by_id.get(handshake)
         if waiting is not None:
-            waiting.context = context
-            waiting.certificate_verdict(refusal, now)
+            waiting.certificate_verdict(refusal, now, context)
             self._settle(waiting, now)
 
     def close(self, association: Association, now: float, reason: str = "local") -> None:

@@ -90,18 +90,20 @@ class ServerHandshake(Driver):
             deadline=deadline,
         )
 
-    def provide_psk(self, psk: bytes | None, refusal: HandshakeError | None, now: float) -> None:
-        """The answer to `PskRequested`; ignored where none is awaited."""
+    def provide_psk(self, psk: bytes | None, refusal: HandshakeError | None, now: float, context: object) -> None:
+        """The answer to `PskRequested`; ignored, with its context, where none is awaited."""
         state = self._state
         if self.outcome is None and isinstance(state, AwaitPsk):
+            self.context = context
             reason = refusal or HandshakeError(FailureReason.WRONG_KEY, "the device's key is not the one on record")
             self._resume(state.on_psk(psk, reason), now)
 
-    def certificate_verdict(self, refusal: HandshakeError | None, now: float) -> None:
-        """The answer to `CertificatePresented`; ignored where none is awaited."""
+    def certificate_verdict(self, refusal: HandshakeError | None, now: float, context: object) -> None:
+        """The answer to `CertificatePresented`; ignored, with its context, where none is awaited."""
         state = self._state
         if self.outcome is not None or not isinstance(state, AwaitCertificateVerdict):
             return
+        self.context = context
         if refusal is not None:
             self._fail(refusal, now)
         else:
