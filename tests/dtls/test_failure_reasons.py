@@ -1,0 +1,185 @@
+"""From a typed reason to an alert (RFC 5246 7.2.2), and what the operator is told."""
+
+import pytest
+
+from gateway.dtls import ALERT_FOR, FailureReason, HandshakeError
+from tests.dtls import stages
+from tests.dtls.rawclient import RawClient
+from tests.dtls.support import World, alerts, certificate_client, device
+
+# What the text of RFC 5246 7.2.2 (and RFC 4279 section 2 for keys) says for each; None: nothing is sent.
+ALERTS = {
+    "decode_error": 50,
+    "unexpected_message": 10,
+    "illegal_parameter": 47,
+    "handshake_too_large": 40,
+    "protocol_version": 70,
+    "no_shared_suite": 40,
+    "no_shared_group": 40,
+    "no_shared_signature_algorithm": 40,
+    "insecure_renegotiation": 40,  # RFC 5746 3.6: "MUST abort the handshake"
+    "unknown_identity": 51,
+    "wrong_key": 51,
+    "no_certificate": 40,  # 7.4.6: "a fatal handshake_failure alert"
+    "bad_certificate": 42,
+    "certificate_expired": 45,  # "has expired or is not currently valid"
+    "certificate_not_yet_valid": 45,
+    "unknown_root": 48,
+    "missing_intermediate": 48,
+    "ca_as_leaf": 42,
+    "wrong_key_usage": 42,
+    "weak_key": 43,
+    "chain_too_long": 42,
+    "no_device_name": 42,
+    "possession_not_proven": 51,
+    "not_provisioned": 49,
+    "device_disabled": 49,
+    "registry_unavailable": 80,
+    "finished_mismatch": 51,
+    "timeout": None,
+    "peer_alert": None,
+    "superseded": None,
+    "shutdown": 90,
+    "internal_error": 80,
+}
+
+
+def test_every_reason_has_an_entry() -> None:
+    assert set(ALERT_FOR) == set(FailureReason)
+    assert set(ALERTS) == {reason.value for reason in FailureReason}
+
+
+@pytest.mark.parametrize(("reason", "alert"), ALERTS.items())
+def test_alert_of_a_reason(reason: str, alert: int | None) -> None:
+    assert ALERT_FOR[FailureReason(reason)] == alert
+
+
+VERDICTS = [
+    "bad_certificate",
+    "certificate_expired",
+    "certificate_not_yet_valid",
+    "unknown_root",
+    "missing_intermediate",
+    "ca_as_leaf",
+    "wrong_key_usage",
+    "weak_key",
+    "chain_too_long",
+    "no_device_name",
+    "not_provisioned",
+    "device_disabled",
+    "registry_unavailable",
+]
+
+
+@pytest.mark.parametrize("reason", VERDICTS)
+def test_verdict_of_the_shell_goes_out_as_its_alert_without_its_words(reason: str) -> None:
+    world, client = World(), certificate_client()
+    world.verdict = HandshakeError(FailureReason(reason), "words for the operator")
+    world.reach_server_done(client)
+    answers = client.read(world.deliver(*client.answer_flight()))
+    assert [(record.epoch, record.content) for record in answers] == [(0, bytes((2, ALERTS[reason] or 0)))]
+    (failure,) = world.failures
+    assert (failure.reason.value, failure.detail) == (reason, "words for the operator")
+    assert failure.alert is not None
+    assert world.endpoint.counters.alerts == {("sent", "fatal", failure.alert): 1}
+    assert failure.facts.chain == device().chain
+    assert world.endpoint.handshakes_in_progress == 0
+
+
+def test_certificate_finished_that_does_not_authenticate() -> None:
+    world, client = World(), certificate_client()
+    world.reach_server_done(client)
+    *before, finished = client.answer_flight()
+    assert alerts(client.read(world.deliver(*before, finished[:-1] + bytes((finished[-1] ^ 1,))))) == [(2, 51)]
+    assert world.reason == "finished_mismatch"
+
+
+@pytest.mark.parametrize("content", [b"\x05hello", b"\x0c" + bytes(12)])
+def test_renegotiation_info_of_a_first_handshake_must_be_empty(content: bytes) -> None:
+    # RFC 5746 3.6
+    world, client = World(), RawClient(extensions={0xFF01: content})
+    assert alerts(client.read(world.reach_server_done(client))) == [(2, 40)]
+    assert world.reason == "insecure_renegotiation"
+
+
+@pytest.mark.parametrize(
+    ("suites", "extensions", "answered"),
+    [
+        ((0xC0A8, 0x00FF), None, True),
+        ((0xC0A8,), {0xFF01: b"\x00"}, True),
+        ((0xC0A8, 0x00FF), {0xFF01: b"\x00"}, True),
+        ((0xC0A8,), {}, False),
+    ],
+)
+def test_renegotiation_info_is_answered_empty(
+    suites: tuple[int, ...], extensions: dict[int, bytes] | None, answered: bool
+) -> None:
+    # RFC 5746 3.6: the extension or the signalling suite; a client with neither is served too (it is old, not hostile).
+    world, client = World(), RawClient(suites=suites, extensions=extensions)
+    world.connect(client)
+    assert client.server_hello is not None
+    assert (client.server_hello.extensions or {}).get(0xFF01) == (b"\x00" if answered else None)
+
+
+@pytest.mark.parametrize(("kind", "state"), stages.UNFINISHED)
+def test_fatal_alert_of_the_peer_ends_the_handshake_without_an_answer(kind: str, state: str) -> None:
+    stage = stages.reach(kind, state)
+    assert stage.world.deliver(stage.client.alert(2, 48)) == []
+    (failure,) = stage.world.failures
+    assert (failure.reason.value, failure.alert) == ("peer_alert", "unknown_ca")
+    assert stage.world.endpoint.counters.alerts == {("received", "fatal", "unknown_ca"): 1}
+    assert stage.world.endpoint.handshakes_in_progress == 0
+
+
+@pytest.mark.parametrize(("kind", "state"), stages.UNFINISHED)
+def test_warning_of_the_peer_is_not_the_end(kind: str, state: str) -> None:
+    stage = stages.reach(kind, state)
+    assert stage.world.deliver(stage.client.alert(1, 90)) == []
+    stage.complete()
+
+
+def test_close_notify_before_the_end_is_the_end() -> None:
+    stage = stages.reach("psk", "ExpectFinished")
+    assert stage.world.deliver(stage.client.alert(1, 0)) == []
+    assert stage.world.reason == "peer_alert"
+
+
+def test_protected_alert_instead_of_finished() -> None:
+    stage = stages.reach("psk", "ExpectFinished")
+    assert stage.world.deliver(stage.client.alert(2, 80, epoch=1)) == []
+    assert stage.world.failures[0].alert == "internal_error"
+
+
+def test_protected_application_data_instead_of_finished() -> None:
+    stage = stages.reach("psk", "ExpectFinished")
+    assert stage.world.deliver(stage.client.data(b"early")) == []
+    assert stage.world.drops() == {"unexpected": 1}
+    stage.complete()
+
+
+@pytest.mark.parametrize(("kind", "state"), stages.UNFINISHED)
+def test_shut_down_tells_everybody(kind: str, state: str) -> None:
+    stage = stages.reach(kind, state)
+    world, client = stage.world, stage.client
+    world.endpoint.shut_down(world.now)
+    assert alerts(client.read(world.collect())) == [(2, 90)]
+    assert world.reason == "shutdown"
+
+
+def test_shut_down_closes_associations() -> None:
+    world, client = World(), RawClient()
+    association = world.connect(client)
+    world.endpoint.shut_down(world.now)
+    assert alerts(client.read(world.collect())) == [(1, 0)]
+    assert [event.reason for event in world.closed] == ["drain"]
+    assert association.closed
+    # Closed is closed.
+    world.endpoint.send(association, b"x", world.now)
+    world.endpoint.close(association, world.now)
+    assert world.collect() == []
+    assert len(world.closed) == 1
+
+
+def test_error_s_text_is_reason_and_words() -> None:
+    assert str(HandshakeError(FailureReason.WRONG_KEY)) == "wrong_key"
+    assert str(HandshakeError(FailureReason.WRONG_KEY, "check the key")) == "wrong_key: check the key"
