@@ -39,8 +39,11 @@ class Certified:
     authorities: Path
 
 
-def new_device(site: Site, name: str) -> Certified:
+def new_device(site: Site, purpose: str) -> Certified:
     """A device that the gateway's root vouches for, and that the gateway has never seen."""
+    devices = site.folder / "devices"
+    number = len(list(devices.iterdir())) if devices.exists() else 0
+    name = f"{purpose.replace('_', '-').lower()[:50]}-{number}"
     made = issue_device(site.pki.intermediate, name)
     return write_device(site, name, made.presented, made.private_key)
 
