@@ -134,7 +134,10 @@ PSK_REFUSALS = frozenset(
         FailureReason.NOT_PROVISIONED,
         FailureReason.DEVICE_DISABLED,
         FailureReason.CREDENTIAL_REVOKED,
+        FailureReason.OTHER_ISSUER,
+        FailureReason.REGISTRY_FULL,
         FailureReason.REGISTRY_UNAVAILABLE,
+        FailureReason.INTERNAL_ERROR,
     }
 )
 """Reasons that look alike on the wire when the peer claims a PSK identity: each is a decrypt_error."""

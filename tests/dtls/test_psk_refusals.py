@@ -3,11 +3,26 @@
 import pytest
 
 from gateway.dtls import FailureReason, HandshakeError
-from gateway.dtls.errors import PSK_REFUSALS
 from tests.dtls.rawclient import PSK_SUITES, RawClient, split
 from tests.dtls.support import PSK, World
 
 WRONG = b"not the key of it"
+
+# Whatever a shell can have to say of an identity, its own faults included.
+REFUSALS = [
+    FailureReason(reason)
+    for reason in (
+        "unknown_identity",
+        "wrong_key",
+        "not_provisioned",
+        "device_disabled",
+        "credential_revoked",
+        "other_issuer",
+        "registry_full",
+        "registry_unavailable",
+        "internal_error",
+    )
+]
 
 Exchange = list[list[list[tuple[int, int, int, int]]]]
 """By step, by datagram, by record: type, version, number, length. Plain contents are compared apart."""
@@ -45,7 +60,7 @@ def test_refusals_look_the_same(suite: int, at_once: bool) -> None:
     assert wrong_key[1] != []
     assert wrong_key[2].reason == "wrong_key"
     cases: list[tuple[bool, FailureReason | None, bytes]] = [(False, None, WRONG), (False, None, PSK)]
-    cases += [(True, reason, key) for reason in PSK_REFUSALS for key in (WRONG, PSK)]
+    cases += [(True, reason, key) for reason in REFUSALS for key in (WRONG, PSK)]
     for known, reason, key in cases:
         other = attempt(known=known, refusal=reason, key=key, suite=suite, flight_at_once=at_once)
         assert other[:2] == wrong_key[:2]
