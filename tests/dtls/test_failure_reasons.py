@@ -34,6 +34,9 @@ ALERTS = {
     "possession_not_proven": 51,
     "not_provisioned": 49,
     "device_disabled": 49,
+    "credential_revoked": 49,
+    "other_issuer": 49,
+    "registry_full": 49,
     "registry_unavailable": 80,
     "finished_mismatch": 51,
     "timeout": None,
@@ -67,6 +70,9 @@ VERDICTS = [
     "no_device_name",
     "not_provisioned",
     "device_disabled",
+    "credential_revoked",
+    "other_issuer",
+    "registry_full",
     "registry_unavailable",
 ]
 
