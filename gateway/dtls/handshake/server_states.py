@@ -166,7 +166,9 @@ class ExpectCertificate(ReadingState):
         chain = Certificate.decode(message.body).chain
         if not chain:  # RFC 5246 section 7.4.6: handshake_failure where a certificate is required
             raise HandshakeError(
-                FailureReason.NO_CERTIFICATE, "the device has no certificate; give it one or a pre-shared key"
+                FailureReason.NO_CERTIFICATE,
+                # A client whose certificate fits none of the kinds that we ask for sends none either.
+                "the device sent no certificate; give it one with a P-256 key, or a pre-shared key",
             )
         context.facts.chain = chain
         context.transcript.add(message)
