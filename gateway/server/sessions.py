@@ -9,6 +9,7 @@ from gateway.dtls import (
     AssociationClosed,
     CertificatePresented,
     CipherSuite,
+    Event,
     FailureReason,
     HandshakeCompleted,
     HandshakeError,
@@ -44,21 +45,27 @@ class Sessions:
     def drain(self, now: float) -> None:
         """Handles every event that waits."""
         while (event := self._endpoint.next_event()) is not None:
-            match event:
-                case PskRequested():
-                    self._on_psk_requested(event, now)
-                case CertificatePresented():
-                    self._on_certificate_presented(event, now)
-                case HandshakeCompleted():
-                    self._on_completed(event)
-                case HandshakeFailed():
-                    self._on_failed(event)
-                case ApplicationData():
-                    self._on_application_data(event, now)
-                case AssociationClosed():
-                    self._on_closed(event)
-                case _:
-                    assert_never(event)
+            try:
+                self._on_event(event, now)
+            except Exception as fault:  # a bug of ours in one event must not take the others along
+                self._log.error("server.fault", exc_info=fault)
+
+    def _on_event(self, event: Event, now: float) -> None:
+        match event:
+            case PskRequested():
+                self._on_psk_requested(event, now)
+            case CertificatePresented():
+                self._on_certificate_presented(event, now)
+            case HandshakeCompleted():
+                self._on_completed(event)
+            case HandshakeFailed():
+                self._on_failed(event)
+            case ApplicationData():
+                self._on_application_data(event, now)
+            case AssociationClosed():
+                self._on_closed(event)
+            case _:
+                assert_never(event)
 
     def _on_psk_requested(self, event: PskRequested, now: float) -> None:
         started = perf_counter()

@@ -14,6 +14,7 @@ from gateway.dtls import Address, Association, ContentType, SequenceExhausted, S
 from gateway.server.dispatch import Dispatcher
 from gateway.server.limits import MAX_DATAGRAM, RECEIVE_BATCH, RECEIVE_BUFFER, SEND_QUEUE
 from gateway.server.session import Session
+from gateway.telemetry import get_logger
 
 _APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
 
@@ -93,6 +94,7 @@ class UdpServer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._unsent: deque[tuple[bytes, Address]] = deque()
+        self._log = get_logger("gateway.server")
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -148,15 +150,18 @@ class UdpServer:
             counters.datagrams_in += 1
             counters.bytes_in += len(datagram)
             association = associations.get(address)
-            if association is None or (plaintext := association.open_application(datagram)) is None:
-                endpoint.receive_datagram(datagram, address, now)
-                self._on_event(now)
-                continue
-            association.last_heard = now
-            endpoint.counters.direct_received += 1
-            reply = receive(association.context, plaintext, now)  # type: ignore[arg-type]  # always a Session of ours
-            if reply:
-                self._answer(association, reply, address)
+            try:
+                if association is None or (plaintext := association.open_application(datagram)) is None:
+                    endpoint.receive_datagram(datagram, address, now)
+                    self._on_event(now)
+                    continue
+                association.last_heard = now
+                endpoint.counters.direct_received += 1
+                reply = receive(association.context, plaintext, now)  # type: ignore[arg-type]  # always a Session of ours
+                if reply:
+                    self._answer(association, reply, address)
+            except (Exception, asyncio.CancelledError) as fault:  # a bug of ours, or a handler's CancelledError
+                self._log.error("server.fault", exc_info=fault)  # it must not take other devices' answers along
         self.flush(now)
 
     def _answer(self, association: Association, reply: bytes, address: Address) -> None:
