@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import aiocoap  # type: ignore[import-untyped]
@@ -24,9 +23,8 @@ class Bug(Exception):
 
 
 @pytest.fixture(autouse=True)
-def _expected(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _expected(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1, logger="asyncio")
-    yield
 
 
 def udp_server(worker: Worker) -> UdpServer:
