@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.dtls import Event
+from gateway.dtls import Address, Event
 from tests.dtls.rawclient import RawClient, raw_record, split
-from tests.dtls.support import World, certificate_client
+from tests.dtls.support import CLIENT, World, certificate_client
 
 HELLO_CUT = 60
 """Bytes of our ClientHellos that reach past the compression methods, which is as far as the gate looks."""
@@ -45,28 +45,28 @@ class Stage:
         return 1 if self.state in ("ExpectFinished", "Established") else 0
 
 
-def psk_steps(world: World, client: RawClient) -> Iterator[str]:
-    yield from _hellos(world, client)
+def psk_steps(world: World, client: RawClient, source: Address = CLIENT) -> Iterator[str]:
+    yield from _hellos(world, client, source)
     yield "ExpectPskKeyExchange"
     world.answering = False
-    world.deliver(client.client_key_exchange())
+    world.deliver(client.client_key_exchange(), source=source)
     question = world.events[-1]
     yield "AwaitPsk"
-    yield from _answer_and_finish(world, client, question)
+    yield from _answer_and_finish(world, client, question, source)
 
 
-def certificate_steps(world: World, client: RawClient) -> Iterator[str]:
-    yield from _hellos(world, client)
+def certificate_steps(world: World, client: RawClient, source: Address = CLIENT) -> Iterator[str]:
+    yield from _hellos(world, client, source)
     yield "ExpectCertificate"
-    world.deliver(client.certificate())
+    world.deliver(client.certificate(), source=source)
     yield "ExpectEcdheKeyExchange"
-    world.deliver(client.client_key_exchange())
+    world.deliver(client.client_key_exchange(), source=source)
     yield "ExpectCertificateVerify"
     world.answering = False
-    world.deliver(client.certificate_verify())
+    world.deliver(client.certificate_verify(), source=source)
     question = world.events[-1]
     yield "AwaitCertificateVerdict"
-    yield from _answer_and_finish(world, client, question)
+    yield from _answer_and_finish(world, client, question, source)
 
 
 PSK_STATES = (
@@ -94,35 +94,37 @@ ALL = [("psk", state) for state in PSK_STATES] + [("certificate", state) for sta
 UNFINISHED = [(kind, state) for kind, state in ALL if state != "Established"]
 
 
-def reach(kind: str, state: str, world: World | None = None, client: RawClient | None = None) -> Stage:
+def reach(
+    kind: str, state: str, world: World | None = None, client: RawClient | None = None, source: Address = CLIENT
+) -> Stage:
     """A handshake of a kind (psk or certificate) stopped at a state."""
     world = world or World()
     if kind == "psk":
         client = client or RawClient()
-        steps = psk_steps(world, client)
+        steps = psk_steps(world, client, source)
     else:
         client = client or certificate_client()
-        steps = certificate_steps(world, client)
+        steps = certificate_steps(world, client, source)
     for name in steps:
         if name == state:
             return Stage(state, world, client, steps)
     raise AssertionError(f"a {kind} handshake has no {state}")
 
 
-def _hellos(world: World, client: RawClient) -> Iterator[str]:
-    client.read(world.deliver(client.hello()))
+def _hellos(world: World, client: RawClient, source: Address) -> Iterator[str]:
+    client.read(world.deliver(client.hello(), source=source))
     first, *rest = records(client.hello(pieces=(HELLO_CUT,)))
-    world.deliver(first)
+    world.deliver(first, source=source)
     yield "ExpectClientHello"
-    client.read(world.deliver(*rest))
+    client.read(world.deliver(*rest, source=source))
 
 
-def _answer_and_finish(world: World, client: RawClient, question: Event) -> Iterator[str]:
+def _answer_and_finish(world: World, client: RawClient, question: Event, source: Address) -> Iterator[str]:
     world.answering = True
     world.answer(question)
-    world.collect()
+    world.collect(source)
     yield "ExpectChangeCipherSpec"
-    world.deliver(client.change_cipher_spec())
+    world.deliver(client.change_cipher_spec(), source=source)
     yield "ExpectFinished"
-    client.read(world.deliver(client.finished()))
+    client.read(world.deliver(client.finished(), source=source))
     yield "Established"

@@ -211,6 +211,17 @@ def client_for(suite: int) -> RawClient:
     return RawClient(suites=(suite,), device=device())
 
 
+CONTAINERS = ("associations", "_handshakes", "_by_id", "_timers", "_lingering", "_settled", "_outgoing", "_events")
+"""Every container of the endpoint that a peer can make grow."""
+
+EMPTY = dict.fromkeys(CONTAINERS, 0)
+
+
+def sizes(endpoint: ServerEndpoint) -> dict[str, int]:
+    """How much the endpoint holds."""
+    return {name: len(getattr(endpoint, name)) for name in CONTAINERS}
+
+
 def alerts(records: list[Received]) -> list[tuple[int, int]]:
     """(level, description) of the alerts among some records."""
     return [(record.content[0], record.content[1]) for record in records if record.content_type == 21]

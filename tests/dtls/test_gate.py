@@ -4,22 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.dtls import Address, ServerEndpoint
+from gateway.dtls import Address
 from gateway.dtls.crypto import KeyShare, SigningKey
 from gateway.dtls.limits import MAX_HELLO_SEQUENCE
 from tests.dtls.captured import CAPTURES, Capture
 from tests.dtls.rawclient import ALERT, CCS, DATA, HANDSHAKE, RawClient, handshake, raw_record
-from tests.dtls.support import World, certificate_client
-
-CONTAINERS = ("associations", "_handshakes", "_by_id", "_timers", "_lingering", "_settled", "_outgoing", "_events")
-
-
-def sizes(endpoint: ServerEndpoint) -> dict[str, int]:
-    """What the endpoint holds."""
-    return {name: len(getattr(endpoint, name)) for name in CONTAINERS}
-
-
-EMPTY = dict.fromkeys(CONTAINERS, 0)
+from tests.dtls.support import CONTAINERS, EMPTY, World, certificate_client, sizes
 
 
 def test_list_of_containers_is_complete() -> None:
