@@ -99,7 +99,7 @@ def test_bare_public_key_instead_of_a_certificate() -> None:
     assert world.failures != []
 
 
-# --- order of Finished and ChangeCipherSpec (CVE-2014-0224) ------------------------------------------------------------
+# --- order of Finished and ChangeCipherSpec (CVE-2014-0224) ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "state"), stages.UNFINISHED)
