@@ -133,17 +133,6 @@ async def test_a_metric_source_that_fails_leaves_the_others(tmp_path: Path, monk
         assert await gateway.samples("gateway_metric_source_errors_total") == {("engine",): 2}
 
 
-async def test_a_datagram_that_the_kernel_refuses_is_counted(tmp_path: Path) -> None:
-    # Port 0 cannot be sent to; the address is the kernel's word, so that only a test can have it.
-    async with running(tmp_path) as gateway:
-        server = udp_server(gateway.worker)
-        server._transmit(b"x", ("127.0.0.1", 0))
-        server._transmit(bytes(65_535), ("127.0.0.1", 9))
-        assert await gateway.samples("gateway_udp_send_failures_total") == {("error",): 2}
-        async with gateway.psk_device() as device:
-            assert (await device.get("/device")).payload == b"default/dev1"
-
-
 async def test_an_answer_to_a_closed_port_does_no_harm(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gone = gateway.wire()

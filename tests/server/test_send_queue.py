@@ -1,6 +1,7 @@
 """Datagrams while the kernel takes none: kept in order, up to a limit, and counted beyond it."""
 
 import asyncio
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -26,12 +27,14 @@ class Kernel:
         waiting: Datagrams to be read.
         sent: Datagrams taken, with their destination.
         room: Datagrams that it takes before it is full.
+        refused: Ports that it refuses to send to.
     """
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[bytes, Address]] = deque()
         self.sent: list[tuple[bytes, Address]] = []
         self.room = 0
+        self.refused: set[int] = set()
 
     def recvfrom(self, size: int) -> tuple[bytes, Address]:
         if not self.waiting:
@@ -39,6 +42,8 @@ class Kernel:
         return self.waiting.popleft()
 
     def sendto(self, datagram: bytes, address: Address) -> int:
+        if address[1] in self.refused:
+            raise PermissionError(errno.EPERM, "a firewall's word")
         if not self.room:
             raise BlockingIOError
         self.room -= 1
@@ -106,6 +111,18 @@ def test_beyond_the_limit_they_are_dropped_and_counted() -> None:
     server._on_writable()
     assert ports(kernel) == list(range(SEND_QUEUE))
     assert server.counters.datagrams_out == SEND_QUEUE
+
+
+def test_what_the_kernel_refuses_is_lost_and_counted() -> None:
+    kernel = Kernel()
+    kernel.room = 100
+    kernel.refused = {3, 5}
+    server = server_on(kernel)
+    flood(kernel, server, 8)
+    assert ports(kernel) == [0, 1, 2, 4, 6, 7]
+    assert server.counters.send_errors == 2
+    assert server.counters.datagrams_out == 6
+    assert server.counters.send_dropped == 0
 
 
 class Full(socket.socket):
