@@ -108,13 +108,10 @@ class Gateway:
         return {family.name: family for family in text_string_to_metric_families(body)}
 
     async def samples(self, name: str) -> Counter[tuple[str, ...]]:
-        """The samples of one metric that are not zero, by their label values in the order of the label names."""
-        found: Counter[tuple[str, ...]] = Counter()
-        for family in (await self.scrape()).values():
-            for sample in family.samples:
-                if sample.name == name and sample.value:
-                    found[tuple(value for _, value in sorted(sample.labels.items()))] += int(sample.value)
-        return found
+        """See `samples_of`."""
+        status, body = await self.get("/metrics")
+        assert status == 200
+        return samples_of(body, name)
 
     @contextmanager
     def registry(self) -> Iterator[Registry]:
@@ -124,6 +121,16 @@ class Gateway:
             yield registry
         finally:
             registry.close()
+
+
+def samples_of(text: str, name: str) -> Counter[tuple[str, ...]]:
+    """The samples of one metric that are not zero, by their label values in the order of the label names."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.value:
+                found[tuple(value for _, value in sorted(sample.labels.items()))] += int(sample.value)
+    return found
 
 
 def fetch(address: Address, path: str) -> tuple[int, str]:
