@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from gateway.dtls import Address, Association, ContentType, SequenceExhausted, ServerEndpoint
+from gateway.dtls import Address, ContentType, SequenceExhausted, ServerEndpoint
 from gateway.server.dispatch import Dispatcher
 from gateway.server.limits import MAX_DATAGRAM, RECEIVE_BATCH, RECEIVE_BUFFER, SEND_QUEUE
 from gateway.server.session import Session
@@ -129,26 +129,20 @@ class UdpServer:
             if association is not None:
                 self._endpoint.send(association, data, now)
         self._on_event(now)
-        for datagram, address in self._endpoint.datagrams_to_send():
-            self._transmit(datagram, address)
+        self._transmit_all(self._endpoint.datagrams_to_send())
         self._set_timer()
 
     def _on_readable(self) -> None:
+        # In three sweeps, reading, working, sending, and not datagram by datagram: each stays in the processor's
+        # caches, and a peer that is woken by the first answer is still awake for the last.
         now = self._clock()
-        counters = self.counters
+        batch = self._read_batch()
         endpoint = self._endpoint
         associations = endpoint.associations
-        receive_from = self.udp.recvfrom
         receive = self._dispatcher.receive
-        for _ in range(RECEIVE_BATCH):
-            try:
-                datagram, address = receive_from(MAX_DATAGRAM)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError:  # an ICMP error of an earlier answer; the next read goes on
-                continue
-            counters.datagrams_in += 1
-            counters.bytes_in += len(datagram)
+        answers: list[tuple[bytes, Address]] = []
+        direct = 0
+        for datagram, address in batch:
             association = associations.get(address)
             try:
                 if association is None or (plaintext := association.open_application(datagram)) is None:
@@ -156,35 +150,55 @@ class UdpServer:
                     self._on_event(now)
                     continue
                 association.last_heard = now
-                endpoint.counters.direct_received += 1
+                direct += 1
                 reply = receive(association.context, plaintext, now)  # type: ignore[arg-type]  # always a Session of ours
                 if reply:
-                    self._answer(association, reply, address)
+                    answers.append((association.seal(_APPLICATION_DATA, reply), address))
+            except SequenceExhausted:
+                if association is not None:
+                    endpoint.close(association, now, "exhausted")
             except (Exception, asyncio.CancelledError) as fault:  # a bug of ours, or a handler's CancelledError
                 self._log.error("server.fault", exc_info=fault)  # it must not take other devices' answers along
+        endpoint.counters.direct_received += direct
+        endpoint.counters.application_data_sent += len(answers)
+        self._transmit_all(answers)
         self.flush(now)
 
-    def _answer(self, association: Association, reply: bytes, address: Address) -> None:
-        try:
-            self._transmit(association.seal(_APPLICATION_DATA, reply), address)
-        except SequenceExhausted:
-            self._endpoint.close(association, self._clock(), "exhausted")
-        else:
-            self._endpoint.counters.application_data_sent += 1
+    def _read_batch(self) -> list[tuple[bytes, Address]]:
+        """What the socket holds, up to a limit."""
+        receive_from = self.udp.recvfrom
+        batch: list[tuple[bytes, Address]] = []
+        size = 0
+        for _ in range(RECEIVE_BATCH):
+            try:
+                received = receive_from(MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # an ICMP error of an earlier answer; the next read goes on
+                continue
+            batch.append(received)
+            size += len(received[0])
+        self.counters.datagrams_in += len(batch)
+        self.counters.bytes_in += size
+        return batch
 
-    def _transmit(self, datagram: bytes, address: Address) -> None:
-        if self._unsent:
-            self._queue(datagram, address)
-            return
-        try:
-            self.udp.sendto(datagram, address)
-        except (BlockingIOError, InterruptedError):
-            self._queue(datagram, address)
-        except OSError:  # unreachable, too large, forbidden by a firewall: UDP promises nothing
-            self.counters.send_errors += 1
-        else:
-            self.counters.datagrams_out += 1
-            self.counters.bytes_out += len(datagram)
+    def _transmit_all(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Sends in order. What the kernel does not take now waits; what it refuses is lost, as UDP may."""
+        send_to = self.udp.sendto
+        sent = size = 0
+        for datagram, address in datagrams:
+            if self._unsent:
+                self._queue(datagram, address)
+                continue
+            try:
+                size += send_to(datagram, address)
+                sent += 1
+            except (BlockingIOError, InterruptedError):
+                self._queue(datagram, address)
+            except OSError:  # unreachable, too large, forbidden by a firewall
+                self.counters.send_errors += 1
+        self.counters.datagrams_out += sent
+        self.counters.bytes_out += size
 
     def _queue(self, datagram: bytes, address: Address) -> None:
         if len(self._unsent) >= SEND_QUEUE:
@@ -198,8 +212,7 @@ class UdpServer:
         waiting, self._unsent = self._unsent, deque()
         if self._loop is not None:
             self._loop.remove_writer(self.udp)
-        for datagram, address in waiting:
-            self._transmit(datagram, address)
+        self._transmit_all(list(waiting))
 
     def _set_timer(self) -> None:
         times = [t for t in (self._endpoint.next_timer(), self._dispatcher.layer.next_timer()) if t is not None]
