@@ -130,6 +130,15 @@ def test_injected_change_cipher_spec_does_not_help_or_hurt(kind: str, state: str
     stage.complete()
 
 
+@pytest.mark.parametrize("kind", ["psk", "certificate"])
+def test_plain_pieces_do_not_mix_into_the_protected_finished(kind: str) -> None:
+    stage = stages.reach(kind, "ExpectChangeCipherSpec")
+    world, client = stage.world, stage.client
+    for start, stop in ((0, 6), (3, 11)):
+        world.deliver(client.record(HANDSHAKE, handshake(20, client.next_seq, bytes(12), start, stop)))
+    stage.complete()
+
+
 def test_finished_of_the_server_sent_back() -> None:
     stage = stages.reach("psk", "ExpectFinished")
     world, client = stage.world, stage.client

@@ -144,3 +144,13 @@ def test_empty_flight_is_nothing() -> None:
 def test_protected_message_needs_keys() -> None:
     with pytest.raises(ApiMisuse):
         Flight([None, HandshakeMessage(20, 3, b"finished")]).datagrams(Sealer(0), 1232)
+
+
+def test_room_for_a_single_byte_is_used() -> None:
+    # 192 - 25 - 141 leaves 26: headers and one byte of the second message.
+    flight = Flight([HandshakeMessage(1, 0, bytes(141)), HandshakeMessage(2, 1, bytes(10))])
+    first, second = flight.datagrams(sealer(), 192)
+    assert len(first) == 192
+    assert [piece.data for piece in read(second) if piece is not None] == [bytes(9)]
+    flight = Flight([HandshakeMessage(1, 0, bytes(142)), HandshakeMessage(2, 1, bytes(10))])
+    assert [len(datagram) for datagram in flight.datagrams(sealer(), 192)] == [167, 35]

@@ -87,6 +87,18 @@ def test_refused_identity_costs_the_same_steps() -> None:
         assert len(world.deliver(finished)) == 1
 
 
+def test_who_guesses_the_random_key_is_refused_too() -> None:
+    # Whatever stands in for the key of an unknown identity opens nothing, even to somebody who knows it.
+    for reason in (None, *REFUSALS):
+        world, client = World(random=bytes), RawClient(identity=b"nobody", psk=bytes(16))
+        if reason is not None:
+            world.refusals[b"nobody"] = HandshakeError(reason)
+        world.reach_server_done(client)
+        (alert,) = world.deliver(*client.answer_flight())
+        assert split(alert)[0][3] == b"\x02\x33"
+        assert world.completed == []
+
+
 def test_empty_key_is_a_key_and_no_key_is_none() -> None:
     # An unknown identity must not be met by the key of no bytes.
     for guess in (b"", bytes(16)):
