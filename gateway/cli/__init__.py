@@ -1,41 +1,75 @@
 """The `gateway` command. Holds options and texts; the work is done in the rooms below."""
 
-from typing import Annotated
+import io
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from gateway import __version__
-from gateway.cli import ca, cert, demo, device, init, serve, simulate
+
+_COMMANDS = ("init", "serve", "demo", "simulate", "device", "ca", "cert")
+
+
+class _OnDemand(TyperGroup):
+    """Imports a command's module when that command is asked for.
+
+    `gateway device list` needs no DTLS engine and no web server, and importing all takes three times as long as it.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # After a name that does not exist, all are there for the base class to suggest one.
+        for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
+            if name not in self.commands:
+                command = get_command(import_module(f"{__name__}.{name}").app)
+                command.name = name
+                self.add_command(command)
+        return self.commands.get(cmd_name)
+
 
 app = typer.Typer(
     name="gateway",
+    cls=_OnDemand,
     help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys and X.509 certificates.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(init.init)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("simulate")(simulate.simulate)
-app.add_typer(device.app, name="device")
-app.add_typer(ca.app, name="ca")
-app.add_typer(cert.app, name="cert")
 
 
 def main() -> None:
     """The entry point of the installed command."""
+    if sys.stdout is None:
+        # Started with its output closed (`>&-`).
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for as long as the process runs
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown escaped, not as a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gateway {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
 ) -> None:
-    if version:
-        print(f"gateway {__version__}")
-        raise typer.Exit
+    pass
 
 
 __all__ = ["app", "main"]

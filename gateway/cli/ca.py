@@ -1,5 +1,6 @@
 """`gateway ca`: certificate authorities, ours and those we trust."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,15 +11,22 @@ from gateway.cli.common import (
     ConfigOption,
     Output,
     OutputOption,
+    TenantOption,
     UsageError,
     certificates_folder,
+    key_beside,
+    new_app,
+    output_files,
     print_rows,
+    printable,
     readable_errors,
     registry_of,
 )
 from gateway.identity import trust_ca
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import (
+    CertifiedKey,
+    PkiError,
     create_intermediate,
     create_root,
     load_certificates,
@@ -26,10 +34,12 @@ from gateway.pki import (
     parse_certificates,
     write_certified_key,
 )
+from gateway.registry import AnchorRecord, NotFound
 
-app = typer.Typer(help="Create certificate authorities, and say which to trust.", no_args_is_help=True)
+app = new_app("Create certificate authorities, and say which to trust.")
 
 _COLUMNS = ("id", "subject", "tenant", "auto_provision", "not_after")
+_SHORT_ID = 16
 
 
 @app.command("create")
@@ -50,19 +60,20 @@ def create(
     config: ConfigOption = None,
 ) -> None:
     """Create a root or an intermediate CA."""
-    with readable_errors():
+    with readable_errors(failure=(PkiError,)):
         if root == intermediate:
             raise UsageError("say either --root or --intermediate")
+        if root and (issuer is not None or issuer_key is not None):
+            raise UsageError("a root signs itself; --issuer and --issuer-key are for an --intermediate")
+        if intermediate and organization is not None:
+            raise UsageError("an intermediate has the organization of its issuer; --organization is for a --root")
         folder = certificates_folder(config)
-        target = out if out is not None else folder / ("root" if root else "intermediate")
-        if root:
-            made = create_root(name or "Root CA", organization=organization)
-        else:
-            above = issuer if issuer is not None else folder / "root.pem"
-            parent = load_certified_key(above, issuer_key or above.with_suffix(".key"))
-            made = create_intermediate(parent, name or "Issuing CA")
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate_file, key_file = target.with_name(f"{target.name}.pem"), target.with_name(f"{target.name}.key")
+        made = (
+            create_root(name or "Root CA", organization=organization)
+            if root
+            else create_intermediate(_issuer(folder, issuer, issuer_key), name or "Issuing CA")
+        )
+        certificate_file, key_file = output_files(out, folder / ("root" if root else "intermediate"))
         write_certified_key(made, certificate_file, key_file)
         print(f"wrote {certificate_file} and {key_file}")
 
@@ -71,19 +82,27 @@ def create(
 def trust(
     file: Annotated[Path, typer.Argument(help="The CA's certificate, PEM or DER.", metavar="FILE")],
     auto_provision: Annotated[
-        bool, typer.Option("--auto-provision", help="Create devices that present a certificate of this CA.")
-    ] = False,
-    tenant: Annotated[str, typer.Option(help="Tenant whose devices the CA may name.")] = DEFAULT_TENANT,
+        bool | None,
+        typer.Option(
+            "--auto-provision/--no-auto-provision",
+            help="Create devices that present a certificate of this CA; not by default.",
+        ),
+    ] = None,
+    tenant: TenantOption = DEFAULT_TENANT,
     config: ConfigOption = None,
 ) -> None:
-    """Trust a CA to name devices; again with --auto-provision to switch that on. A running gateway follows at once."""
-    with readable_errors():
+    """Trust a CA to name devices, or change whether it creates them. A running gateway follows at once."""
+    with readable_errors(failure=(PkiError,)):
         certificates = load_certificates(file)
         with registry_of(config) as registry:
             records = trust_ca(registry, certificates, tenant_id=tenant, auto_provision=auto_provision)
-        how = "devices are created at their first handshake" if auto_provision else "devices must be added first"
         for record in records:
-            print(f"trusted {record.subject} ({record.id[:16]}...) for tenant {record.tenant_id}: {how}")
+            how = "devices are created at their first handshake" if record.auto_provision else "devices must be added"
+            print(printable(f"trusted {record.subject} for tenant {record.tenant_id}: {how}; id {record.id}"))
+        for each in certificates:
+            if each.not_valid_after_utc < datetime.now(UTC):
+                subject = printable(each.subject.rfc4514_string())
+                print(f"gateway: {subject} has expired: devices below it are refused", file=sys.stderr)
 
 
 @app.command("untrust")
@@ -93,28 +112,43 @@ def untrust(
 ) -> None:
     """No longer trust a CA. Its devices stay in the registry and are refused."""
     with readable_errors(), registry_of(config) as registry:
-        matching = [record for record in registry.trust_anchors() if record.id.startswith(id.lower())]
-        if len(matching) != 1:
-            raise UsageError(f"{len(matching)} trust anchors have an id that begins with {id!r}; see `gateway ca list`")
+        wanted = id.lower()
+        matching = [record for record in registry.trust_anchors() if wanted and record.id.startswith(wanted)]
+        if not matching:
+            raise NotFound(f"no trust anchor has an id that begins with {id!r}; see `gateway ca list`")
+        if len(matching) > 1:
+            raise UsageError(f"{len(matching)} trust anchors have an id that begins with {id!r}; write more of it")
         registry.delete_trust_anchor(matching[0].id)
-        print(f"no longer trusted: {matching[0].subject}")
+        print(printable(f"no longer trusted: {matching[0].subject}"))
 
 
 @app.command("list")
 def list_anchors(output: OutputOption = Output.TABLE, config: ConfigOption = None) -> None:
     """List the trusted CAs."""
     with readable_errors(), registry_of(config) as registry:
-        rows: list[dict[str, Any]] = []
-        for record in registry.trust_anchors():
-            certificate = parse_certificates(record.certificate)[0]
-            rows.append(
-                {
-                    "id": record.id if output is Output.JSON else record.id[:16],
-                    "subject": record.subject,
-                    "tenant": record.tenant_id,
-                    "auto_provision": record.auto_provision,
-                    "not_after": certificate.not_valid_after_utc.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                    "expired": certificate.not_valid_after_utc < datetime.now(UTC),
-                }
-            )
+        short = output is Output.TABLE and sys.stdout.isatty()
+        rows = [_row(record) for record in registry.trust_anchors()]
+        if short:
+            rows = [{**row, "id": row["id"][:_SHORT_ID]} for row in rows]
         print_rows(rows, _COLUMNS, output)
+
+
+def _issuer(folder: Path, certificate: Path | None, key: Path | None) -> CertifiedKey:
+    above = certificate if certificate is not None else folder / "root.pem"
+    return load_certified_key(above, key_beside(above, key))
+
+
+def _row(record: AnchorRecord) -> dict[str, Any]:
+    try:
+        end = parse_certificates(record.certificate)[0].not_valid_after_utc
+    except PkiError:
+        # Listed all the same: how else would its id be found?
+        end = None
+    return {
+        "id": record.id,
+        "subject": record.subject,
+        "tenant": record.tenant_id,
+        "auto_provision": record.auto_provision,
+        "not_after": end.strftime("%Y-%m-%dT%H:%M:%SZ") if end is not None else None,
+        "expired": end < datetime.now(UTC) if end is not None else None,
+    }

@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import ConfigOption, UsageError, certificates_folder, readable_errors
-from gateway.pki import CertifiedKey, issue_device, issue_server, load_certified_key, write_certified_key
+from gateway.cli.common import (
+    ConfigOption,
+    UsageError,
+    certificates_folder,
+    key_beside,
+    new_app,
+    output_files,
+    readable_errors,
+)
+from gateway.pki import CertifiedKey, PkiError, issue_device, issue_server, load_certified_key, write_certified_key
 
-app = typer.Typer(help="Issue certificates.", no_args_is_help=True)
+app = new_app("Issue certificates.")
 
 CaOption = Annotated[
     Path | None, typer.Option(help="Certificate of the issuing CA; certs/intermediate.pem by default.", metavar="FILE")
@@ -30,11 +38,11 @@ def issue(
     config: ConfigOption = None,
 ) -> None:
     """Make a device's key and certificate."""
-    with readable_errors():
+    with readable_errors(failure=(PkiError,)):
         made = issue_device(_issuer(ca, ca_key, config), device)
-        if out is None and not _is_file_name(device):
+        if out is None and "/" in device:
             raise UsageError(f"{device!r} cannot be a file name; say where to write with --out")
-        _write(made, out if out is not None else certificates_folder(config) / "devices" / device)
+        _write(made, out, certificates_folder(config) / "devices" / device)
 
 
 @app.command("server")
@@ -49,23 +57,18 @@ def server(
     config: ConfigOption = None,
 ) -> None:
     """Make the gateway's key and certificate."""
-    with readable_errors():
+    with readable_errors(failure=(PkiError,)):
         names = name or ["localhost", "127.0.0.1", "::1"]
         made = issue_server(_issuer(ca, ca_key, config), names)
-        _write(made, out if out is not None else certificates_folder(config) / "server")
+        _write(made, out, certificates_folder(config) / "server")
 
 
 def _issuer(ca: Path | None, ca_key: Path | None, config: Path | None) -> CertifiedKey:
     certificate = ca if ca is not None else certificates_folder(config) / "intermediate.pem"
-    return load_certified_key(certificate, ca_key if ca_key is not None else certificate.with_suffix(".key"))
+    return load_certified_key(certificate, key_beside(certificate, ca_key))
 
 
-def _is_file_name(device: str) -> bool:
-    return "/" not in device and device not in (".", "..")
-
-
-def _write(made: CertifiedKey, out: Path) -> None:
-    out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    certificate_file, key_file = out.with_name(f"{out.name}.pem"), out.with_name(f"{out.name}.key")
+def _write(made: CertifiedKey, out: Path | None, default: Path) -> None:
+    certificate_file, key_file = output_files(out, default)
     write_certified_key(made, certificate_file, key_file)
     print(f"wrote {certificate_file} and {key_file}")

@@ -1,6 +1,7 @@
 """What the commands share: options, error texts, exit codes, tables and JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,24 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from gateway.config import CONFIG_VARIABLE, ConfigError, Settings, load_settings
-from gateway.pki import PkiError
 from gateway.registry import Conflict, NotFound, Registry, RegistryError, open_registry
-from gateway.server import BindError
-from gateway.simulator import DeviceError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_CONFLICT = 4
 
-_PIPE_WIDTH = 200
-
 DEFAULT_CONFIG = Path("gateway.toml")
+TENANT_VARIABLE = "GATEWAY_TENANT"
+
+# Wider than any row: into a pipe, nothing is cut or folded to the width of a terminal that is not there.
+_PIPE_WIDTH = 100_000
 
 ConfigOption = Annotated[
     Path | None,
@@ -38,7 +35,7 @@ ConfigOption = Annotated[
         metavar="FILE",
     ),
 ]
-TenantOption = Annotated[str, typer.Option("--tenant", envvar="GATEWAY_TENANT", help="Tenant of the device.")]
+TenantOption = Annotated[str, typer.Option("--tenant", envvar=TENANT_VARIABLE, help="Tenant of the devices.")]
 
 
 class Output(StrEnum):
@@ -53,28 +50,72 @@ class UsageError(Exception):
     """The command line cannot be carried out as it is; exit status 2."""
 
 
+def new_app(help: str | None = None) -> typer.Typer:
+    """The commands of one module."""
+    return typer.Typer(
+        help=help, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+
+
 @contextmanager
-def readable_errors() -> Iterator[None]:
-    """Turns what can go wrong into one line on stderr and the documented exit status."""
+def readable_errors(
+    *, usage: tuple[type[Exception], ...] = (), failure: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turns what can go wrong into one line on stderr and the documented exit status.
+
+    Args:
+        usage: What else is the operator's to correct, beyond the configuration and the command line: exit status 2.
+        failure: What else is a failure, beyond those of the registry and the file system: exit status 1.
+    """
+    refusals: tuple[type[Exception], ...] = (ConfigError, UsageError, *usage)
+    failures: tuple[type[Exception], ...] = (RegistryError, *failure)
     try:
         yield
-    except (ConfigError, BindError, UsageError) as error:
-        _exit(error, EXIT_USAGE)
+        # Here rather than at exit, where a reader that went away would be a complaint of the interpreter.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except refusals as error:
+        _exit(str(error), EXIT_USAGE)
     except NotFound as error:
-        _exit(error, EXIT_NOT_FOUND)
+        _exit(str(error), EXIT_NOT_FOUND)
     except Conflict as error:
-        _exit(error, EXIT_CONFLICT)
-    except (RegistryError, PkiError, DeviceError) as error:
-        _exit(error, EXIT_FAILURE)
+        _exit(str(error), EXIT_CONFLICT)
+    except failures as error:
+        _exit(str(error), EXIT_FAILURE)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _exit(os_error_text(error), EXIT_FAILURE)
+    except UnicodeEncodeError:
+        _exit("the command line holds a name that is not valid UTF-8", EXIT_USAGE)
+
+
+def os_error_text(error: OSError) -> str:
+    """What the system says, with the file that it says it of."""
+    text = error.strerror or str(error)
+    return text if error.filename is None else f"{error.filename}: {text}"
+
+
+def locate_config(config: Path | None) -> Path | None:
+    """The configuration file that a command goes by: the one given, else ./gateway.toml, else none.
+
+    Raises:
+        ConfigError: The one given is no file.
+    """
+    if config is None:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    if not config.exists():
+        raise ConfigError(str(config), "no such file", "write one with: gateway init DIR")
+    return config
 
 
 def settings_for(
     config: Path | None, overrides: Mapping[str, object] | None = None, *, check: bool = False
 ) -> Settings:
     """The settings of a command that is not the server: certificate files need not exist unless `check`."""
-    if config is None and DEFAULT_CONFIG.is_file():
-        config = DEFAULT_CONFIG
-    return load_settings(config, overrides, check_files=check)
+    # The tenant is an option of commands, not a setting; every other variable with our prefix has to be one.
+    environ = {name: value for name, value in os.environ.items() if name != TENANT_VARIABLE}
+    return load_settings(locate_config(config), overrides, environ=environ, check_files=check)
 
 
 @contextmanager
@@ -85,8 +126,72 @@ def registry_of(config: Path | None) -> Iterator[Registry]:
 
 def certificates_folder(config: Path | None) -> Path:
     """Where `gateway init` keeps certificates: `certs` beside the configuration."""
-    base = config.parent if config is not None else Path()
-    return base / "certs"
+    found = locate_config(config)
+    return (found.parent if found is not None else Path()) / "certs"
+
+
+def key_beside(certificate: Path, key: Path | None) -> Path:
+    """The key file that goes with a certificate file: the one given, else that of the same name with .key.
+
+    Raises:
+        UsageError: The certificate's path does not end in a file name.
+    """
+    if key is not None:
+        return key
+    if not certificate.name:
+        raise UsageError(f"{certificate} is a folder; name the certificate's file")
+    return certificate.with_suffix(".key")
+
+
+def output_files(out: Path | None, default: Path) -> tuple[Path, Path]:
+    """The files for a certificate and its key, OUT.pem and OUT.key, in a folder that is made if need be.
+
+    Raises:
+        UsageError: OUT does not end in a name.
+    """
+    target = default if out is None else out
+    if target.name in ("", ".."):
+        raise UsageError(f"--out {target} is a folder; add a name for the files, such as {target / 'NAME'}")
+    name = target.name
+    if out is not None and target.suffix in (".pem", ".key"):
+        name = target.stem
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return target.with_name(f"{name}.pem"), target.with_name(f"{name}.key")
+
+
+def argument_bytes(text: str) -> bytes:
+    """The bytes of a word of the command line, also where they are no valid text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def read_key(path: Path | None, *, text: bool = False) -> bytes:
+    """A pre-shared key out of a file, or of standard input; a line break at its end does not belong to it.
+
+    Args:
+        path: The file; None for standard input, where a terminal is asked without an echo.
+        text: The key is what is written there, rather than hex.
+
+    Raises:
+        UsageError: There is none to read, or it is not hex.
+    """
+    origin = str(path) if path is not None else "standard input"
+    try:
+        data = path.read_bytes() if path is not None else _read_stdin()
+    except OSError as error:
+        raise UsageError(f"{origin}: {error.strerror}") from error
+    data = data.rstrip(b"\r\n")
+    if not data.strip():
+        raise UsageError(f"{origin}: there is no key in it")
+    if text:
+        return data
+    try:
+        return bytes.fromhex(data.decode("ascii"))
+    except ValueError:
+        raise UsageError(f"{origin}: the key is not hex (two digits a byte, nothing else)") from None
+
+
+def stdin_is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
@@ -94,13 +199,21 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output
     if output is Output.JSON:
         print_json(list(rows))
         return
-    # Into a pipe, nothing is cut to the width of a terminal that is not there.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0)
+    # Only here: neither JSON nor most commands need it, and it is a tenth of their time.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else _PIPE_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=terminal)
+    for column in columns:
+        # A name that is cut cannot be pasted into the next command.
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
+        # As Text: names are data, in which neither [markup] nor :emoji: means anything.
+        table.add_row(*(Text(_shown(row[column])) for column in columns))
     console.print(table)
 
 
@@ -111,7 +224,7 @@ def print_facts(facts: Mapping[str, Any], output: Output) -> None:
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:<{width}}  {'' if value is None else value}")
+        print(f"{name:<{width}}  {_shown(value)}".rstrip())
 
 
 def print_json(value: object) -> None:
@@ -119,7 +232,26 @@ def print_json(value: object) -> None:
     print()
 
 
-def _exit(error: Exception, status: int) -> None:
-    text = " ".join(str(error).split())
-    print(f"gateway: {text}", file=sys.stderr)
+def printable(text: str) -> str:
+    """Text for a terminal: what others wrote into a certificate or an identity must not move its cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:
+        return b""
+    if stdin_is_terminal():
+        # Imported only for a human at a terminal.
+        from getpass import getpass
+
+        return argument_bytes(getpass("Key: "))
+    return sys.stdin.buffer.read()
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else printable(str(value))
+
+
+def _exit(text: str, status: int) -> None:
+    print(f"gateway: {printable(' '.join(text.split()))}", file=sys.stderr)
     raise typer.Exit(status)

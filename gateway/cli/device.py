@@ -1,7 +1,6 @@
 """`gateway device`: the devices of the registry."""
 
 import secrets
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,17 +13,23 @@ from gateway.cli.common import (
     OutputOption,
     TenantOption,
     UsageError,
+    argument_bytes,
+    new_app,
     print_facts,
     print_rows,
+    printable,
+    read_key,
     readable_errors,
     registry_of,
+    stdin_is_terminal,
 )
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
+from gateway.registry import NotFound, Registry
 
 _GENERATED_KEY_BYTES = 16
 _COLUMNS = ("device", "tenant", "status", "auto_provisioned", "created")
 
-app = typer.Typer(help="Add, list, show, disable, enable and delete devices.", no_args_is_help=True)
+app = new_app("Add, list, show, disable, enable and delete devices.")
 
 IdArgument = Annotated[str, typer.Argument(help="The device's name.", metavar="ID")]
 
@@ -50,21 +55,23 @@ def add(
     """Add a device. Without a key it takes the first certificate that names it, from any trusted CA."""
     with readable_errors():
         sources = [psk_file is not None, psk_stdin, generate]
-        if psk_identity is None and any(sources):
+        if psk_identity is None and (any(sources) or psk_text or allow_short_key):
             raise UsageError("a key needs --psk-identity")
         if psk_identity is not None and sum(sources) != 1:
             raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate")
+        if generate and (psk_text or allow_short_key):
+            raise UsageError("--generate makes a random key; leave --psk-text and --allow-short-key away")
         facts: dict[str, Any] = {"device": id, "tenant": tenant}
         with registry_of(config) as registry:
-            known = certificate and any(device.id == id for device in registry.list_devices(tenant_id=tenant))
+            known = certificate and _is_known(registry, id, tenant)
             if psk_identity is not None:
-                key = secrets.token_bytes(_GENERATED_KEY_BYTES) if generate else _read_key(psk_file, text=psk_text)
-                identity = psk_identity.encode()
+                key = secrets.token_bytes(_GENERATED_KEY_BYTES) if generate else read_key(psk_file, text=psk_text)
+                identity = argument_bytes(psk_identity)
                 if known:
                     registry.add_psk(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
                 else:
                     registry.add_psk_device(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
-                facts["psk_identity"] = psk_identity
+                facts["psk_identity"] = _text(identity)
                 if generate:
                     facts["psk_hex"] = key.hex()
             elif not known:
@@ -83,6 +90,8 @@ def list_devices(
 ) -> None:
     """List the devices."""
     with readable_errors(), registry_of(config) as registry:
+        if tenant is not None and tenant not in registry.tenants():
+            raise NotFound(f"tenant '{tenant}' does not exist")
         print_rows([_facts(device) for device in registry.list_devices(tenant_id=tenant)], _COLUMNS, output)
 
 
@@ -102,7 +111,7 @@ def show(
                 "kind": each.kind,
                 "status": each.status.value,
                 "version": each.version,
-                "psk_identity": each.psk_identity.decode("utf-8", "backslashreplace") if each.psk_identity else None,
+                "psk_identity": _text(each.psk_identity) if each.psk_identity is not None else None,
                 "trust_anchor": each.anchor_id,
             }
             for each in registry.credentials(id, tenant_id=tenant)
@@ -112,19 +121,30 @@ def show(
             return
         print_facts(facts, output)
         for credential in credentials:
-            print("credential", *(f"{name}={value}" for name, value in credential.items() if value is not None))
+            shown = (f"{name}={value}" for name, value in credential.items() if value is not None)
+            print("credential", *map(printable, shown))
 
 
 @app.command("disable")
-def disable(id: IdArgument, tenant: TenantOption = DEFAULT_TENANT, config: ConfigOption = None) -> None:
+def disable(
+    id: IdArgument,
+    tenant: TenantOption = DEFAULT_TENANT,
+    output: OutputOption = Output.TABLE,
+    config: ConfigOption = None,
+) -> None:
     """Refuse a device from its next handshake on."""
-    _set_status(id, tenant, DeviceStatus.DISABLED, config)
+    _set_status(id, tenant, DeviceStatus.DISABLED, output, config)
 
 
 @app.command("enable")
-def enable(id: IdArgument, tenant: TenantOption = DEFAULT_TENANT, config: ConfigOption = None) -> None:
+def enable(
+    id: IdArgument,
+    tenant: TenantOption = DEFAULT_TENANT,
+    output: OutputOption = Output.TABLE,
+    config: ConfigOption = None,
+) -> None:
     """Let a disabled, pending or quarantined device in."""
-    _set_status(id, tenant, DeviceStatus.ACTIVE, config)
+    _set_status(id, tenant, DeviceStatus.ACTIVE, output, config)
 
 
 @app.command("delete")
@@ -132,23 +152,35 @@ def delete(
     id: IdArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     tenant: TenantOption = DEFAULT_TENANT,
+    output: OutputOption = Output.TABLE,
     config: ConfigOption = None,
 ) -> None:
     """Delete a device with its credentials."""
     with readable_errors(), registry_of(config) as registry:
-        registry.device(id, tenant_id=tenant)
+        facts = {**_facts(registry.device(id, tenant_id=tenant)), "status": "deleted"}
         if not yes:
-            if not sys.stdin.isatty():
+            if not stdin_is_terminal():
                 raise UsageError(f"deleting {id} cannot be undone: say --yes")
-            typer.confirm(f"Delete device {id} of tenant {tenant} and its credentials?", abort=True)
+            typer.confirm(f"Delete device {id} of tenant {tenant} and its credentials?", abort=True, err=True)
         registry.delete_device(id, tenant_id=tenant)
-        print(f"{id} deleted")
+        print_facts(facts, output)
 
 
-def _set_status(id: str, tenant: str, status: DeviceStatus, config: Path | None) -> None:
+def _set_status(id: str, tenant: str, status: DeviceStatus, output: Output, config: Path | None) -> None:
     with readable_errors(), registry_of(config) as registry:
-        device = registry.set_status(id, status, tenant_id=tenant)
-        print(f"{device.id} {device.status}")
+        print_facts(_facts(registry.set_status(id, status, tenant_id=tenant)), output)
+
+
+def _is_known(registry: Registry, id: str, tenant: str) -> bool:
+    try:
+        registry.device(id, tenant_id=tenant)
+    except NotFound:
+        return False
+    return True
+
+
+def _text(identity: bytes) -> str:
+    return identity.decode("utf-8", "backslashreplace")
 
 
 def _facts(device: Device) -> dict[str, Any]:
@@ -159,19 +191,3 @@ def _facts(device: Device) -> dict[str, Any]:
         "auto_provisioned": device.auto_provisioned,
         "created": datetime.fromtimestamp(device.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-
-
-def _read_key(path: Path | None, *, text: bool) -> bytes:
-    """The key out of a file or standard input; a line break at its end does not belong to it."""
-    origin = str(path) if path is not None else "standard input"
-    try:
-        data = path.read_bytes() if path is not None else sys.stdin.buffer.read()
-    except OSError as error:
-        raise UsageError(f"{origin}: {error.strerror}") from error
-    data = data.rstrip(b"\r\n")
-    if text:
-        return data
-    try:
-        return bytes.fromhex(data.decode("ascii"))
-    except ValueError:
-        raise UsageError(f"{origin}: the key is not hex; give --psk-text for a key that is text") from None

@@ -5,21 +5,24 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import ConfigOption, readable_errors, settings_for
+from gateway.cli.common import ConfigOption, new_app, readable_errors, settings_for
 from gateway.config import Settings
-from gateway.server import Worker
+from gateway.server import BindError, Worker
 from gateway.telemetry import EventLimiter, configure_logging
 
 _LIMITED_EVENTS = ("dtls.handshake_failed", "handler.slow", "handler.failed", "handler.timed_out", "identity.failed")
 
+app = new_app()
 
+
+@app.command()
 def serve(
     config: ConfigOption = None,
     bind: Annotated[str | None, typer.Option(help="UDP address and port, over the configuration's.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Load everything, open nothing, and exit.")] = False,
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
-    with readable_errors():
+    with readable_errors(usage=(BindError,)):
         settings = settings_for(config, {"server.bind": bind}, check=True)
         configure_logging(settings.log.level, settings.log.format, limiter=EventLimiter(_LIMITED_EVENTS))
         asyncio.run(_run(settings, check=check))

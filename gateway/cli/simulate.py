@@ -6,18 +6,32 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import EXIT_FAILURE, ConfigOption, UsageError, print_json, readable_errors, settings_for
+from gateway.cli.common import (
+    EXIT_FAILURE,
+    ConfigOption,
+    UsageError,
+    key_beside,
+    new_app,
+    print_json,
+    read_key,
+    readable_errors,
+    settings_for,
+)
 from gateway.config import Address
-from gateway.pki import load_certified_key
+from gateway.pki import PkiError, load_certified_key
 from gateway.simulator import FleetPlan, certificate_identities, psk_identities, run_fleet
 
+app = new_app()
 
+
+@app.command()
 def simulate(
     devices: Annotated[int, typer.Option("--devices", "-n", min=1, max=10_000, help="How many.")] = 1,
     psk_identity: Annotated[
         str | None, typer.Option(help="PSK identity; {n} in it becomes the device's number.", metavar="TEXT")
     ] = None,
     psk_file: Annotated[Path | None, typer.Option(help="File with their key, in hex.", metavar="FILE")] = None,
+    psk_text: Annotated[bool, typer.Option("--psk-text", help="The key in the file is text, not hex.")] = False,
     ca: Annotated[
         Path | None, typer.Option(help="Certificate of a CA: gives each device a certificate.", metavar="FILE")
     ] = None,
@@ -37,12 +51,11 @@ def simulate(
     config: ConfigOption = None,
 ) -> None:
     """Connect devices and let them post. Prints a JSON object; exit status 1 if anything failed."""
-    with readable_errors():
-        if psk_identity is not None and psk_file is not None and ca is None:
-            identities = psk_identities(devices, psk_identity, _read_hex(psk_file))
-        elif ca is not None and psk_identity is None and psk_file is None:
-            issuer = load_certified_key(ca, ca_key if ca_key is not None else ca.with_suffix(".key"))
-            identities = certificate_identities(devices, device_id, issuer)
+    with readable_errors(failure=(PkiError,)):
+        if psk_identity is not None and psk_file is not None and ca is None and ca_key is None:
+            identities = psk_identities(devices, psk_identity, read_key(psk_file, text=psk_text))
+        elif ca is not None and psk_identity is None and psk_file is None and not psk_text:
+            identities = certificate_identities(devices, device_id, load_certified_key(ca, key_beside(ca, ca_key)))
         else:
             raise UsageError("say either --psk-identity with --psk-file, or --ca")
         address = _target(target, config)
@@ -56,17 +69,10 @@ def simulate(
 def _target(target: str | None, config: Path | None) -> Address:
     if target is None:
         bind = settings_for(config).server.bind
+        if bind.port == 0:
+            raise UsageError("the configuration leaves the port to the system; name the gateway with --target")
         return Address({"::": "::1", "0.0.0.0": "127.0.0.1"}.get(bind.host, bind.host), bind.port)  # noqa: S104
     try:
         return Address.parse(target)
     except ValueError as error:
         raise UsageError(f"--target {error}") from error
-
-
-def _read_hex(path: Path) -> bytes:
-    try:
-        return bytes.fromhex(path.read_text().strip())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except ValueError:
-        raise UsageError(f"{path}: the key is not hex") from None
