@@ -42,9 +42,13 @@ class Reader:
 
     def opaque(self, prefix: int, minimum: int = 0, maximum: int = 0xFFFFFF) -> bytes:
         """The bytes of a vector whose length is written in `prefix` bytes and must lie in the RFC's bounds."""
-        length = int.from_bytes(self.take(prefix))
+        start = self._position + prefix
+        if start > self._end:
+            raise DecodeError(f"{prefix} bytes of length wanted, {self.remaining} left")
+        length = int.from_bytes(self._data[self._position : start])
         if not minimum <= length <= maximum:
             raise DecodeError(f"vector of {length} bytes, allowed {minimum}..{maximum}")
+        self._position = start
         return self.take(length)
 
     def sub(self, prefix: int, minimum: int = 0, maximum: int = 0xFFFFFF) -> "Reader":

@@ -40,7 +40,7 @@ class Sessions:
         self._identity = identity
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._log = get_logger("gateway.server")
+        self._log = get_logger("gateway.server").bind()  # bound once: the line of a handshake is on its path
 
     def drain(self, now: float) -> None:
         """Handles every event that waits."""

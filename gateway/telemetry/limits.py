@@ -25,3 +25,6 @@ EVENT_PERIOD_S: Final = 1.0
 
 MAX_SERIES: Final = 1000
 """Label combinations of one metric; further ones are folded into "other". The whole worker aims at 1,500 series."""
+
+MAX_FIELD_NAMES: Final = 1024
+"""Names of log fields of which is remembered whether they are secret; the code has about a hundred."""

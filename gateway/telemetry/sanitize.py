@@ -1,9 +1,10 @@
 """Makes the values of a log line safe: no secrets, no raw bytes, no terminal control, no unbounded text."""
 
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 
-from gateway.telemetry.limits import MAX_ITEMS, MAX_NESTING, MAX_TEXT, MAX_TRACEBACK
+from gateway.telemetry.limits import MAX_FIELD_NAMES, MAX_ITEMS, MAX_NESTING, MAX_TEXT, MAX_TRACEBACK
 
 REDACTED: Final = "[redacted]"
 # Parts of a name, between underscores, that mark its value as secret. "key" alone is one; "key_id" is not.
@@ -26,6 +27,7 @@ def sanitize(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> 
     return event_dict
 
 
+@lru_cache(MAX_FIELD_NAMES)
 def is_secret(name: str) -> bool:
     """Whether a value under this name must not be shown."""
     name = name.lower()

@@ -142,6 +142,5 @@ def _decode_extensions(reader: Reader) -> Extensions | None:
 def _encode_extensions(writer: Writer, extensions: Extensions | None) -> None:
     if extensions is None:
         return
-    with writer.vector(2):
-        for extension_type, body in extensions.items():
-            writer.u16(extension_type).opaque(2, body)
+    block = [b"%b%b%b" % (kind.to_bytes(2), len(body).to_bytes(2), body) for kind, body in extensions.items()]
+    writer.opaque(2, b"".join(block))
