@@ -67,6 +67,10 @@ MAX_FUTURE_MESSAGES = 6
 MAX_EARLY_RECORDS = 2
 """Records of the next epoch kept while the handshake cannot open them yet (RFC 6347 section 4.1)."""
 
+MAX_REMEMBERED_RECORDS = 64
+"""Plain records of one handshake of which is known what they carried: three copies of a flight in twenty pieces. A
+ChangeCipherSpec after one that was not remembered counts as one after a record that got lost."""
+
 MAX_HANDSHAKES = 10_000
 """Handshakes in progress at once, at most about 30 kB each when a peer fills every buffer, a few kB when honest."""
 

@@ -20,7 +20,12 @@ from gateway.dtls.handshake.states import (
     State,
     SuspendedState,
 )
-from gateway.dtls.limits import FALLBACK_DATAGRAM_PAYLOAD, MAX_EARLY_RECORDS, REPETITIONS_AT_FULL_SIZE
+from gateway.dtls.limits import (
+    FALLBACK_DATAGRAM_PAYLOAD,
+    MAX_EARLY_RECORDS,
+    MAX_REMEMBERED_RECORDS,
+    REPETITIONS_AT_FULL_SIZE,
+)
 from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, Alert, Fragment, decode_fragments
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
@@ -41,8 +46,8 @@ class Driver:
         "_flight",
         "_flight_filter",
         "_held_change_cipher_spec",
-        "_last_record",
         "_limit",
+        "_message_in",
         "_outbox",
         "_reassembler",
         "_retransmission",
@@ -79,9 +84,9 @@ class Driver:
         self._flight_filter = flight_filter
         self._retransmission = Retransmission(retransmit_initial)
         self._limit = datagram_limit
-        # Record number of the newest record that completed a message, and of a ChangeCipherSpec that came too early.
-        self._last_record = -1
+        # Record number of the newest ChangeCipherSpec, and which message the plain records before it carried.
         self._held_change_cipher_spec = -1
+        self._message_in: dict[int, int] = {}
         self._early: list[Record] = []
 
     @property
@@ -128,7 +133,7 @@ class Driver:
         if record.content_type == ContentType.HANDSHAKE:
             if isinstance(self._state, FinishedState):
                 return self._receive_late(record, now)
-            return self._receive_handshake(record.fragment, record.sequence, now)
+            return self._receive_handshake(record.fragment, now, record.sequence)
         if record.content_type == ContentType.CHANGE_CIPHER_SPEC:
             return self._receive_change_cipher_spec(record, now)
         if record.content_type == ContentType.ALERT:
@@ -137,11 +142,13 @@ class Driver:
             return DropReason.EPOCH_ZERO_DATA
         return DropReason.UNEXPECTED
 
-    def _receive_handshake(self, content: bytes, sequence: int, now: float) -> DropReason | None:
+    def _receive_handshake(self, content: bytes, now: float, plain_number: int | None = None) -> DropReason | None:
         try:
             fragments = decode_fragments(content)
         except DecodeError:
             return DropReason.MALFORMED  # an invalid record, not yet a message (RFC 6347 section 4.1.2.7)
+        if plain_number is not None and len(self._message_in) < MAX_REMEMBERED_RECORDS:
+            self._message_in[plain_number] = fragments[-1].message_seq
         dropped = None
         for fragment in fragments:
             if fragment.message_seq < self._reassembler.next_seq:
@@ -149,7 +156,7 @@ class Driver:
             else:
                 dropped = self._reassembler.add(fragment) or dropped
         self._repeat_if_asked(fragments, now)
-        self._advance(now, sequence)
+        self._advance(now)
         return dropped
 
     def _receive_late(self, record: Record, now: float) -> DropReason:
@@ -171,8 +178,19 @@ class Driver:
         if isinstance(self._state, FinishedState):
             return DropReason.UNEXPECTED  # a repetition; exactly one counts
         self._held_change_cipher_spec = max(self._held_change_cipher_spec, record.sequence)
-        self._advance(now, -1)
+        self._advance(now)
         return None
+
+    def _change_cipher_spec_has_come(self) -> bool:
+        """Whether a ChangeCipherSpec has come that was sent after the flight's last message.
+
+        The record before it carried that message, or got lost. In the second case the message came in another copy of
+        the flight, whose own ChangeCipherSpec may be lost in turn.
+        """
+        if self._held_change_cipher_spec < 0:
+            return False
+        follows = self._message_in.get(self._held_change_cipher_spec - 1)
+        return follows is None or follows >= self._reassembler.next_seq - 1
 
     def _receive_protected(self, record: Record, now: float) -> DropReason | None:
         if not isinstance(self._state, FinishedState):
@@ -191,7 +209,7 @@ class Driver:
             return self._receive_alert(content, now)
         if record.content_type != ContentType.HANDSHAKE:
             return DropReason.UNEXPECTED
-        return self._receive_handshake(content, record.sequence, now)
+        return self._receive_handshake(content, now)
 
     def _receive_alert(self, content: bytes, now: float) -> DropReason | None:
         try:
@@ -205,13 +223,8 @@ class Driver:
 
     # --- states ----------------------------------------------------------------------------------------------------
 
-    def _advance(self, now: float, sequence: int) -> None:
-        """Feeds whole messages, and the ChangeCipherSpec at its place, to the states until one has to wait.
-
-        Args:
-            now: Seconds.
-            sequence: Number of the record that brought the news; -1 if none did.
-        """
+    def _advance(self, now: float) -> None:
+        """Feeds whole messages, and the ChangeCipherSpec at its place, to the states until one has to wait."""
         while self.outcome is None:
             state = self._state
             if isinstance(state, SuspendedState | Established):
@@ -222,11 +235,9 @@ class Driver:
                     raise HandshakeError(
                         FailureReason.UNEXPECTED_MESSAGE, f"{_type_name(message.type)} in {type(state).__name__}"
                     )
-                self._last_record = max(self._last_record, sequence)
                 self._state = state.on_message(message)
                 self._entered(message.message_seq, now)
-            elif isinstance(state, ExpectChangeCipherSpec) and self._held_change_cipher_spec > self._last_record:
-                # It was sent after the messages that it must follow, wherever the network put it.
+            elif isinstance(state, ExpectChangeCipherSpec) and self._change_cipher_spec_has_come():
                 self._state = state.on_change_cipher_spec()
                 self._reassembler.clear()
                 self._replay_early(now)
@@ -258,7 +269,7 @@ class Driver:
         self._state = state
         try:
             self._entered(self._reassembler.next_seq - 1, now)
-            self._advance(now, -1)
+            self._advance(now)
         except DecodeError as error:
             self._fail(HandshakeError(FailureReason.DECODE_ERROR, str(error)), now)
         except HandshakeError as error:
