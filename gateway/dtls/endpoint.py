@@ -1,4 +1,4 @@
-"""The server's endpoint: the gate, the demultiplexer, the handshakes in progress and the associations.
+"""The server's endpoint: the demultiplexer behind the gate, the handshakes in progress and the associations.
 
 A pure machine: datagrams, replies and time in; datagrams, events and timers out. Everything that a peer can make it
 keep is bounded by `limits`.
@@ -9,10 +9,11 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from gateway.dtls.association import Association
-from gateway.dtls.cookie import Address, CookieJar
+from gateway.dtls.cookie import Address
 from gateway.dtls.counters import EndpointCounters
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
+from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import Random
 from gateway.dtls.handshake.negotiation import ServerParameters
 from gateway.dtls.handshake.server import Linger, ServerHandshake
@@ -24,18 +25,15 @@ from gateway.dtls.limits import (
     MAX_ASSOCIATIONS,
     MAX_AUTHENTICATION_FAILURES,
     MAX_HANDSHAKES,
-    MAX_HELLO_MESSAGE_SEQ,
-    MAX_HELLO_SEQUENCE,
     MAX_PLAINTEXT,
     MAX_SETTLED,
     MIN_DATAGRAM_PAYLOAD,
     RETRANSMIT_INITIAL_S,
     SWEEP_INTERVAL_S,
 )
-from gateway.dtls.messages.framing import Alert, Fragment, HandshakeMessage, decode_fragments
-from gateway.dtls.messages.hello import HelloPrefix, HelloVerifyRequest
-from gateway.dtls.numbers import DTLS_1_0, DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
-from gateway.dtls.record import Record, encode_record, split_records
+from gateway.dtls.messages.framing import Alert, decode_fragments
+from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
+from gateway.dtls.record import Record, split_records
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
@@ -85,7 +83,7 @@ class ServerEndpoint:
         self.associations: dict[Address, Association] = {}
         self.counters = EndpointCounters()
         self._random = random
-        self._cookies = CookieJar(config.cookie_secret)
+        self._gate = Gate(config.cookie_secret)
         self._handshakes: dict[Address, ServerHandshake] = {}
         self._by_id: dict[int, ServerHandshake] = {}
         self._next_id = 1
@@ -243,7 +241,7 @@ class ServerEndpoint:
             self._drop(DropReason.MALFORMED)
             return
         if record.content_type == ContentType.HANDSHAKE:
-            handshake = self._gate(record, handshake, address, size, now)
+            handshake = self._pass_gate(record, handshake, address, size, now)
             if handshake is None:
                 return
         elif handshake is None:
@@ -259,63 +257,40 @@ class ServerEndpoint:
 
     # --- the gate --------------------------------------------------------------------------------------------------
 
-    def _gate(
+    def _pass_gate(
         self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
     ) -> ServerHandshake | None:
-        """The handshake that a plain handshake record belongs to; None when it ends here.
-
-        For an address without a handshake this holds nothing, and answers only what shows a cookie or asks for one
-        (RFC 6347 section 4.2.1). Only the first fragment of a ClientHello is looked at, so that a fragmented one
-        passes if its first piece reaches to the compression methods.
-        """
+        """The handshake that a plain handshake record belongs to, begun if need be; None when it ends here."""
         try:
-            fragment = decode_fragments(record.fragment)[0]
-            if fragment.type != HandshakeType.CLIENT_HELLO or fragment.offset:
-                if handshake is None:
-                    self._drop(DropReason.NO_SESSION)
-                return handshake
-            hello = HelloPrefix.decode(fragment.data)
+            hello = hello_start(record)
         except DecodeError:
             if handshake is None:
                 self._drop(DropReason.MALFORMED)
             return handshake
-        if handshake is not None and handshake.client_random == hello.random and hello.cookie:
+        if hello is None:
+            if handshake is None:
+                self._drop(DropReason.NO_SESSION)
+            return handshake
+        if handshake is not None and handshake.client_random == hello.prefix.random and hello.prefix.cookie:
             return handshake  # a repetition, or a copy
-        if record.sequence > MAX_HELLO_SEQUENCE or fragment.message_seq > MAX_HELLO_MESSAGE_SEQ:
-            self._drop(DropReason.MALFORMED)
-            return None
-        if not hello.cookie or not self._cookies.verify(hello.cookie, address, hello.parameters, now):
-            self._challenge(record, fragment, hello, address, size, now)
-            return None
-        self.counters.hello_verify_valid += 1
-        return self._admit(record, fragment.message_seq, hello, handshake, address, now)
-
-    def _challenge(
-        self, record: Record, fragment: Fragment, hello: HelloPrefix, address: Address, size: int, now: float
-    ) -> None:
-        """HelloVerifyRequest. Its numbers are the ClientHello's, which keeps us stateless (RFC 6347 section 4.2.1)."""
-        if hello.cookie:
-            self.counters.hello_verify_invalid += 1
-        body = HelloVerifyRequest(self._cookies.make(address, hello.parameters, now)).encode()
-        message = HandshakeMessage(HandshakeType.HELLO_VERIFY_REQUEST, fragment.message_seq, body)
-        answer = encode_record(ContentType.HANDSHAKE, record.sequence, message.for_transcript(), DTLS_1_0)
-        if len(answer) > size:  # never more than was sent to us: nobody's amplifier
-            self._drop(DropReason.MALFORMED)
-            return
-        self.counters.hello_verify_sent += 1
-        self._outgoing.append((answer, address))
+        verdict = self._gate.judge(hello, address, size, now)
+        if isinstance(verdict, DropReason):
+            self._drop(verdict)
+        elif verdict is not None:
+            self.counters.hello_verify_invalid += bool(hello.prefix.cookie)
+            self.counters.hello_verify_sent += 1
+            self._outgoing.append((verdict, address))
+        else:
+            self.counters.hello_verify_valid += 1
+            return self._admit(hello, handshake, address, now)
+        return None
 
     def _admit(
-        self,
-        record: Record,
-        message_seq: int,
-        hello: HelloPrefix,
-        old: ServerHandshake | None,
-        address: Address,
-        now: float,
+        self, hello: HelloStart, old: ServerHandshake | None, address: Address, now: float
     ) -> ServerHandshake | None:
         """Begins a handshake for a client that has shown its address; one that it had begun before yields."""
-        if hello.random in (self._settled.get(address), self._lingering_random(address)):
+        random = hello.prefix.random
+        if random in (self._settled.get(address), self._lingering_random(address)):
             self._drop(DropReason.STALE_HELLO)  # a late copy of a hello whose handshake has ended
             return None
         if old is not None:
@@ -327,9 +302,9 @@ class ServerEndpoint:
         handshake = ServerHandshake(
             id=self._next_id,
             address=address,
-            client_random=hello.random,
-            first_seq=message_seq,
-            first_record=record.sequence,
+            client_random=random,
+            first_seq=hello.message_seq,
+            first_record=hello.sequence,
             parameters=self.config.parameters,
             random=self._random,
             datagram_limit=self.config.datagram_limit,

@@ -1,0 +1,76 @@
+"""The stateless gate in front of the server's endpoint (RFC 6347 section 4.2.1).
+
+Until a client has shown by a cookie that it receives what is sent to its address, a ClientHello is looked at and
+perhaps answered, and nothing is kept, computed or looked up for it. Only the first fragment of a ClientHello counts, so
+that a fragmented one passes if its first piece reaches to the compression methods.
+"""
+
+from dataclasses import dataclass
+
+from gateway.dtls.cookie import Address, CookieJar
+from gateway.dtls.errors import DropReason
+from gateway.dtls.limits import MAX_HELLO_MESSAGE_SEQ, MAX_HELLO_SEQUENCE
+from gateway.dtls.messages.framing import HandshakeMessage, decode_fragments
+from gateway.dtls.messages.hello import HelloPrefix, HelloVerifyRequest
+from gateway.dtls.numbers import DTLS_1_0, ContentType, HandshakeType
+from gateway.dtls.record import Record, encode_record
+
+
+@dataclass(frozen=True, slots=True)
+class HelloStart:
+    """The beginning of a ClientHello.
+
+    Attributes:
+        sequence: Number of the record that brought it.
+        message_seq: Its own number.
+        prefix: What of it the cookie covers, and the cookie.
+    """
+
+    sequence: int
+    message_seq: int
+    prefix: HelloPrefix
+
+
+def hello_start(record: Record) -> HelloStart | None:
+    """The ClientHello that begins in a plain handshake record; None if none does.
+
+    Raises:
+        DecodeError: The record is malformed, or ends too early.
+    """
+    fragment = decode_fragments(record.fragment)[0]
+    if fragment.type != HandshakeType.CLIENT_HELLO or fragment.offset:
+        return None
+    return HelloStart(record.sequence, fragment.message_seq, HelloPrefix.decode(fragment.data))
+
+
+class Gate:
+    """Holds a secret, and nothing about any client."""
+
+    __slots__ = ("_cookies",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._cookies = CookieJar(secret)
+
+    def judge(self, hello: HelloStart, address: Address, size: int, now: float) -> bytes | DropReason | None:
+        """What becomes of a ClientHello.
+
+        Args:
+            hello: Its beginning.
+            address: Where it came from.
+            size: Bytes of the datagram that brought it.
+            now: Seconds.
+
+        Returns:
+            None when its cookie is good; else the datagram to answer with, or why there is no answer.
+        """
+        if hello.sequence > MAX_HELLO_SEQUENCE or hello.message_seq > MAX_HELLO_MESSAGE_SEQ:
+            return DropReason.MALFORMED
+        prefix = hello.prefix
+        if prefix.cookie and self._cookies.verify(prefix.cookie, address, prefix.parameters, now):
+            return None
+        body = HelloVerifyRequest(self._cookies.make(address, prefix.parameters, now)).encode()
+        # Both numbers are the ClientHello's, which keeps us stateless.
+        message = HandshakeMessage(HandshakeType.HELLO_VERIFY_REQUEST, hello.message_seq, body)
+        answer = encode_record(ContentType.HANDSHAKE, hello.sequence, message.for_transcript(), DTLS_1_0)
+        # Never more than was sent to us: we are nobody's amplifier.
+        return answer if len(answer) <= size else DropReason.MALFORMED
