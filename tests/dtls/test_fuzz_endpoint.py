@@ -11,7 +11,7 @@ from tests.dtls import stages
 from tests.dtls.rawclient import RawClient, raw_record
 from tests.dtls.support import PSK, World, certificate_client, sizes
 
-fuzz = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+fuzz = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 content_types = st.sampled_from([20, 21, 22, 23, 25]) | st.integers(0, 255)
 epochs = st.sampled_from([0, 0, 0, 1, 1, 2]) | st.integers(0, 0xFFFF)
