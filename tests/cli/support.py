@@ -1,0 +1,143 @@
+"""The command as a function, and as the program that users start."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from tests.interop.gateway_process import Log
+
+GATEWAY = str(Path(sys.executable).with_name("gateway"))
+STOP_S = 30.0
+"""Seconds after which a test gives up. Nothing is measured by it."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+    def refused(self, status: int) -> str:
+        """The one line that says why."""
+        assert self.status == status, self
+        assert re.fullmatch(r"gateway: [^\n]+\n", self.stderr), self
+        assert self.stdout == "", self
+        return self.stderr
+
+
+def run(*words: str, stdin: bytes = b"") -> Done:
+    """Runs the command in this process; what it raises beyond its exit status fails the test."""
+    result = CliRunner().invoke(app, list(words), input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def ok(*words: str, stdin: bytes = b"") -> Done:
+    done = run(*words, stdin=stdin)
+    assert done.status == 0, done
+    return done
+
+
+def execute(*words: str | bytes, stdin: bytes | None = b"", environ: Mapping[str, str] | None = None) -> Done:
+    """Starts the installed command and waits for its end."""
+    done = subprocess.run(
+        [GATEWAY, *words],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**environment(), **(environ or {})},
+    )
+    return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def environment() -> dict[str, str]:
+    """As a user has it: output into a pipe is buffered there."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+class Running:
+    """The installed command while it runs.
+
+    Attributes:
+        process: The process.
+        log: What it writes to standard output, standard error among it.
+    """
+
+    def __init__(self, folder: Path, *words: str, environ: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [GATEWAY, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**environment(), **(environ or {})},
+        )
+        self.log = Log(self.process, folder / f"{words[0]}-{self.process.pid}.log")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self._reap()
+
+    def signal(self, number: signal.Signals) -> int:
+        """Sends a signal to this one process; returns its exit status."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(STOP_S)
+        self._reap()
+        return status
+
+    def _reap(self) -> None:
+        self.process.wait()
+        self.log.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Serving(Running):
+    """`gateway serve` on free ports, once it serves.
+
+    Attributes:
+        port: Its UDP port on 127.0.0.1.
+    """
+
+    def __init__(self, site: Path, *words: str) -> None:
+        environ = {"GATEWAY_SERVER__BIND": "127.0.0.1:0", "GATEWAY_ADMIN__BIND": "127.0.0.1:0"}
+        super().__init__(site, "serve", "--config", str(site / "gateway.toml"), *words, environ=environ)
+        try:
+            started = self.log.wait("server.started", within_s=STOP_S)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.port = int(str(started["udp"]).rpartition(":")[2])
+        self.admin = str(started["admin"])
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
