@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.docs.pages import ROOT, blocks
 from tests.interop import peers
-from tests.interop.gateway_process import START_S, STOP_S, Log
+from tests.interop.gateway_process import START_S, STOP_S, Line, Log
 
 PATIENCE_S = 60.0
 _ACTIVATE = ". .venv/bin/activate"
@@ -97,6 +97,12 @@ class Terminal:
         ended = self._results[wanted]
         if ended is not None:
             raise ended
+
+    def stop(self) -> list[Line]:
+        """Stops the gateway; gives all that it printed."""
+        assert self._log is not None
+        self.close()
+        return self._log.lines()
 
     def close(self) -> None:
         if self._gateway is None or self._log is None:

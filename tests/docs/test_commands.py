@@ -36,6 +36,18 @@ def test_command(command: Command, terminals: dict[Path, Terminal]) -> None:
     terminals[command.page].result(command)
 
 
+def test_what_the_readme_promises(terminals: dict[Path, Terminal]) -> None:
+    """The gateway prints what both devices sent, and the registry has the one that nobody added."""
+    terminal = terminals[README]
+    for command in commands(README):
+        terminal.result(command)  # skips where a peer is missing
+    printed = terminal.stop()
+    sent = {(line["device"], line["stream"]): line["payload"] for line in printed if "stream" in line}
+    assert sent == {("dev1", "kitchen"): {"celsius": 21.5}, ("sensor-0001", "humidity"): "48.5"}
+    created = [line["device"] for line in printed if line.get("event") == "registry.device_created"]
+    assert created == ["sensor-0001"]
+
+
 def test_the_documents_show_both_kinds_of_device() -> None:
     asked = [command.text for command in COMMANDS if command.text.startswith("coap-client")]
     assert any(" -k " in text for text in asked)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 import gateway
 from gateway.config.schema import keys
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, KeyExchange
+from gateway.dtls.errors import DropReason, FailureReason
 from gateway.handlers import App, Code, TestClient
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, names, prose, spans, table
 from tests.repository.tree import pyproject, tracked
@@ -76,6 +77,13 @@ def test_metrics_that_are_named_exist() -> None:
             assert name in listed, f"{page.name}: {name}"
     events = {names(row[0])[0] for row in table(OPERATIONS, "Log events")}
     assert {names(row[0])[0] for row in table(README, "Metrics and logs", number=1)} <= events
+
+
+def test_reasons_that_the_readme_names_exist() -> None:
+    reasons = {*FailureReason, *DropReason}
+    named = re.findall(r'reason="(\w+)"', README.read_text())
+    assert named
+    assert set(named) <= reasons
 
 
 # --- README --------------------------------------------------------------------------------------------------------
