@@ -72,7 +72,8 @@ class Worker:
         self._settings = settings
         self._credential = _load_credential(settings)
         self.app = app if app is not None else _load_handlers(settings)
-        self.registry = _open_registry(settings)
+        self._config = self._engine_config()
+        self.registry, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
         self._heartbeat = Heartbeat()
@@ -120,11 +121,8 @@ class Worker:
             await self.app.startup()
         except HandlerError as error:
             raise ConfigError("handlers", str(error)) from error
-        try:
-            identity = IdentityService(self.registry)
-        except RegistryError as error:
-            raise ConfigError("registry.url", str(error)) from error
-        self._endpoint = endpoint = ServerEndpoint(self._engine_config(), os.urandom)
+        identity = self._identity
+        self._endpoint = endpoint = ServerEndpoint(self._config, os.urandom)
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
@@ -286,9 +284,14 @@ def _load_handlers(settings: Settings) -> App:
     return app
 
 
-def _open_registry(settings: Settings) -> Registry:
+def _open_registry(settings: Settings) -> tuple[Registry, IdentityService]:
     try:
-        return open_registry(settings.registry.url)
+        registry = open_registry(settings.registry.url)
+        try:
+            return registry, IdentityService(registry)
+        except BaseException:
+            registry.close()
+            raise
     except RegistryError as error:
         raise ConfigError("registry.url", str(error)) from error
 

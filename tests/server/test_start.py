@@ -16,8 +16,6 @@ from gateway.server import BindError, Worker
 from tests.pki.factory import make
 from tests.server.support import echo_app, prepare, running
 
-pytestmark = pytest.mark.asyncio
-
 Values = dict[str, object]
 
 
@@ -85,6 +83,7 @@ def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("spoil", "names"),
     [
@@ -137,6 +136,7 @@ def open_files() -> set[str]:
     return found
 
 
+@pytest.mark.asyncio
 async def test_a_udp_port_in_use(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -152,6 +152,7 @@ async def test_a_udp_port_in_use(tmp_path: Path) -> None:
         assert open_files() == before
 
 
+@pytest.mark.asyncio
 async def test_an_admin_port_in_use(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -167,6 +168,7 @@ async def test_an_admin_port_in_use(tmp_path: Path) -> None:
         assert open_files() == before
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("bind", ["192.0.2.1:0", "no-such-host.invalid:5684"])
 async def test_an_address_that_is_not_ours(tmp_path: Path, bind: str) -> None:
     values = prepare(tmp_path) | {"server.bind": bind}
@@ -177,6 +179,7 @@ async def test_an_address_that_is_not_ours(tmp_path: Path, bind: str) -> None:
     assert open_files() == before
 
 
+@pytest.mark.asyncio
 async def test_a_hook_that_fails_stops_the_start_and_the_other_hooks_still_clean_up(tmp_path: Path) -> None:
     app, calls = App(), list[str]()
 
@@ -196,8 +199,20 @@ async def test_a_hook_that_fails_stops_the_start_and_the_other_hooks_still_clean
     assert open_files() == before
 
 
+@pytest.mark.asyncio
 async def test_what_the_start_line_says(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         [line] = gateway.events("server.started")
         assert line["udp"] == f"127.0.0.1:{gateway.port}"
         assert (line["devices"], line["trust_anchors"], line["certificate"], line["routes"]) == (1, 1, True, 2)
+
+
+@pytest.mark.parametrize("spoil", [key_on_a_curve_that_we_do_not_sign_with, registry_is_damaged])
+def test_what_serve_check_can_find(tmp_path: Path, spoil: Callable[[Values], None]) -> None:
+    # `gateway serve --check` makes a worker and does not start it.
+    values = prepare(tmp_path)
+    spoil(values)
+    before = open_files()
+    with pytest.raises(ConfigError):
+        Worker(load_settings(None, values, environ={}), app=echo_app())
+    assert open_files() == before
