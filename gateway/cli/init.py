@@ -53,7 +53,7 @@ def init(
 
 def _next_steps(file: Path, registry: Path, certificates: Path) -> str:
     """What to run now; `serve` last, because nothing that is pasted behind it would run."""
-    config, bundle = shlex.quote(str(file)), shlex.quote(str(certificates / "ca-bundle.pem"))
+    config, bundle = _word(file), _word(certificates / "ca-bundle.pem")
     return f"""Wrote {file}, {registry} and a development PKI in {certificates}.
 The PKI is for trying things out: its root's key lies beside it.
 
@@ -61,3 +61,9 @@ The PKI is for trying things out: its root's key lies beside it.
   gateway ca trust {bundle} --auto-provision --config {config}
   gateway cert issue --device dev2 --config {config}
   gateway serve --config {config}"""
+
+
+def _word(path: Path) -> str:
+    """A path as one word of a shell's command line that is no option either."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
