@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,17 @@ def _logging_restored() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "site"
+    assert run("init", str(folder)).status == 0
+    return folder
+
+
 @pytest.fixture
-def site(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(_made: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What `gateway init site` makes, as the working directory."""
-    assert run("init", "site").status == 0
-    monkeypatch.chdir("site")
-    return workdir / "site"
+    folder = workdir / "site"
+    shutil.copytree(_made, folder)
+    monkeypatch.chdir(folder)
+    return folder
