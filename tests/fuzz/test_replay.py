@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from gateway.dtls import DropReason
 from tests.fuzz.endpoint import Run, run
 from tests.fuzz.kept import programs
 
@@ -26,9 +25,9 @@ def test_the_corpus_reaches_deep() -> None:
     for one in runs:
         drops.update(one.world.drops())
     assert completed >= 30
-    assert len(reasons) >= 6, reasons
+    assert len(reasons) >= 12, reasons
     assert set(closed) >= {"close_notify", "idle", "superseded", "alert", "local"}, closed
-    assert len(drops) >= len(DropReason) // 2, drops
+    assert len(drops) >= 10, drops
 
 
 def test_an_empty_program_is_one() -> None:
