@@ -58,7 +58,6 @@ class Association:
         "closed",
         "context",
         "last_heard",
-        "linger",
         "suite",
     )
 
@@ -71,7 +70,6 @@ class Association:
         self.closed = False
         self.last_heard = 0.0
         self.authentication_failures = 0
-        self.linger: object = None
         self._expansion = suite.expansion
         self._read_key = read_key
         self._read_iv = read_iv

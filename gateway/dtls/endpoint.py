@@ -30,6 +30,7 @@ from gateway.dtls.limits import (
     MIN_DATAGRAM_PAYLOAD,
     RETRANSMIT_INITIAL_S,
     SWEEP_INTERVAL_S,
+    TIMER_SLACK,
 )
 from gateway.dtls.messages.framing import Alert, decode_fragments
 from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
@@ -88,7 +89,8 @@ class ServerEndpoint:
         self._by_id: dict[int, ServerHandshake] = {}
         self._next_id = 1
         self._timers: list[tuple[float, int]] = []
-        self._lingering: deque[Association] = deque()
+        # What is kept for peers that did not get our last flight: in the order in which it expires.
+        self._lingering: dict[Association, Linger] = {}
         self._settled: dict[Address, bytes] = {}
         self._sweep_at: float | None = None
         self._outgoing: list[tuple[bytes, Address]] = []
@@ -116,7 +118,7 @@ class ServerEndpoint:
         """When `handle_timer` is due next, seconds; None if never."""
         times = [self._timers[0][0]] if self._timers else []
         if self._lingering:
-            times.append(_linger(self._lingering[0]).expires_at)
+            times.append(next(iter(self._lingering.values())).expires_at)
         if self._sweep_at is not None:
             times.append(self._sweep_at)
         return min(times, default=None)
@@ -129,13 +131,22 @@ class ServerEndpoint:
             if handshake is not None:
                 handshake.handle_timer(now)
                 self._settle(handshake, now)
-        while self._lingering and _linger(self._lingering[0]).expires_at <= now:
-            self._lingering.popleft().linger = None
+        while self._lingering:
+            association, linger = next(iter(self._lingering.items()))
+            if linger.expires_at > now:
+                break
+            del self._lingering[association]
         if self._sweep_at is not None and self._sweep_at <= now:
             self._sweep(now)
 
     def send(self, association: Association, data: bytes, now: float) -> None:
-        """Protects application data and queues it; a no-op for an association that is closed."""
+        """Protects application data and queues it; a no-op for an association that is closed.
+
+        Raises:
+            ApiMisuse: More than 2**14 bytes, which no record holds (RFC 5246 section 6.2.1).
+        """
+        if len(data) > MAX_PLAINTEXT:
+            raise ApiMisuse(f"{len(data)} bytes do not fit a record")
         if association.closed:
             return
         try:
@@ -320,8 +331,8 @@ class ServerEndpoint:
 
     def _lingering_random(self, address: Address) -> bytes | None:
         association = self.associations.get(address)
-        linger = association.linger if association is not None else None
-        return linger.client_random if isinstance(linger, Linger) else None
+        linger = self._lingering.get(association) if association is not None else None
+        return linger.client_random if linger is not None else None
 
     # --- handshakes ------------------------------------------------------------------------------------------------
 
@@ -336,7 +347,7 @@ class ServerEndpoint:
         if outcome is None:
             if handshake.scheduled_at != handshake.timer:
                 handshake.scheduled_at = handshake.timer
-                heapq.heappush(self._timers, (handshake.timer, handshake.id))
+                self._set_timer(handshake)
             return
         if self._by_id.pop(handshake.id, None) is None:
             return  # settled before
@@ -347,18 +358,28 @@ class ServerEndpoint:
             if outcome.alert is not None:
                 direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
                 self.counters.alerts[direction, "fatal", outcome.alert] += 1
-            while len(self._settled) >= MAX_SETTLED:
-                del self._settled[next(iter(self._settled))]
-            self._settled[address] = handshake.client_random
+            self._remember_settled(address, handshake.client_random)
             outcome = replace(outcome, context=handshake.context)
         self._events.append(outcome)
+
+    def _set_timer(self, handshake: ServerHandshake) -> None:
+        """Entries of handshakes that have ended stay until they outnumber the others."""
+        heapq.heappush(self._timers, (handshake.timer, handshake.id))
+        if len(self._timers) > 2 * len(self._by_id) + TIMER_SLACK:
+            self._timers = [(each.timer, each.id) for each in self._by_id.values()]
+            heapq.heapify(self._timers)
+
+    def _remember_settled(self, address: Address, client_random: bytes) -> None:
+        self._settled.pop(address, None)
+        while len(self._settled) >= MAX_SETTLED:
+            del self._settled[next(iter(self._settled))]
+        self._settled[address] = client_random
 
     def _establish(self, handshake: ServerHandshake, outcome: HandshakeCompleted, now: float) -> None:
         association = outcome.association
         association.context = handshake.context
         association.last_heard = now
-        association.linger = handshake.linger(now + LINGER_S, now)
-        self._lingering.append(association)
+        self._lingering[association] = handshake.linger(now + LINGER_S, now)
         self._settled.pop(association.address, None)
         old = self.associations.get(association.address)
         if old is not None:
@@ -410,8 +431,9 @@ class ServerEndpoint:
         if fragments[0].type == HandshakeType.CLIENT_HELLO:
             self._send_alert(association, _NO_RENEGOTIATION)
             return None
-        if fragments[0].type == HandshakeType.FINISHED and association.linger is not None:
-            for datagram in _linger(association).repeat(now):
+        linger = self._lingering.get(association)
+        if fragments[0].type == HandshakeType.FINISHED and linger is not None:
+            for datagram in linger.repeat(now):
                 self.counters.count_sent(datagram)
                 self._outgoing.append((datagram, association.address))
             return None
@@ -427,6 +449,9 @@ class ServerEndpoint:
 
     def _close(self, association: Association, reason: str) -> None:
         association.closed = True
+        linger = self._lingering.pop(association, None)
+        if linger is not None:
+            self._remember_settled(association.address, linger.client_random)
         if self.associations.get(association.address) is association:
             del self.associations[association.address]
         self._events.append(AssociationClosed(association, reason))
@@ -444,9 +469,3 @@ class ServerEndpoint:
 
     def _drop(self, reason: DropReason) -> None:
         self.counters.drops[reason] += 1
-
-
-def _linger(association: Association) -> Linger:
-    if not isinstance(association.linger, Linger):
-        raise ApiMisuse("the association does not linger")
-    return association.linger

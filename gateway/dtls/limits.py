@@ -90,6 +90,9 @@ LINGER_S = 240.0
 """Seconds that the last flight is kept for a peer that did not get it: two maximum segment lifetimes (RFC 6347
 section 4.2.4)."""
 
+TIMER_SLACK = 64
+"""Timers of ended handshakes that are kept before they are cleared away."""
+
 CLIENT_HANDSHAKE_TIMEOUT_S = LINGER_S
 """Seconds that our client tries: as long as a server answers for its last flight. In 120 s the doubling leaves only
 seven attempts, and at 20% loss one handshake in some thousands loses them all."""
@@ -102,9 +105,6 @@ MAX_CERTIFICATES = 8
 
 MAX_PSK_IDENTITY = 1024
 """Bytes of a PSK identity; RFC 4279 section 5.3 asks for 128 at least."""
-
-MAX_PSK = 256
-"""Bytes of a pre-shared key; RFC 4279 section 5.3 asks for 64 at least."""
 
 # --- associations ----------------------------------------------------------------------------------------------
 
@@ -120,6 +120,3 @@ SWEEP_INTERVAL_S = 60.0
 MAX_AUTHENTICATION_FAILURES = 1 << 20
 """Records of one association that failed to authenticate. With an 8-byte tag each has a chance of 2**-64; 2**20 keep
 the forger's chance below 2**-44 (RFC 9325 section 4.4)."""
-
-MAX_EVENTS = 65_536
-"""Events waiting for the shell. It drains after every datagram; more than this means that it does not."""

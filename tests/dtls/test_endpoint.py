@@ -5,9 +5,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from gateway.dtls import Address, ApiMisuse, ServerConfig, ServerParameters, SigningKey
 from gateway.dtls.crypto import KeyShare
-from gateway.dtls.limits import LINGER_S, MIN_DATAGRAM_PAYLOAD
+from gateway.dtls.limits import LINGER_S, MAX_PLAINTEXT, MIN_DATAGRAM_PAYLOAD, TIMER_SLACK
 from tests.dtls.rawclient import RawClient, raw_record, split
-from tests.dtls.support import CLIENT, PSK, World, alerts, certificate_client
+from tests.dtls.support import CLIENT, PSK, World, alerts, certificate_client, sizes
 
 
 def test_says_nothing_when_nothing_happens() -> None:
@@ -126,10 +126,44 @@ def test_closing_sends_close_notify() -> None:
     world.endpoint.close(association, world.now)
     assert alerts(client.read(world.collect())) == [(1, 0)]
     assert [event.reason for event in world.closed] == ["local"]
-    # Its last flight is kept no longer than that of others.
+    # Its last flight goes with it.
+    assert sizes(world.endpoint)["_lingering"] == 0
     world.advance(LINGER_S + 1)
-    assert association.linger is None
     assert world.endpoint.next_timer() is None
+
+
+def test_devices_that_come_and_go_leave_nothing_behind() -> None:
+    world = World()
+    for n in range(300):
+        client = RawClient(random=n.to_bytes(32))
+        world.endpoint.close(world.connect(client), world.now)
+        world.collect()
+    held = sizes(world.endpoint)
+    assert (held["_lingering"], held["associations"], held["_handshakes"]) == (0, 0, 0)
+    assert held["_timers"] <= TIMER_SLACK
+
+
+def test_late_copy_of_a_hello_does_not_reopen_a_session_that_was_closed() -> None:
+    world, client = World(), RawClient()
+    client.read(world.deliver(client.hello()))
+    hello = client.hello()
+    client.read(world.deliver(hello))
+    world.deliver(*client.answer_flight())
+    world.endpoint.close(world.completed[-1].association, world.now)
+    world.collect()
+    world.deliver(hello)
+    assert world.endpoint.handshakes_in_progress == 0
+    assert world.drops()["stale_hello"] == 1
+
+
+def test_data_that_no_record_holds_is_refused_before_anything_is_sent() -> None:
+    world, client = World(), RawClient()
+    association = world.connect(client)
+    with pytest.raises(ApiMisuse):
+        world.endpoint.send(association, bytes(MAX_PLAINTEXT + 1), world.now)
+    assert world.collect() == []
+    world.endpoint.send(association, bytes(MAX_PLAINTEXT), world.now)
+    assert [len(record.content) for record in client.read(world.collect())] == [MAX_PLAINTEXT]
 
 
 def test_client_that_was_closed_connects_again() -> None:

@@ -203,7 +203,7 @@ def test_the_development_pki_is_complete(tmp_path: Path) -> None:
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
     assert modes == {
         **dict.fromkeys(("root.key", "intermediate.key", "server.key"), 0o600),
-        **dict.fromkeys(("root.pem", "intermediate.pem", "server.pem"), 0o644),
+        **dict.fromkeys(("root.pem", "intermediate.pem", "server.pem", "ca-bundle.pem"), 0o644),
     }
     assert load_certificates(pki.server_certificate) == [pki.server.certificate, pki.intermediate.certificate]
     assert load_certificates(pki.root_certificate) == [pki.root.certificate]
