@@ -1,6 +1,5 @@
 """The engine's events: whose credential it is, when a session begins and ends, and one line about each."""
 
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import assert_never
 
@@ -181,11 +180,6 @@ class Sessions:
         """A fault of ours must not end the loop, nor let anybody in."""
         self._log.error("identity.failed", exc_info=error)
         return HandshakeError(FailureReason.INTERNAL_ERROR, f"{type(error).__name__} in the gateway; see the log")
-
-
-def expiry_seconds(not_after: datetime) -> float:
-    """A certificate's end as seconds since the epoch."""
-    return not_after.astimezone(UTC).timestamp()
 
 
 def _peer(facts: HandshakeFacts) -> str:
