@@ -103,7 +103,7 @@ def locate_config(config: Path | None) -> Path | None:
         ConfigError: The one given is no file.
     """
     if config is None:
-        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
     if not config.exists():
         raise ConfigError(str(config), "no such file", "write one with: gateway init DIR")
     return config

@@ -1,7 +1,9 @@
 """`gateway demo`."""
 
 import asyncio
+import contextlib
 import functools
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,5 +34,14 @@ def demo(
         if config is not None:
             print(f"gateway: the demo has its own configuration; {config} is not read", file=sys.stderr)
         configure_logging("warning", "auto")
-        # Flushed: into a pipe, lines would wait for the end of the demo.
-        asyncio.run(run_demo(port, metrics_port, duration, functools.partial(print, flush=True)))
+        asyncio.run(_run(port, metrics_port, duration))
+
+
+async def _run(port: int | None, metrics_port: int | None, duration_s: float | None) -> None:
+    # Flushed: into a pipe, lines would wait for the end of the demo.
+    demo = asyncio.ensure_future(run_demo(port, metrics_port, duration_s, functools.partial(print, flush=True)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the demo minds signals itself; its temporary folder must not stay.
+        asyncio.get_running_loop().add_signal_handler(number, demo.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await demo

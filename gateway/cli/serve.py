@@ -1,6 +1,7 @@
 """`gateway serve`."""
 
 import asyncio
+import signal
 from typing import Annotated
 
 import typer
@@ -35,5 +36,9 @@ async def _run(settings: Settings, *, check: bool) -> None:
         worker.registry.close()
         print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")
         return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # From before the first socket on: who reads that the gateway has started may stop it at once.
+        loop.add_signal_handler(number, worker.stop)
     async with worker:
         await worker.wait()
