@@ -1,8 +1,10 @@
 """Every test has an empty working directory, no variable of the gateway, and leaves logging as it was."""
 
+import errno
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +50,16 @@ def site(_made: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(_made, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """No socket can be bound; the list has the attempts."""
+    attempts: list[object] = []
+
+    def bind(_: socket.socket, address: tuple[object, ...]) -> None:
+        attempts.append(address[:2])
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    return attempts

@@ -124,10 +124,13 @@ class Serving(Running):
     """`gateway serve` on free ports, once it serves.
 
     Attributes:
+        site: The folder that it runs on.
         port: Its UDP port on 127.0.0.1.
+        admin: Address and port of its metrics.
     """
 
     def __init__(self, site: Path, *words: str) -> None:
+        self.site = site
         environ = {"GATEWAY_SERVER__BIND": "127.0.0.1:0", "GATEWAY_ADMIN__BIND": "127.0.0.1:0"}
         super().__init__(site, "serve", "--config", str(site / "gateway.toml"), *words, environ=environ)
         try:
