@@ -146,10 +146,9 @@ class Gateway:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        command = [sys.executable, "-m", "tests.interop.runner", "--config", str(site.config)]
         self.process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
+            [Path(sys.executable).with_name("gateway"), "serve", "--config", site.config],
+            cwd=site.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

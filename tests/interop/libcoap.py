@@ -44,6 +44,7 @@ def coap_client(
     payload: str | None = None,
     *,
     options: tuple[str, ...] = (),
+    source: str = "127.0.0.1",
     folder: Path,
 ) -> Answer:
     """One run: a handshake, one request, close_notify.
@@ -56,6 +57,8 @@ def coap_client(
         path: Begins with a slash.
         payload: Text, ASCII.
         options: More words for the command line.
+        source: Its own address. It shares ports with others of its kind (SO_REUSEADDR): clients that run side by side
+            need an address each.
         folder: An empty one for what it writes.
     """
     command = [

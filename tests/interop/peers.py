@@ -22,6 +22,12 @@ def library(name: str) -> None:
         missing(f"the Python library {name} is not installed; `make peers` installs it")
 
 
+def optional_library(name: str, package: str) -> None:
+    """Goes on if a Python library is there that `make peers` does not install; else the test is skipped in any case."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"the Python library {name} is not installed (PyPI: {package})")
+
+
 def optional_program(name: str, package: str) -> str:
     """The path of a program that `make peers` does not install: without it the test is skipped in any case."""
     path = shutil.which(name)
