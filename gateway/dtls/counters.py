@@ -16,7 +16,7 @@ class EndpointCounters:
     hello_verify_invalid: ClientHellos with a bad or old cookie.
     alerts: By direction, level and description.
     received: Records that reached a handshake or an association, by content type.
-    sent: Handshake and ChangeCipherSpec records sent, by content type.
+    sent: Records sent but HelloVerifyRequests and application data, by content type.
     direct_received: Records of application data that the shell opened without the endpoint.
     application_data_sent: Records of application data sent.
     """

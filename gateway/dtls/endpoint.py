@@ -445,6 +445,7 @@ class ServerEndpoint:
         except SequenceExhausted:
             return
         self.counters.alert("sent", Alert.decode(content))
+        self.counters.count_sent(record)
         self._outgoing.append((record, association.address))
 
     def _close(self, association: Association, reason: str) -> None:
