@@ -1,12 +1,15 @@
 """`gateway device`: what is stored, what is printed, and what never is."""
 
+import os
+import pty
 import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.support import execute, ok, run
+from tests.cli.support import GATEWAY, execute, ok, run
 
 KEY = bytes.fromhex("9b1d0f62a7e44c53bd1177c05e2a9f38")
 
@@ -62,6 +65,29 @@ def test_a_key_in_hex(site: Path, content: str, source: str) -> None:
 def test_a_key_that_is_text(site: Path, end: bytes) -> None:
     ok("device", "add", "d", "--psk-identity", "i", "--psk-stdin", "--psk-text", stdin=b"sixteen letters!" + end)
     assert stored_key(site, b"i") == b"sixteen letters!"
+
+
+def test_a_key_that_is_typed_is_not_echoed(site: Path) -> None:
+    controller, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [GATEWAY, "device", "add", "dev1", "--psk-identity", "id1", "--psk-stdin"],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        seen = os.read(controller, 1000)
+        assert seen == b"Key: "
+        os.write(controller, KEY.hex().encode() + b"\n")
+        while b"psk_identity" not in seen:
+            seen += os.read(controller, 1000)
+        assert process.wait() == 0
+    finally:
+        os.close(controller)
+    assert KEY.hex()[:8].encode() not in seen
+    assert stored_key(site, b"id1") == KEY
 
 
 @pytest.mark.parametrize(
