@@ -38,6 +38,7 @@ app = typer.Typer(
     name="gateway",
     cls=_OnDemand,
     help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys and X.509 certificates.",
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict with what exists.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.config import CONFIG_VARIABLE, ConfigError, Settings, load_settings
-from gateway.registry import Conflict, NotFound, Registry, RegistryError, open_registry
+from gateway.registry import Conflict, InvalidValue, NotFound, Registry, RegistryError, open_registry
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -67,7 +67,7 @@ def readable_errors(
         usage: What else is the operator's to correct, beyond the configuration and the command line: exit status 2.
         failure: What else is a failure, beyond those of the registry and the file system: exit status 1.
     """
-    refusals: tuple[type[Exception], ...] = (ConfigError, UsageError, *usage)
+    refusals: tuple[type[Exception], ...] = (ConfigError, UsageError, InvalidValue, *usage)
     failures: tuple[type[Exception], ...] = (RegistryError, *failure)
     try:
         yield

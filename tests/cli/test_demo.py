@@ -176,7 +176,7 @@ def test_metrics(demo: Demo) -> None:
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("how", ["-k", "guest.pem"])
+@pytest.mark.parametrize("how", [" -k ", "guest.pem"])
 def test_paste_coap_client_get(demo: Demo, how: str) -> None:
     printed = paste(demo.command("coap-client", "-m get", how)).decode()
     assert datetime.fromisoformat(printed.strip()).utcoffset() is not None
@@ -185,7 +185,10 @@ def test_paste_coap_client_get(demo: Demo, how: str) -> None:
 @pytest.mark.interop
 @pytest.mark.parametrize(
     ("how", "arrives"),
-    [("-k", r"demo-psk +pre-shared key +outside = 23\.5$"), ("guest.pem", r"demo-guest +certificate +cellar = 47\.1$")],
+    [
+        (" -k ", r"demo-psk +pre-shared key +outside = 23\.5$"),
+        ("guest.pem", r"demo-guest +certificate +cellar = 47\.1$"),
+    ],
 )
 def test_paste_coap_client_post(demo: Demo, how: str, arrives: str) -> None:
     assert paste(demo.command("coap-client", "-m post", how)) == b""

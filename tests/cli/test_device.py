@@ -115,7 +115,7 @@ def test_what_is_no_key_is_refused_and_not_repeated(site: Path, content: bytes, 
 
 def test_a_short_key_needs_to_be_allowed(site: Path) -> None:
     add = ["device", "add", "dev1", "--psk-identity", "id1", "--psk-stdin"]
-    line = run(*add, stdin=b"0102030405060708").refused(1)
+    line = run(*add, stdin=b"0102030405060708").refused(2)
     assert "at least 16 bytes, this one has 8" in line
     assert "0102" not in line
     assert devices() == []
@@ -230,13 +230,13 @@ def test_a_device_that_does_not_exist(site: Path, verb: str) -> None:
 
 @pytest.mark.parametrize("id", ["", "a b", "-x", "ü", "a" * 129, "a\nb"])
 def test_what_cannot_be_a_device(site: Path, id: str) -> None:
-    assert "cannot be a device id" in run("device", "add", "--", id).refused(1)
+    assert "cannot be a device id" in run("device", "add", "--", id).refused(2)
     assert devices() == []
 
 
 def test_a_name_that_is_no_text_is_refused_in_one_line(site: Path) -> None:
     # As Python hands over the byte 0xFF.
-    run("device", "add", "\udcff").refused(1)
+    run("device", "add", "\udcff").refused(2)
     for verb in ("show", "disable"):
         assert "UTF-8" in run("device", verb, "\udcff").refused(2)
 

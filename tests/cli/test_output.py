@@ -143,6 +143,11 @@ def test_version() -> None:
     assert re.fullmatch(r"gateway \d+\.\d+\.\d+\S*\n", ok("--version").stdout)
 
 
+def test_help_tells_the_exit_statuses() -> None:
+    text = " ".join(ok("--help").stdout.split())
+    assert "0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict" in text
+
+
 def test_an_unknown_command_is_a_usage_error_with_a_suggestion() -> None:
     done = run("divice", "list")
     assert done.status == 2
