@@ -1,6 +1,7 @@
 """The client's endpoint: one connection to one server, with the same verbs as the server's. The simulated device."""
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.dtls.association import Association
@@ -112,7 +113,7 @@ class ClientConnection:
             self._handshake.abandon(FailureReason.SHUTDOWN, now)
             self._collect(self._handshake, now)
         elif self.association is not None:
-            self._outgoing.append(self.association.seal(ContentType.ALERT, _CLOSE_NOTIFY))
+            self._send_close_notify(self.association)
             self._closed(self.association, "local")
 
     def _receive_record(self, record: Record, now: float) -> DropReason | None:
@@ -130,6 +131,7 @@ class ClientConnection:
             self._events.append(ApplicationData(self.association, content))
         elif record.content_type == ContentType.ALERT and len(content) == 2:
             if content[1] == AlertDescription.CLOSE_NOTIFY:
+                self._send_close_notify(self.association)  # RFC 5246 section 7.2.1
                 self._closed(self.association, "close_notify")
             elif content[0] == AlertLevel.FATAL:
                 self._closed(self.association, "alert")
@@ -147,6 +149,10 @@ class ClientConnection:
                 self.association = outcome.association
                 self.association.last_heard = now
             self._events.append(outcome)
+
+    def _send_close_notify(self, association: Association) -> None:
+        with suppress(SequenceExhausted):
+            self._outgoing.append(association.seal(ContentType.ALERT, _CLOSE_NOTIFY))
 
     def _closed(self, association: Association, reason: str) -> None:
         association.closed = True
