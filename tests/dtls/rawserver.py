@@ -1,0 +1,295 @@
+"""A server that does one step at a time, and any step wrong: the counterpart of `rawclient`, and a client to try it on.
+
+Records, counters, reassembly and the formulas of the RFCs are those of `RawClient`: they are the same on both sides.
+What a server says, and what it makes of the words of the client, is here.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.dtls import (
+    Address,
+    ApplicationData,
+    Association,
+    AssociationClosed,
+    CertificatePresented,
+    ClientConfig,
+    ClientConnection,
+    ClientParameters,
+    Credential,
+    Event,
+    HandshakeCompleted,
+    HandshakeError,
+    HandshakeFailed,
+    SigningKey,
+)
+from gateway.dtls.handshake.flight import FlightFilter
+from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
+from gateway.dtls.messages.hello import ClientHello, HelloVerifyRequest, ServerHello
+from gateway.dtls.messages.key_exchange import EcdheParameters, EcdheServerKeyExchange
+from tests.dtls.rawclient import RawClient, certificate_key, handshake, plain_premaster, prf
+from tests.dtls.support import PSK, alerts, counting_random, device, server_identity
+
+SERVER: Address = ("192.0.2.2", 5684)
+
+
+@dataclass(slots=True)
+class RawServer(RawClient):
+    """`received`, `messages` and the read side are the client's words here, `random` is the client's random.
+
+    Attributes:
+        chosen: The suite of the ServerHello.
+        group: Of the ServerKeyExchange.
+        heard: The client's newest hello.
+        client_chain: None before its Certificate has come.
+        possession_proven: Its CertificateVerify is its leaf's signature over the transcript.
+        client_finished_verified: Its Finished is what the transcript calls for.
+    """
+
+    chosen: int = 0xC0A8
+    group: int = 23
+    extensions: dict[int, bytes] | None = field(default_factory=lambda: {23: b"", 0xFF01: b"\x00"})
+    server_random: bytes = bytes(range(200, 232))
+    heard: ClientHello | None = None
+    client_identity: bytes = b""
+    client_chain: tuple[bytes, ...] | None = None
+    signature_scheme: int = 0
+    possession_proven: bool = False
+    client_finished_verified: bool = False
+    _p256: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    _x25519: x25519.X25519PrivateKey = field(default_factory=x25519.X25519PrivateKey.generate)
+
+    # --- the server's messages -------------------------------------------------------------------------------------
+
+    def verify_request(self, cookie: bytes) -> bytes:
+        return self.message(3, HelloVerifyRequest(cookie).encode())
+
+    def answer_hello(self, **changes: Any) -> bytes:
+        """ServerHello; `changes` are fields of it."""
+        answer = ServerHello(self.server_random, self.chosen, self.extensions)
+        self.server_hello = replace(answer, **changes)
+        return self.message(2, self.server_hello.encode())
+
+    def present(self, chain: tuple[bytes, ...] | None = None) -> bytes:
+        return self.message(11, Certificate(server_identity().chain if chain is None else chain).encode())
+
+    def hint(self, hint: bytes = b"a hint") -> bytes:
+        return self.message(12, len(hint).to_bytes(2, "big") + hint)
+
+    def share(
+        self,
+        *,
+        group: int | None = None,
+        public: bytes | None = None,
+        scheme: int = 0x0403,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        signed: bytes | None = None,
+        signature: bytes | None = None,
+    ) -> bytes:
+        """ServerKeyExchange with our point, signed (RFC 8422 section 5.4)."""
+        parameters = EcdheParameters(group or self.group, self._public() if public is None else public)
+        if signed is None:
+            signed = self.random + self.server_random + parameters.encode()
+        if signature is None:
+            digests: dict[int, hashes.HashAlgorithm] = {0x0503: hashes.SHA384(), 0x0603: hashes.SHA512()}
+            key = key or server_identity().key
+            signature = key.sign(signed, ec.ECDSA(digests.get(scheme, hashes.SHA256())))
+        return self.message(12, EcdheServerKeyExchange(parameters, DigitallySigned(scheme, signature)).encode())
+
+    def request(self, schemes: tuple[int, ...] = (0x0403,), types: bytes = b"\x40") -> bytes:
+        return self.message(13, CertificateRequest(types, schemes).encode())
+
+    def done(self, body: bytes = b"") -> bytes:
+        return self.message(14, body)
+
+    def finished(self, *, epoch: int = 1, verify_data: bytes | None = None) -> bytes:
+        if verify_data is None:
+            verify_data = prf(self.master, b"server finished", self.transcript_hash(), 12)
+        return self.message(20, verify_data, epoch=epoch)
+
+    def first_flight(self, *, request: bool = True) -> list[bytes]:
+        """ServerHello to ServerHelloDone as they should be, one record an item."""
+        if self.chosen in (0xC0A8, 0xC0A4, 0x00A8):
+            return [self.answer_hello(), self.done()]
+        asked = [self.request()] if request else []
+        return [self.answer_hello(), self.present(), self.share(), *asked, self.done()]
+
+    # --- the client's side -----------------------------------------------------------------------------------------
+
+    def _take(self, message_type: int, seq: int, body: bytes) -> None:
+        self.messages.append((message_type, seq, body))
+        if message_type == 1:
+            self.heard = ClientHello.decode(body)
+            self.random = self.heard.random
+            self.transcript.clear()  # RFC 6347 section 4.2.6
+        elif message_type == 15:
+            self._check_possession(DigitallySigned.decode(body))
+        elif message_type == 20:
+            expected = prf(self.master, b"client finished", self.transcript_hash(), 12)
+            self.client_finished_verified = body == expected
+        self.transcript.append(handshake(message_type, seq, body))
+        if message_type == 11:
+            self.client_chain = Certificate.decode(body).chain
+        elif message_type == 16:
+            self._derive(self._premaster(body))
+
+    def _check_possession(self, signed: DigitallySigned) -> None:
+        assert self.client_chain
+        digests: dict[int, hashes.HashAlgorithm] = {
+            0x0403: hashes.SHA256(),
+            0x0503: hashes.SHA384(),
+            0x0603: hashes.SHA512(),
+        }
+        algorithm = ec.ECDSA(digests[signed.scheme])
+        certificate_key(self.client_chain[0]).verify(signed.signature, b"".join(self.transcript), algorithm)
+        self.signature_scheme = signed.scheme
+        self.possession_proven = True
+
+    def _premaster(self, body: bytes) -> bytes:
+        if self.is_psk:
+            self.client_identity = body[2:]
+            return plain_premaster(self.psk)
+        if self.group == 29:
+            return self._x25519.exchange(x25519.X25519PublicKey.from_public_bytes(body[1:]))
+        return self._p256.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), body[1:]))
+
+    def _public(self) -> bytes:
+        if self.group == 29:
+            return self._x25519.public_key().public_bytes_raw()
+        return self._p256.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def _derive(self, premaster: bytes) -> None:
+        RawClient._derive(self, premaster)  # super() does not find its way out of a slotted dataclass
+        self.write_keys, self.read_keys = self.read_keys, self.write_keys
+
+
+class ClientWorld:
+    """The client under test, its shell, and its clock.
+
+    Attributes:
+        now: Seconds; moves only by `advance`.
+        verdict: What the shell says of the server's chain; None accepts.
+        answering: Whether the shell answers at once.
+        events: Everything that the engine has said, in order.
+        opening: The datagrams with the first hello.
+    """
+
+    def __init__(
+        self,
+        parameters: ClientParameters | None = None,
+        *,
+        datagram_limit: int = 1232,
+        handshake_timeout_s: float = 60.0,
+        flight_filter: FlightFilter | None = None,
+    ) -> None:
+        self.now = 1000.0
+        self.config = ClientConfig(
+            parameters or psk_parameters(),
+            datagram_limit=datagram_limit,
+            retransmit_initial_s=1.0,
+            handshake_timeout_s=handshake_timeout_s,
+            flight_filter=flight_filter,
+        )
+        self.connection = ClientConnection(self.config, SERVER, counting_random(), self.now)
+        self.verdict: HandshakeError | None = None
+        self.answering = True
+        self.events: list[Event] = []
+        self.opening = self.collect()
+
+    def deliver(self, *datagrams: bytes) -> list[bytes]:
+        """Gives datagrams to the client and returns what it sends."""
+        answers: list[bytes] = []
+        for datagram in datagrams:
+            self.connection.receive_datagram(datagram, self.now)
+            answers += self.collect()
+        return answers
+
+    def collect(self) -> list[bytes]:
+        while (event := self.connection.next_event()) is not None:
+            self.events.append(event)
+            if isinstance(event, CertificatePresented) and self.answering:
+                self.connection.certificate_verdict(self.verdict, self.now)
+        return self.connection.datagrams_to_send()
+
+    def advance(self, seconds: float) -> list[bytes]:
+        """Lets time pass, each timer at its moment; returns what was sent."""
+        until = self.now + seconds
+        sent: list[bytes] = []
+        while (timer := self.connection.next_timer()) is not None and timer <= until:
+            self.now = max(self.now, timer)
+            self.connection.handle_timer(self.now)
+            sent += self.collect()
+        self.now = until
+        return sent
+
+    def connect(self, server: RawServer) -> Association:
+        """A whole handshake, without a cookie."""
+        server.read(self.opening)
+        server.read(self.deliver(*server.first_flight()))
+        assert server.client_finished_verified
+        assert self.deliver(server.change_cipher_spec(), server.finished()) == []
+        return self.completed.association
+
+    # --- what has happened -----------------------------------------------------------------------------------------
+
+    @property
+    def completed(self) -> HandshakeCompleted:
+        """The one success that there was."""
+        (event,) = (event for event in self.events if isinstance(event, HandshakeCompleted))
+        return event
+
+    @property
+    def failure(self) -> HandshakeFailed:
+        """The one failure that there was; nothing may come after it, and no timer may run."""
+        (event,) = (event for event in self.events if isinstance(event, HandshakeFailed))
+        assert self.events[-1] is event
+        assert self.connection.next_timer() is None
+        assert self.connection.association is None
+        return event
+
+    @property
+    def ended(self) -> bool:
+        return any(isinstance(event, HandshakeCompleted | HandshakeFailed) for event in self.events)
+
+    @property
+    def closed(self) -> list[str]:
+        return [event.reason for event in self.events if isinstance(event, AssociationClosed)]
+
+    @property
+    def data(self) -> list[bytes]:
+        return [event.data for event in self.events if isinstance(event, ApplicationData)]
+
+    def drops(self) -> dict[str, int]:
+        """The drop counters that are not zero."""
+        return {reason.value: count for reason, count in self.connection.drops.items() if count}
+
+    def refuses(self, server: RawServer, *datagrams: bytes) -> tuple[str, list[tuple[int, int]]]:
+        """The reason of the failure that these datagrams bring, and the alerts that the server hears of it."""
+        heard = alerts(server.read(self.deliver(*datagrams)))
+        return self.failure.reason.value, heard
+
+
+def own_credential() -> Credential:
+    return Credential(device().chain, SigningKey(device().key))
+
+
+def psk_parameters(suite: int = 0xC0A8, **changes: Any) -> ClientParameters:
+    return replace(ClientParameters((suite,), psk_identity=b"dev1", psk=PSK), **changes)
+
+
+def certificate_parameters(suite: int = 0xC0AE, **changes: Any) -> ClientParameters:
+    return replace(ClientParameters((suite,), credential=own_credential()), **changes)
+
+
+def pair(kind: str, **changes: Any) -> tuple[ClientWorld, RawServer]:
+    """A client (psk or certificate) and a server that has read its first hello."""
+    if kind == "psk":
+        world, server = ClientWorld(psk_parameters(**changes)), RawServer(chosen=0xC0A8)
+    else:
+        world, server = ClientWorld(certificate_parameters(**changes)), RawServer(chosen=0xC0AE)
+    server.read(world.opening)
+    return world, server
