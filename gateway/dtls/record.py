@@ -1,10 +1,13 @@
 """The record layer's header and the epoch-0 writer (RFC 6347 section 4.1). Protection is in `association`."""
 
+from struct import Struct
+
 from gateway.dtls.errors import SequenceExhausted
 from gateway.dtls.limits import MAX_PLAINTEXT, MAX_RECORD_EXPANSION, MAX_RECORDS_PER_DATAGRAM, MAX_WRITE_SEQUENCE
 from gateway.dtls.numbers import DTLS_1_2
 
 RECORD_HEADER_LENGTH = 13
+_pack_header = Struct(">BHQH").pack
 _MAX_FRAGMENT = MAX_PLAINTEXT + MAX_RECORD_EXPANSION
 
 
@@ -21,8 +24,9 @@ class Record:
         self.version = version
         self.number = number
         """Epoch and sequence number, the 8 bytes that the nonce and the associated data are made of."""
-        self.epoch = (number[0] << 8) | number[1]
-        self.sequence = int.from_bytes(number[2:])
+        packed = int.from_bytes(number)
+        self.epoch = packed >> 48
+        self.sequence = packed & 0xFFFFFFFFFFFF
         self.fragment = fragment
 
 
@@ -50,7 +54,7 @@ def split_records(datagram: bytes) -> tuple[list[Record], bool]:
 
 def encode_record(content_type: int, number: int, fragment: bytes, version: int = DTLS_1_2) -> bytes:
     """A record; `number` is epoch and sequence number as one 64-bit integer."""
-    return b"%c%b%b%b%b" % (content_type, version.to_bytes(2), number.to_bytes(8), len(fragment).to_bytes(2), fragment)
+    return _pack_header(content_type, version, number, len(fragment)) + fragment
 
 
 class PlainWriter:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from struct import unpack
 
 from gateway.dtls.errors import ApiMisuse, DecodeError
 
@@ -59,7 +60,7 @@ class Reader:
         data = self.opaque(2, minimum, maximum)
         if len(data) % 2:
             raise DecodeError("odd length of a vector of 16-bit values")
-        return tuple(int.from_bytes(data[i : i + 2]) for i in range(0, len(data), 2))
+        return unpack(f">{len(data) // 2}H", data)
 
     def finish(self) -> None:
         """Raises `DecodeError` if anything is left."""

@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -61,11 +63,8 @@ def _chain(limiter: EventLimiter | None) -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         _name_logger,
         structlog.stdlib.add_log_level,
-        # RFC 3339, UTC, "Z".
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-        structlog.processors.StackInfoRenderer(),
-        # Plain text: the renderers that show local variables would show keys.
-        structlog.processors.format_exc_info,
+        _stamp,
+        _add_traceback,
         sanitize,
     ]
 
@@ -77,10 +76,35 @@ def _name_logger(logger: Any, method: str, event_dict: MutableMapping[str, Any])
     return event_dict
 
 
+def _stamp(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """RFC 3339, UTC, "Z". structlog's own stamper costs four times as much, and a line stands on a handshake's path."""
+    now = time.time()
+    second = int(now)
+    event_dict["timestamp"] = f"{_second(second)}.{int((now - second) * 1_000_000):06d}Z"
+    return event_dict
+
+
+@lru_cache(1)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _add_traceback(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Plain text: the renderers that show local variables would show keys."""
+    if "exc_info" not in event_dict and "stack_info" not in event_dict:
+        return event_dict
+    return structlog.processors.format_exc_info(logger, method, _render_stack(logger, method, event_dict))
+
+
+_render_stack = structlog.processors.StackInfoRenderer()
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
 def _render_json(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> str:
     """One line with the three names that every reader looks for in front."""
     head = {name: event_dict.pop(name) for name in ("timestamp", "level", "event") if name in event_dict}
-    return json.dumps({**head, **event_dict}, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _encode_json({**head, **event_dict})
 
 
 def _console_renderer(*, colors: bool) -> Processor:

@@ -18,8 +18,16 @@ _TRACEBACKS: Final = frozenset({"exception", "stack"})
 def sanitize(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The link in the log chain."""
     for name, value in event_dict.items():
+        kind = type(value)
         if is_secret(name):
             event_dict[name] = REDACTED
+        elif (
+            kind is int
+            or kind is float
+            or value is None
+            or (kind is str and len(value) <= MAX_TEXT and value.isprintable())
+        ):
+            continue
         elif name in _TRACEBACKS:
             event_dict[name] = _escape(str(value)[-MAX_TRACEBACK:], keep="\n\t")
         elif not isinstance(value, (bool, int, float, type(None))):

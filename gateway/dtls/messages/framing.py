@@ -9,9 +9,9 @@ HANDSHAKE_HEADER_LENGTH = 12
 CHANGE_CIPHER_SPEC = b"\x01"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fragment:
-    """A piece of a handshake message, as it stood in a record."""
+    """A piece of a handshake message, as it stood in a record. Not frozen: that costs as much as all the decoding."""
 
     type: int
     length: int
@@ -34,13 +34,8 @@ class HandshakeMessage:
 
 
 def handshake_header(message_type: int, length: int, message_seq: int, offset: int, fragment_length: int) -> bytes:
-    return b"%c%b%b%b%b" % (
-        message_type,
-        length.to_bytes(3),
-        message_seq.to_bytes(2),
-        offset.to_bytes(3),
-        fragment_length.to_bytes(3),
-    )
+    packed = message_type << 88 | length << 64 | message_seq << 48 | offset << 24 | fragment_length
+    return packed.to_bytes(HANDSHAKE_HEADER_LENGTH)
 
 
 def decode_fragments(content: bytes) -> list[Fragment]:
@@ -49,20 +44,18 @@ def decode_fragments(content: bytes) -> list[Fragment]:
     Raises:
         DecodeError: A header is cut off, or a fragment does not lie within its message.
     """
-    fragments = []
-    position = 0
-    while position < len(content):
+    fragments: list[Fragment] = []
+    position, end = 0, len(content)
+    while position < end:
         body = position + HANDSHAKE_HEADER_LENGTH
-        header = content[position:body]
-        if len(header) < HANDSHAKE_HEADER_LENGTH:
+        if body > end:
             raise DecodeError("handshake header cut off")
-        length = int.from_bytes(header[1:4])
-        offset = int.from_bytes(header[6:9])
-        position = body + int.from_bytes(header[9:12])
-        if position > len(content) or offset + position - body > length:
+        header = int.from_bytes(content[position:body])
+        length, offset, size = header >> 64 & 0xFFFFFF, header >> 24 & 0xFFFFFF, header & 0xFFFFFF
+        position = body + size
+        if position > end or offset + size > length:
             raise DecodeError("handshake fragment past its end")
-        data = content[body:position]
-        fragments.append(Fragment(header[0], length, int.from_bytes(header[4:6]), offset, data))
+        fragments.append(Fragment(header >> 88, length, header >> 48 & 0xFFFF, offset, content[body:position]))
     if not fragments:
         raise DecodeError("empty handshake record")
     return fragments

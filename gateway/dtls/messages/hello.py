@@ -7,6 +7,9 @@ from gateway.dtls.limits import MAX_EXTENSIONS
 from gateway.dtls.numbers import COMPRESSION_NULL, DTLS_1_0, DTLS_1_2
 from gateway.dtls.wire import Reader, Writer
 
+_PREFIX_LENGTH = 2 + 32
+"""Bytes of version and random, which stand in front of every hello's session id."""
+
 Extensions = dict[int, bytes]
 """Extension bodies by type, in the order of the message; unknown ones are kept."""
 
@@ -62,17 +65,23 @@ class HelloPrefix:
 
     @classmethod
     def decode(cls, start: bytes) -> "HelloPrefix":
-        """Raises `DecodeError` also when `start` ends before the compression methods do."""
-        reader = Reader(start)
-        reader.take(2)
-        random = reader.take(32)
-        reader.opaque(1, 0, 32)
-        before_cookie = start[: len(start) - reader.remaining]
-        cookie = reader.opaque(1, 0, 255)
-        after_cookie = len(start) - reader.remaining
-        reader.u16_list(2, 0xFFFE)
-        reader.opaque(1, 1, 255)
-        return cls(random, cookie, before_cookie + start[after_cookie : len(start) - reader.remaining])
+        """Raises `DecodeError` also when `start` ends before the compression methods do.
+
+        Written flat, without a reader: a flood pays for this with every datagram.
+        """
+        try:
+            cookie_at = _PREFIX_LENGTH + 1 + start[_PREFIX_LENGTH]
+            suites_at = cookie_at + 1 + start[cookie_at]
+            suites_length = start[suites_at] << 8 | start[suites_at + 1]
+            compression_at = suites_at + 2 + suites_length
+            end = compression_at + 1 + start[compression_at]
+        except IndexError:
+            raise DecodeError("the hello ends too early") from None
+        well_formed = start[_PREFIX_LENGTH] <= 32 and suites_length >= 2 and not suites_length % 2
+        if end > len(start) or not well_formed or end == compression_at + 1:
+            raise DecodeError("a vector of the hello has an impossible length")
+        cookie = start[cookie_at + 1 : suites_at]
+        return cls(start[2:_PREFIX_LENGTH], cookie, start[:cookie_at] + start[suites_at:end])
 
 
 @dataclass(frozen=True, slots=True)
