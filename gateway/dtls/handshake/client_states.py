@@ -21,7 +21,7 @@ from gateway.dtls.crypto import (
     Suite,
     leaf_key,
 )
-from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
+from gateway.dtls.errors import ApiMisuse, DecodeError, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
 from gateway.dtls.handshake.common import Outbox, Random, Randoms, SessionKeys, client_side
@@ -45,7 +45,9 @@ from gateway.dtls.messages.key_exchange import (
     PskClientKeyExchange,
     PskServerKeyExchange,
 )
-from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ExtensionType, HandshakeType
+from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ClientCertificateType, ExtensionType, HandshakeType
+
+_NO_RENEGOTIATION = ext.encode_u8_list(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
     """Puts the ClientHello into the outbox."""
     parameters = context.parameters
     suites = parameters.offered_suites()
-    extensions: Extensions = {ExtensionType.RENEGOTIATION_INFO: ext.encode_u8_list(b"")}
+    extensions: Extensions = {ExtensionType.RENEGOTIATION_INFO: _NO_RENEGOTIATION}
     if parameters.server_name is not None:
         extensions[ExtensionType.SERVER_NAME] = ext.encode_server_name(parameters.server_name)
     if parameters.extended_master_secret:
@@ -146,6 +148,11 @@ class ExpectServerHello(ReadingState):
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose what was not offered")
         if not extensions.keys() <= offered.keys():  # RFC 5246 section 7.4.1.4
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server answers an extension never offered")
+        if extensions.get(ExtensionType.EXTENDED_MASTER_SECRET):  # RFC 7627 section 5.1: it is empty
+            raise DecodeError("extended_master_secret with something in it")
+        if extensions.get(ExtensionType.RENEGOTIATION_INFO, _NO_RENEGOTIATION) != _NO_RENEGOTIATION:
+            # RFC 5746 section 3.4: this is no first handshake to the server, so somebody stands between us.
+            raise HandshakeError(FailureReason.INSECURE_RENEGOTIATION, "the server speaks of a handshake before this")
         suite = SUITES[answer.cipher_suite]
         ems = ExtensionType.EXTENDED_MASTER_SECRET in extensions
         agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems)
@@ -175,6 +182,7 @@ class ExpectPskHint(ReadingState):
     def on_message(self, message: HandshakeMessage) -> State:
         self.context.transcript.add(message)
         if message.type == HandshakeType.SERVER_HELLO_DONE:
+            _check_empty(message)
             return _finish_psk(self.context, self.agreed)
         PskServerKeyExchange.decode(message.body)
         return ExpectServerHelloDone(self.context, self.agreed, None)
@@ -236,6 +244,7 @@ class ExpectCertificateRequest(ReadingState):
     def on_message(self, message: HandshakeMessage) -> State:
         self.context.transcript.add(message)
         if message.type == HandshakeType.SERVER_HELLO_DONE:
+            _check_empty(message)
             return AwaitServerVerdict(self.context, self.agreed, self.share)
         request = CertificateRequest.decode(message.body)
         return ExpectServerHelloDone(self.context, self.agreed, replace(self.share, request=request))
@@ -253,6 +262,7 @@ class ExpectServerHelloDone(ReadingState):
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_HELLO_DONE})
 
     def on_message(self, message: HandshakeMessage) -> State:
+        _check_empty(message)
         self.context.transcript.add(message)
         if self.share is None:
             return _finish_psk(self.context, self.agreed)
@@ -269,20 +279,30 @@ class AwaitServerVerdict(SuspendedState):
 
     def accepted(self) -> State:
         context, share = self.context, self.share
-        credential = context.parameters.credential
+        proof = _suitable(context.parameters.credential, share.request)
         ours = KeyShare.generate(share.group)
-        if share.request is not None:
-            chain = credential.chain if credential is not None else ()
-            context.outbox.add(HandshakeType.CERTIFICATE, Certificate(chain).encode())
+        if share.request is not None:  # RFC 5246 section 7.4.6: with nothing in it, if nothing is suitable
+            context.outbox.add(HandshakeType.CERTIFICATE, Certificate(proof[0].chain if proof else ()).encode())
         context.outbox.add(HandshakeType.CLIENT_KEY_EXCHANGE, EcdheClientKeyExchange(ours.public).encode())
         keys = self.agreed.keys(context, ours.agree(share.public))
-        if share.request is not None and credential is not None:
-            scheme = credential.key.choose(share.request.signature_algorithms)
-            if scheme is None:
-                raise HandshakeError(FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, "the server accepts none of ours")
+        if proof is not None:
+            credential, scheme = proof
             signed = DigitallySigned(scheme, credential.key.sign(scheme, context.transcript.content()))
             context.outbox.add(HandshakeType.CERTIFICATE_VERIFY, signed.encode())
         return _finish(context, keys)
+
+
+def _suitable(credential: Credential | None, request: CertificateRequest | None) -> tuple[Credential, int] | None:
+    """Our certificate and the scheme to sign with, if the server asks for a certificate and takes such a one."""
+    if credential is None or request is None or ClientCertificateType.ECDSA_SIGN not in request.certificate_types:
+        return None
+    scheme = credential.key.choose(request.signature_algorithms)
+    return (credential, scheme) if scheme is not None else None
+
+
+def _check_empty(done: HandshakeMessage) -> None:
+    if done.body:  # RFC 5246 section 7.4.5
+        raise DecodeError("ServerHelloDone with something in it")
 
 
 def _finish_psk(context: ClientContext, agreed: Agreed) -> State:
