@@ -115,8 +115,10 @@ class RawServer(RawClient):
         """ServerHello to ServerHelloDone as they should be, one record an item."""
         if self.chosen in (0xC0A8, 0xC0A4, 0x00A8):
             return [self.answer_hello(), self.done()]
-        asked = [self.request()] if request else []
-        return [self.answer_hello(), self.present(), self.share(), *asked, self.done()]
+        flight = [self.answer_hello(), self.present(), self.share()]
+        if request:
+            flight.append(self.request())
+        return [*flight, self.done()]
 
     # --- the client's side -----------------------------------------------------------------------------------------
 
@@ -241,6 +243,10 @@ class ClientWorld:
         """The one success that there was."""
         (event,) = (event for event in self.events if isinstance(event, HandshakeCompleted))
         return event
+
+    @property
+    def connected(self) -> bool:
+        return self.connection.association is not None
 
     @property
     def failure(self) -> HandshakeFailed:
