@@ -31,7 +31,7 @@ from gateway.dtls.handshake.flight import FlightFilter
 from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
 from gateway.dtls.messages.hello import ClientHello, HelloVerifyRequest, ServerHello
 from gateway.dtls.messages.key_exchange import EcdheParameters, EcdheServerKeyExchange
-from tests.dtls.rawclient import RawClient, certificate_key, handshake, plain_premaster, prf
+from tests.dtls.rawclient import PSK_SUITES, RawClient, certificate_key, handshake, plain_premaster, prf
 from tests.dtls.support import PSK, alerts, counting_random, device, server_identity
 
 SERVER: Address = ("192.0.2.2", 5684)
@@ -113,7 +113,7 @@ class RawServer(RawClient):
 
     def first_flight(self, *, request: bool = True) -> list[bytes]:
         """ServerHello to ServerHelloDone as they should be, one record an item."""
-        if self.chosen in (0xC0A8, 0xC0A4, 0x00A8):
+        if self.chosen in PSK_SUITES:
             return [self.answer_hello(), self.done()]
         flight = [self.answer_hello(), self.present(), self.share()]
         if request:
