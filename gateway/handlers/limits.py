@@ -11,6 +11,10 @@ ETAG_BYTES: Final = 8
 UINT32_MAX: Final = 0xFFFF_FFFF
 """Largest Max-Age, in seconds. RFC 7252 section 5.10.5: a uint of at most 4 bytes."""
 
+MAX_RESPONSE_BYTES: Final = 1152
+"""Bytes of a response as a CoAP message, header and options included. RFC 7252 section 4.6: so much may be sent where
+nothing is known of the path (1024 bytes of payload fit it); a larger one may be lost, and so may each repetition."""
+
 STREAM_NAME_CHARACTERS: Final = 64
 """Characters of a telemetry stream's name: fits a column, a topic segment and a metric name of most back ends."""
 
