@@ -6,8 +6,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
+import structlog
+
 from gateway.coap import Code, Message, MessageType, Option, decode, encode, encode_uint
 from gateway.handlers.app import App
+from gateway.handlers.limits import MAX_RESPONSE_BYTES
 from gateway.handlers.request import Request
 from gateway.handlers.response import AUTO, Payload, Response, encode_payload
 from gateway.handlers.routing import METHODS
@@ -180,12 +183,21 @@ class TestClient:
 
 
 def _received(request: Request, response: Response) -> Response:
-    """Return the response as the device gets it: through the codec."""
+    """Return the response as the device gets it: through the codec, and 5.00 where the server would not send it."""
     message = request.message
-    sent = Message(
-        MessageType.ACK, response.code, message.message_id, message.token, response.options, response.payload
+    data = encode(
+        Message(MessageType.ACK, response.code, message.message_id, message.token, response.options, response.payload)
     )
-    received = decode(encode(sent))
+    if len(data) > MAX_RESPONSE_BYTES:
+        structlog.get_logger("gateway.handlers").error(
+            "handler.failed",
+            route=None if request.route is None else request.route.template,
+            device=request.device.id,
+            tenant=request.device.tenant_id,
+            error=f"the response is {len(data)} bytes long; a datagram takes {MAX_RESPONSE_BYTES}",
+        )
+        return Response(code=Code.INTERNAL_SERVER_ERROR)
+    received = decode(data)
     return Response(received.payload, received.code, content_format=None, options=received.options)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.coap import DecodeError
 from gateway.handlers import App, Code, Content, ContentFormat, Device, Principal, Request, Response, TestClient
@@ -154,3 +155,26 @@ def test_response_went_through_the_codec() -> None:
     app.get("/")(lambda request: Content("x", options=[(70_000, b"")]))
     with pytest.raises((ValueError, DecodeError)):
         TestClient(app).get("/")
+
+
+def test_an_answer_that_fits_no_datagram_is_what_a_device_would_get() -> None:
+    """RFC 7252 section 4.6: a message of 1152 bytes. Ours has 4 of header, 4 of token, 2 of option and 1 of marker."""
+    app = App()
+    app.get("/fits")(lambda request: Content(b"x" * (1152 - 11)))
+    app.get("/too-large")(lambda request: Content(b"x" * (1152 - 10)))
+
+    @app.get("/later")
+    async def later(request: Request) -> bytes:
+        return b"x" * 1200
+
+    client = TestClient(app)
+    assert len(client.get("/fits").payload) == 1141
+    with capture_logs() as logs:
+        answers = [client.get("/too-large"), client.get("/later")]
+    assert [(answer.code, answer.payload) for answer in answers] == [(Code.INTERNAL_SERVER_ERROR, b"")] * 2
+    assert [(entry["event"], entry["route"]) for entry in logs] == [
+        ("handler.failed", "/too-large"),
+        ("handler.failed", "/later"),
+    ]
+    assert "1153 bytes" in logs[0]["error"]
+    assert "1152" in logs[0]["error"]
