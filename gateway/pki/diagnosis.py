@@ -2,7 +2,8 @@
 
 The verifier answers with prose for programmers. An operator needs a class to count and a sentence to act on, so the
 certificates are looked at again here. Nothing in this module decides whether a chain is accepted: it runs only after
-the verifier said no, and what it cannot explain is `INVALID` with the verifier's own words.
+the verifier said no, and what it cannot explain is `INVALID` with the verifier's own words. A stranger's chain comes
+here, so the signatures that one diagnosis checks are counted: without a signature, names and key ids must do.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from gateway.pki.certificates import (
     wanted_issuer,
 )
 from gateway.pki.errors import ChainProblem, ChainRefused
-from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_DEPTH
+from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_DEPTH, MAX_DIAGNOSIS_SIGNATURES
 
 _TRUST_IT = "trust it with `gateway ca trust FILE` if its devices belong here"
 
@@ -79,6 +80,20 @@ class _Path:
     namesakes: list[x509.Certificate]
 
 
+class _Signatures:
+    """The signature checks of one diagnosis, at most `MAX_DIAGNOSIS_SIGNATURES`."""
+
+    def __init__(self) -> None:
+        self._left = MAX_DIAGNOSIS_SIGNATURES
+
+    def check(self, subject: x509.Certificate, issuer: x509.Certificate) -> bool | None:
+        """Whether the issuer's key signed the subject; None when that may not be found out any more."""
+        if self._left == 0:
+            return None
+        self._left -= 1
+        return signed_by(subject, issuer)
+
+
 def diagnose(
     leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf, at: datetime, verifier_text: str
 ) -> ChainRefused:
@@ -96,7 +111,8 @@ def diagnose(
             ChainProblem.UNKNOWN_ROOT,
             f"there is no trust anchor yet; the device's certificate is from {wanted_issuer(leaf)}: {_TRUST_IT}",
         )
-    path = _follow(leaf, helpers, shelf)
+    signatures = _Signatures()
+    path = _follow(leaf, helpers, shelf, signatures)
     if not path.anchored:
         return _unanchored(path, shelf)
     try:
@@ -105,7 +121,7 @@ def diagnose(
             refuse_dates(certificate, at, is_leaf=position == 0)
     except ChainRefused as refused:
         return refused
-    return _broken(path.certificates) or ChainRefused(
+    return _broken(path.certificates, signatures) or ChainRefused(
         ChainProblem.INVALID,
         f"the chain of {short_name(leaf)} does not verify: {printable(verifier_text, 300)}; "
         "look at its certificates with `openssl x509 -text`",
@@ -147,7 +163,7 @@ def _refuse_version(certificate: x509.Certificate) -> None:
         )
 
 
-def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> _Path:
+def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf, signatures: _Signatures) -> _Path:
     certificates = [leaf]
     while len(certificates) <= MAX_CHAIN_CERTIFICATES + MAX_CHAIN_DEPTH:
         top = certificates[-1]
@@ -159,11 +175,11 @@ def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shel
             if c not in certificates
         ]
         fitting = [c for c in named if _key_fits(top, c)]
-        if not fitting or (top.issuer == top.subject and _signed_by(top, top)):
+        if not fitting or (top.issuer == top.subject and signatures.check(top, top) is not False):
             return _Path(certificates, anchored=False, namesakes=named)
         if len(fitting) > 1:
             # The same name and no key id to tell them apart: the one whose key made the signature.
-            fitting = [c for c in fitting if _signed_by(top, c)] or fitting
+            fitting = [next((c for c in fitting if signatures.check(top, c)), fitting[0])]
         certificates.append(fitting[0])
     return _Path(certificates, anchored=False, namesakes=[])
 
@@ -215,7 +231,7 @@ def _needs_intermediate(leaf: x509.Certificate, shelf: Shelf) -> bool:
     return shelf.knows_organization(leaf.issuer)
 
 
-def _broken(path: list[x509.Certificate]) -> ChainRefused | None:
+def _broken(path: list[x509.Certificate], signatures: _Signatures) -> ChainRefused | None:
     for subject, issuer in pairwise(path):
         if not is_ca(issuer):
             return ChainRefused(
@@ -228,7 +244,7 @@ def _broken(path: list[x509.Certificate]) -> ChainRefused | None:
                 ChainProblem.NOT_A_CA,
                 f"the keyUsage of the CA certificate {short_name(issuer)} lacks keyCertSign; issue it one with it",
             )
-        if not _signed_by(subject, issuer):
+        if signatures.check(subject, issuer) is False:
             return ChainRefused(
                 ChainProblem.BAD_SIGNATURE,
                 f"the signature on {short_name(subject)} was not made by the key of {short_name(issuer)}; the "
@@ -266,7 +282,8 @@ def _key_id(certificate: x509.Certificate) -> str:
     return key_id.hex() if key_id else "not stated"
 
 
-def _signed_by(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
+def signed_by(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's name and key are those that a certificate was signed with."""
     try:
         subject.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

@@ -8,6 +8,17 @@ MAX_CHAIN_DEPTH = 4
 MAX_CHAIN_CERTIFICATES = MAX_CHAIN_DEPTH + 2
 """Certificates that a peer may present: the leaf, the deepest chain we follow, and the root that some devices add."""
 
+MAX_CA_RSA_BITS = 4096
+"""Bits of a presented CA's RSA key. More buys no device anything; a check at 4096 costs up to 0.2 ms."""
+
+MAX_CA_RSA_EXPONENT_BITS = 32
+"""Bits of a presented CA's public exponent; everybody uses 65537. A check costs a squaring for each bit: with an
+exponent as long as a modulus of 3072 bits 6 ms, as anybody can demand who makes up a certificate."""
+
+MAX_DIAGNOSIS_SIGNATURES = 4
+"""Signatures that may be checked to explain a refusal (up to 0.5 ms each, on P-521): a leaf, two intermediates and a
+root have three, and one is left for a namesake."""
+
 MAX_KNOWN_ISSUERS = 64
 """Intermediates whose path to the anchor is remembered (about 3 kB each). Only a verified chain adds one."""
 

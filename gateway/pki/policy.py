@@ -2,21 +2,27 @@
 
 `cryptography` enforces, whatever the policy: validity dates, signatures, cA=true on issuers, pathlen, depth, no unknown
 critical extension, a budget of signature checks, no SHA-1, no weak CA key. What it leaves open and is closed here: a
-CA certificate used as a device, a leaf for another purpose, and the leaf's own key.
+CA certificate used as a device, a leaf for another purpose, the leaf's own key, and what a stranger's CA certificates
+may cost before the verifier finds out that they lead nowhere.
 """
+
+from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy
 
-from gateway.pki.certificates import short_name
+from gateway.pki.certificates import describe, short_name
 from gateway.pki.errors import ChainProblem, ChainRefused
+from gateway.pki.limits import MAX_CA_RSA_BITS, MAX_CA_RSA_EXPONENT_BITS
 
 LEAF_CURVES = frozenset({"secp256r1"})
 """Curves of a device's own key that the DTLS engine can check a CertificateVerify for; names as in `cryptography`."""
+
+_CA_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 
 
 def device_policy() -> ExtensionPolicy:
@@ -95,6 +101,67 @@ def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
         f"the device certificate {short_name(leaf)} has {found}; accepted are elliptic curve keys on {wanted}: "
         "make the device a new key and issue a certificate for it",
     )
+
+
+def check_ca_key(certificate: x509.Certificate, position: int) -> None:
+    """The key of a presented CA certificate, before any signature of it is checked: not dearer than real CAs' keys.
+
+    The verifier refuses weak keys itself, but it takes RSA of any size with any public exponent.
+
+    Args:
+        certificate: The certificate.
+        position: Its place in the chain, for the operator text.
+
+    Raises:
+        ChainRefused: `WEAK_KEY`.
+    """
+    try:
+        key = certificate.public_key()
+    except UnsupportedAlgorithm:
+        found = f"a key of an unknown kind (algorithm {certificate.public_key_algorithm_oid.dotted_string})"
+    else:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            if key.curve.name in _CA_CURVES:
+                return
+            found = f"an elliptic curve key on {key.curve.name}"
+        elif isinstance(key, rsa.RSAPublicKey):
+            exponent = key.public_numbers().e.bit_length()
+            if key.key_size <= MAX_CA_RSA_BITS and exponent <= MAX_CA_RSA_EXPONENT_BITS:
+                return
+            found = f"an RSA key of {key.key_size} bits with a public exponent of {exponent} bits"
+        else:
+            found = f"a {type(key).__name__.lstrip('_').removesuffix('PublicKey')} key"
+    raise ChainRefused(
+        ChainProblem.WEAK_KEY,
+        f"certificate {position} of the chain, {short_name(certificate)}, has {found}; CA certificates that a device "
+        f"sends have a key on {', '.join(sorted(_CA_CURVES))}, or RSA of at most {MAX_CA_RSA_BITS} bits with a public "
+        f"exponent of at most {MAX_CA_RSA_EXPONENT_BITS}: leave the certificate away, or trust it itself with "
+        "`gateway ca trust FILE`",
+    )
+
+
+def one_of_each_name(presented: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """The presented CA certificates without needless namesakes, so that there is one way up through them.
+
+    The verifier tries every order of namesakes: five that fit each other cost it a hundred signature checks. A
+    self-issued one is left out beside a cross-signed one of its name: it leads nowhere that the other does not.
+
+    Raises:
+        ChainRefused: Two remain that have the same name (`INVALID`).
+    """
+    kept: dict[bytes, x509.Certificate] = {}
+    for certificate in dict.fromkeys(presented):
+        name = certificate.subject.public_bytes()
+        other = kept.get(name)
+        if other is None or other.issuer == other.subject != certificate.issuer:
+            kept[name] = certificate
+        elif certificate.issuer != certificate.subject or other.issuer == other.subject:
+            raise ChainRefused(
+                ChainProblem.INVALID,
+                f"the device sent several certificates of the CA {describe(certificate.subject)}; install its own "
+                "certificate and one certificate of each intermediate CA on it",
+            )
+    return list(kept.values())
 
 
 def _ca_as_leaf(leaf: x509.Certificate, constraints: x509.BasicConstraints) -> ChainRefused | None:

@@ -13,7 +13,7 @@ from gateway.pki.diagnosis import Shelf, diagnose, refuse_dates
 from gateway.pki.errors import ChainProblem, ChainRefused
 from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS
 from gateway.pki.names import device_name
-from gateway.pki.policy import LEAF_CURVES, check_leaf_key, check_leaf_profile
+from gateway.pki.policy import LEAF_CURVES, check_ca_key, check_leaf_key, check_leaf_profile, one_of_each_name
 from gateway.pki.verifier import NoPath, Verifier
 
 
@@ -160,7 +160,7 @@ class TrustStore:
     def _full_path(
         self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime
     ) -> tuple[x509.Certificate, ...]:
-        presented = [parse(der, position) for position, der in enumerate(chain_der[1:], 1)]
+        presented = self._presented(chain_der)
         text = ""
         for verifier in self._verifiers:
             try:
@@ -172,6 +172,16 @@ class TrustStore:
                 return path
         check_leaf_profile(leaf)
         raise diagnose(leaf, presented, self._shelf, at, text)
+
+    def _presented(self, chain_der: Sequence[bytes]) -> list[x509.Certificate]:
+        """The CA certificates that the device sent, none of which costs much to look at. Anchors are known anyway."""
+        strangers = []
+        for position, der in enumerate(chain_der[1:], 1):
+            certificate = parse(der, position)
+            if certificate not in self._anchors:
+                check_ca_key(certificate, position)
+                strangers.append(certificate)
+        return one_of_each_name(strangers)
 
     def _remember(self, path: tuple[x509.Certificate, ...], chain_der: Sequence[bytes]) -> None:
         # Only the plain case, leaf and issuer sent and nothing else, so that there is one way to read the chain. A name
