@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
-from gateway.coap import Code, ContentFormat, Option, decode_uint, encode_uint
+from gateway.coap import Code, ContentFormat, Option, code_text, decode_uint, encode_uint
 from gateway.handlers.limits import ETAG_BYTES, UINT32_MAX
 
 AUTO: Final = -1
@@ -95,6 +95,11 @@ class Response:
         return "/" + "/".join(path) if path else None
 
     @property
+    def code_text(self) -> str:
+        """The code as people write it: "4.22"."""
+        return code_text(self.code)
+
+    @property
     def ok(self) -> bool:
         """The code is of class 2 (success)."""
         return self.code >> 5 == 2
@@ -124,7 +129,7 @@ class Response:
 
     def __repr__(self) -> str:
         # The payload is the device's data: its size is all that belongs in a log.
-        return f"<{type(self).__name__} {self.code >> 5}.{self.code & 31:02} {len(self.payload)} bytes>"
+        return f"<{type(self).__name__} {self.code_text} {len(self.payload)} bytes>"
 
 
 class Content(Response):

@@ -1,6 +1,7 @@
 """Try an app in-process: no network, no DTLS, the same dispatch and the same codec as on the wire."""
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,6 +18,7 @@ from gateway.handlers.routing import METHODS
 from gateway.model import AuthKind, Device, Principal
 
 _TOKEN: Final = b"test"
+_CODES: Final = frozenset(map(int, Code))
 
 
 class TestClient:
@@ -38,6 +40,7 @@ class TestClient:
             app: The app to test.
             device: Who sends: a device's id, a device, or a principal; each request may name another.
         """
+        _keep_locals_out_of_tracebacks()
         self._app = app
         self._principal = _principal(device)
         self._runner: asyncio.Runner | None = None
@@ -198,7 +201,20 @@ def _received(request: Request, response: Response) -> Response:
         )
         return Response(code=Code.INTERNAL_SERVER_ERROR)
     received = decode(data)
-    return Response(received.payload, received.code, content_format=None, options=received.options)
+    # As a member where there is one, so that a failed comparison shows names.
+    code = Code(received.code) if received.code in _CODES else received.code
+    return Response(received.payload, code, content_format=None, options=received.options)
+
+
+def _keep_locals_out_of_tracebacks() -> None:
+    """Have plain tracebacks while nobody has configured structlog: by default its boxes show locals, payloads too."""
+    if structlog.is_configured():
+        return
+    *chain, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(processors=[*chain, renderer])
 
 
 def _uri_options(path: str, query: Mapping[str, str] | Iterable[str]) -> list[tuple[int, bytes]]:

@@ -1,13 +1,16 @@
 """The test client itself."""
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from gateway.coap import DecodeError
-from gateway.handlers import App, Code, Content, ContentFormat, Device, Principal, Request, Response, TestClient
+from gateway.handlers import App, Code, Content, ContentFormat, Device, Principal, Reject, Request, Response, TestClient
 from gateway.model import AuthKind
 
 
@@ -178,3 +181,45 @@ def test_an_answer_that_fits_no_datagram_is_what_a_device_would_get() -> None:
     ]
     assert "1153 bytes" in logs[0]["error"]
     assert "1152" in logs[0]["error"]
+
+
+def test_a_code_is_readable() -> None:
+    app = App()
+
+    @app.get("/")
+    def refuse(request: Request) -> None:
+        raise Reject(Code.UNPROCESSABLE_ENTITY)
+
+    response = TestClient(app).get("/")
+    assert response.code_text == "4.22"
+    assert response.code is Code.UNPROCESSABLE_ENTITY
+    assert str(response) == "<Response 4.22 0 bytes>"
+
+
+def test_a_traceback_shows_no_local_variables_when_logging_is_not_configured() -> None:
+    """In a process of its own: the configuration of structlog is the process's."""
+    script = """
+from gateway.handlers import App, TestClient
+app = App()
+@app.post("/")
+def fail(request):
+    payload = request.payload
+    raise ValueError("broken")
+TestClient(app).post("/", b"secret-of-the-device")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    shown = done.stdout + done.stderr
+    assert "Traceback (most recent call last)" in shown
+    assert "ValueError: broken" in shown
+    assert "secret-of-the-device" not in shown
+
+
+def test_logging_that_is_configured_stays_as_it_is() -> None:
+    structlog.reset_defaults()
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    try:
+        before = structlog.get_config()["processors"]
+        TestClient(App())
+        assert structlog.get_config()["processors"] is before
+    finally:
+        structlog.reset_defaults()
