@@ -7,6 +7,7 @@ keep is bounded by `limits`.
 import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from gateway.dtls.association import Association
 from gateway.dtls.cookie import Address
@@ -19,6 +20,7 @@ from gateway.dtls.handshake.negotiation import ServerParameters
 from gateway.dtls.handshake.server import Linger, ServerHandshake
 from gateway.dtls.limits import (
     DEFAULT_DATAGRAM_PAYLOAD,
+    EVICTION_SAMPLE,
     HANDSHAKE_TIMEOUT_S,
     IDLE_TIMEOUT_S,
     LINGER_S,
@@ -52,8 +54,8 @@ class ServerConfig:
         retransmit_initial_s: Seconds to the first repetition of a flight; doubles after that.
         handshake_timeout_s: Seconds that a handshake may take.
         idle_timeout_s: Seconds without an authenticated record after which an association is dropped.
-        max_handshakes: In progress at once.
-        max_associations: Beyond it the stalest is evicted.
+        max_handshakes: In progress at once; beyond it the oldest is given up.
+        max_associations: Beyond it a stale one is evicted.
     """
 
     parameters: ServerParameters
@@ -103,8 +105,11 @@ class ServerEndpoint:
         records, whole = split_records(datagram)
         if not whole:
             self._drop(DropReason.MALFORMED)
+        challenged = self.counters.hello_verify_sent
         for record in records:
             self._receive_record(record, address, len(datagram), now)
+            if self.counters.hello_verify_sent != challenged:
+                break  # one question, one answer: what follows in the datagram is not for a stranger to ask
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """What has to go out, in order; each is given once."""
@@ -308,8 +313,10 @@ class ServerEndpoint:
             old.abandon(FailureReason.SUPERSEDED, now)
             self._settle(old, now)
         if len(self._handshakes) >= self.config.max_handshakes:
-            self._drop(DropReason.TOO_MANY_HANDSHAKES)
-            return None
+            # The newcomer may be honest; the oldest has had more time than an honest one needs.
+            oldest = next(iter(self._handshakes.values()))
+            oldest.abandon(FailureReason.EVICTED, now)
+            self._settle(oldest, now)
         handshake = ServerHandshake(
             id=self._next_id,
             address=address,
@@ -385,7 +392,9 @@ class ServerEndpoint:
         if old is not None:
             self._close(old, "superseded")
         elif len(self.associations) >= self.config.max_associations:
-            self._close(min(self.associations.values(), key=lambda a: a.last_heard), "evicted")
+            # The stalest of a few of the oldest: to search them all would stop everybody for milliseconds.
+            oldest = islice(self.associations.values(), EVICTION_SAMPLE)
+            self._close(min(oldest, key=lambda association: association.last_heard), "evicted")
         self.associations[association.address] = association
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP_INTERVAL_S

@@ -34,7 +34,6 @@ class DropReason(StrEnum):
     BAD_FRAGMENT = "bad_fragment"
     BUFFER_FULL = "buffer_full"
     REPEATED = "repeated"
-    TOO_MANY_HANDSHAKES = "too_many_handshakes"
     STALE_HELLO = "stale_hello"
 
 
@@ -52,6 +51,7 @@ class FailureReason(StrEnum):
     NO_SHARED_GROUP = "no_shared_group"
     NO_SHARED_SIGNATURE_ALGORITHM = "no_shared_signature_algorithm"
     INSECURE_RENEGOTIATION = "insecure_renegotiation"
+    UNSUPPORTED_EXTENSION = "unsupported_extension"
     # Pre-shared key.
     UNKNOWN_IDENTITY = "unknown_identity"
     WRONG_KEY = "wrong_key"
@@ -80,6 +80,7 @@ class FailureReason(StrEnum):
     TIMEOUT = "timeout"
     PEER_ALERT = "peer_alert"
     SUPERSEDED = "superseded"
+    EVICTED = "evicted"
     SHUTDOWN = "shutdown"
     INTERNAL_ERROR = "internal_error"
 
@@ -96,6 +97,7 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.NO_SHARED_GROUP: _A.HANDSHAKE_FAILURE,
     FailureReason.NO_SHARED_SIGNATURE_ALGORITHM: _A.HANDSHAKE_FAILURE,
     FailureReason.INSECURE_RENEGOTIATION: _A.HANDSHAKE_FAILURE,
+    FailureReason.UNSUPPORTED_EXTENSION: _A.UNSUPPORTED_EXTENSION,
     # RFC 4279 section 2: an unknown identity fails exactly as a wrong key does, so that identities cannot be probed.
     FailureReason.UNKNOWN_IDENTITY: _A.DECRYPT_ERROR,
     FailureReason.WRONG_KEY: _A.DECRYPT_ERROR,
@@ -121,6 +123,7 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.TIMEOUT: None,
     FailureReason.PEER_ALERT: None,
     FailureReason.SUPERSEDED: None,
+    FailureReason.EVICTED: None,
     FailureReason.SHUTDOWN: _A.USER_CANCELED,
     FailureReason.INTERNAL_ERROR: _A.INTERNAL_ERROR,
 }

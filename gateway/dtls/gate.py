@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gateway.dtls.cookie import Address, CookieJar
 from gateway.dtls.errors import DropReason
 from gateway.dtls.limits import MAX_HELLO_MESSAGE_SEQ, MAX_HELLO_SEQUENCE
-from gateway.dtls.messages.framing import HandshakeMessage, decode_fragments
+from gateway.dtls.messages.framing import HandshakeMessage, decode_fragment
 from gateway.dtls.messages.hello import HelloPrefix, HelloVerifyRequest
 from gateway.dtls.numbers import DTLS_1_0, ContentType, HandshakeType
 from gateway.dtls.record import Record, encode_record
@@ -37,7 +37,7 @@ def hello_start(record: Record) -> HelloStart | None:
     Raises:
         DecodeError: The record is malformed, or ends too early.
     """
-    fragment = decode_fragments(record.fragment)[0]
+    fragment, _ = decode_fragment(record.fragment, 0)
     if fragment.type != HandshakeType.CLIENT_HELLO or fragment.offset:
         return None
     return HelloStart(record.sequence, fragment.message_seq, HelloPrefix.decode(fragment.data))

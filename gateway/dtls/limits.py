@@ -55,7 +55,7 @@ MAX_EXTENSIONS = 64
 MAX_HANDSHAKE_MESSAGE = 16 * 1024
 """Bytes of one handshake message. Four certificates of a large RSA chain are about 8 kB."""
 
-MAX_REASSEMBLY_BYTES = 24 * 1024
+MAX_REASSEMBLY_BYTES = 32 * 1024
 """Bytes that one handshake buffers for messages that are incomplete or early."""
 
 MAX_FRAGMENTS = 160
@@ -67,12 +67,21 @@ MAX_FUTURE_MESSAGES = 6
 MAX_EARLY_RECORDS = 2
 """Records of the next epoch kept while the handshake cannot open them yet (RFC 6347 section 4.1)."""
 
+MAX_EARLY_RECORD_BYTES = 512
+"""Bytes of such a record. Finished has 40 to 48; a first request of a device that does not wait fits too."""
+
+PIECE_OVERHEAD = 120
+"""Bytes that a kept fragment costs beside its data, counted against MAX_REASSEMBLY_BYTES."""
+
+MAX_REPEATS = 16
+"""Times that a flight goes out again because the peer repeats its own. More only serves who amplifies."""
+
 MAX_REMEMBERED_RECORDS = 64
 """Plain records of one handshake of which is known what they carried: three copies of a flight in twenty pieces. A
 ChangeCipherSpec after one that was not remembered counts as one after a record that got lost."""
 
 MAX_HANDSHAKES = 10_000
-"""Handshakes in progress at once, at most about 30 kB each when a peer fills every buffer, a few kB when honest."""
+"""Handshakes in progress at once: about 5 kB each, and at most about 30 kB when a peer fills every buffer."""
 
 HANDSHAKE_TIMEOUT_S = 120.0
 """Seconds from the verified cookie to Finished. Slow radio links retransmit at 9, 18, 36 s (RFC 7925 section 11)."""
@@ -109,7 +118,10 @@ MAX_PSK_IDENTITY = 1024
 # --- associations ----------------------------------------------------------------------------------------------
 
 MAX_ASSOCIATIONS = 200_000
-"""Established associations; beyond it the stalest is evicted."""
+"""Established associations; beyond it a stale one is evicted."""
+
+EVICTION_SAMPLE = 16
+"""Oldest associations of which the stalest is evicted."""
 
 IDLE_TIMEOUT_S = 24 * 3600.0
 """Seconds without an authenticated record after which an association is dropped: devices sleep for hours."""

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.dtls import CertificatePresented
 from gateway.dtls import endpoint as endpoint_module
-from gateway.dtls.limits import MAX_EARLY_RECORDS, MAX_REASSEMBLY_BYTES, MAX_RECORDS_PER_DATAGRAM
+from gateway.dtls.limits import MAX_EARLY_RECORDS, MAX_REASSEMBLY_BYTES, MAX_RECORDS_PER_DATAGRAM, MAX_REPEATS
 from tests.dtls import stages
 from tests.dtls.rawclient import HANDSHAKE, SUITES, Device, RawClient, handshake, prf, raw_record
 from tests.dtls.support import CLIENT, EMPTY, PSK, World, alerts, certificate_client, client_for, device, sizes
@@ -253,7 +253,7 @@ def test_no_nonce_is_used_twice_over_retransmissions(suite: int) -> None:
     world, client = World(), client_for(suite)
     association = world.connect(client)
     finished = client.transcript[-2]
-    for _ in range(20):
+    for _ in range(MAX_REPEATS):
         world.advance(1.0)
         client.read(world.deliver(client.record(HANDSHAKE, finished, 1)))
         world.endpoint.send(association, b"data", world.now)
@@ -261,7 +261,7 @@ def test_no_nonce_is_used_twice_over_retransmissions(suite: int) -> None:
         client.read(world.collect())
     client.read(world.deliver(client.alert(1, 0, epoch=1)))
     nonces = [record.nonce for record in client.received if record.epoch == 1]
-    assert len(nonces) == 1 + 3 * 20 + 1
+    assert len(nonces) == 1 + 3 * MAX_REPEATS + 1
     assert len(set(nonces)) == len(nonces)
 
 

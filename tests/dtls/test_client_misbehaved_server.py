@@ -69,7 +69,6 @@ def test_extension_that_we_did_not_send(kind: str, extension: int) -> None:
 
 
 @both
-@pytest.mark.xfail(reason="no FailureReason stands for unsupported_extension; illegal_parameter is sent")
 def test_extension_that_we_did_not_send_has_its_own_alert(kind: str) -> None:
     """RFC 5246 section 7.4.1.4: "it MUST abort the handshake with an unsupported_extension fatal alert"."""
     world, server = pair(kind)
@@ -371,7 +370,6 @@ def test_finished_that_is_wrong(kind: str, verify_data: bytes) -> None:
 
 
 @both
-@pytest.mark.xfail(reason="the driver of both sides sends every alert of a handshake in epoch 0")
 def test_alert_after_our_change_cipher_spec_is_protected(kind: str) -> None:
     """RFC 5246 section 7.2: as the current write state says, and that is epoch 1 since our ChangeCipherSpec."""
     world, server = before_finished(kind)

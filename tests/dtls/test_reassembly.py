@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from gateway.dtls import DropReason, FailureReason, HandshakeError
 from gateway.dtls.handshake.reassembly import Reassembler
-from gateway.dtls.limits import MAX_FRAGMENTS, MAX_FUTURE_MESSAGES, MAX_HANDSHAKE_MESSAGE, MAX_REASSEMBLY_BYTES
+from gateway.dtls.limits import (
+    MAX_FRAGMENTS,
+    MAX_FUTURE_MESSAGES,
+    MAX_HANDSHAKE_MESSAGE,
+    MAX_REASSEMBLY_BYTES,
+    PIECE_OVERHEAD,
+)
 from gateway.dtls.messages.framing import Fragment, HandshakeMessage
 
 BODY = bytes(range(100, 120))
@@ -155,8 +161,8 @@ def test_bytes_kept_are_bounded() -> None:
     for seq in range(1, 2 + MAX_FUTURE_MESSAGES):
         for start in range(1, len(body) - 1000, 1000):
             if reassembler.add(piece(start, start + 1000, seq=seq, body=body)) is None:
-                taken += 1000
-    assert MAX_REASSEMBLY_BYTES - 1000 < taken <= MAX_REASSEMBLY_BYTES
+                taken += 1000 + PIECE_OVERHEAD
+    assert MAX_REASSEMBLY_BYTES - 1000 - PIECE_OVERHEAD < taken <= MAX_REASSEMBLY_BYTES
 
 
 def test_fragments_kept_of_one_message_are_bounded() -> None:

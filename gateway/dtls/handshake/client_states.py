@@ -147,7 +147,7 @@ class ExpectServerHello(ReadingState):
         if answer.cipher_suite not in self.hello.cipher_suites or answer.compression_method:
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose what was not offered")
         if not extensions.keys() <= offered.keys():  # RFC 5246 section 7.4.1.4
-            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server answers an extension never offered")
+            raise HandshakeError(FailureReason.UNSUPPORTED_EXTENSION, "the server answers an extension never offered")
         if extensions.get(ExtensionType.EXTENDED_MASTER_SECRET):  # RFC 7627 section 5.1: it is empty
             raise DecodeError("extended_master_secret with something in it")
         if extensions.get(ExtensionType.RENEGOTIATION_INFO, _NO_RENEGOTIATION) != _NO_RENEGOTIATION:

@@ -22,6 +22,7 @@ from gateway.dtls.handshake.states import (
 )
 from gateway.dtls.limits import (
     FALLBACK_DATAGRAM_PAYLOAD,
+    MAX_EARLY_RECORD_BYTES,
     MAX_EARLY_RECORDS,
     MAX_REMEMBERED_RECORDS,
     REPETITIONS_AT_FULL_SIZE,
@@ -136,10 +137,12 @@ class Driver:
             return self._receive_handshake(record.fragment, now, record.sequence)
         if record.content_type == ContentType.CHANGE_CIPHER_SPEC:
             return self._receive_change_cipher_spec(record, now)
-        if record.content_type == ContentType.ALERT:
-            return self._receive_alert(record.fragment, now)
         if record.content_type == ContentType.APPLICATION_DATA:
             return DropReason.EPOCH_ZERO_DATA
+        if record.content_type == ContentType.ALERT:
+            if isinstance(self._state, FinishedState):
+                return DropReason.OLD_EPOCH  # what is not protected no longer has a say
+            return self._receive_alert(record.fragment, now)
         return DropReason.UNEXPECTED
 
     def _receive_handshake(self, content: bytes, now: float, plain_number: int | None = None) -> DropReason | None:
@@ -168,7 +171,7 @@ class Driver:
 
     def _repeat_if_asked(self, fragments: list[Fragment], now: float) -> None:
         """The peer repeats what our flight answers, so it did not get our flight (RFC 6347 section 4.2.4)."""
-        asked = any(f.message_seq <= self._flight.answers_seq and not f.offset for f in fragments)
+        asked = any(f.message_seq <= self._flight.answers_seq and _begins_something(f) for f in fragments)
         if asked and self._flight.items and self._retransmission.asked(now):
             self._send_flight()
 
@@ -194,7 +197,7 @@ class Driver:
 
     def _receive_protected(self, record: Record, now: float) -> DropReason | None:
         if not isinstance(self._state, FinishedState):
-            if len(self._early) >= MAX_EARLY_RECORDS:
+            if len(self._early) >= MAX_EARLY_RECORDS or len(record.fragment) > MAX_EARLY_RECORD_BYTES:
                 return DropReason.BUFFER_FULL
             self._early.append(record)
             return None
@@ -296,7 +299,9 @@ class Driver:
             description = AlertDescription.DECRYPT_ERROR
         alert = Alert.fatal(description) if description is not None else None
         if alert is not None:
-            self.datagrams.append(self._sealer.seal(ContentType.ALERT, alert.encode(), protected=False))
+            # RFC 5246 section 7.2: protected as the current write state says, which our ChangeCipherSpec has changed.
+            protected = self._sealer.association is not None
+            self.datagrams.append(self._sealer.seal(ContentType.ALERT, alert.encode(), protected=protected))
         self._end(HandshakeFailed(error.reason, error.detail, alert.name if alert else None, self.facts), now)
 
     def _end(self, outcome: HandshakeCompleted | HandshakeFailed, now: float) -> None:
@@ -304,6 +309,11 @@ class Driver:
         self.facts.retransmissions = self._retransmission.count
         self._retransmission.stop()
         self.outcome = outcome
+
+
+def _begins_something(fragment: Fragment) -> bool:
+    """Whether a fragment is the first of a message that has one: an empty one costs too little to send."""
+    return not fragment.offset and bool(fragment.data or fragment.type == HandshakeType.SERVER_HELLO_DONE)
 
 
 def _type_name(message_type: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
 from gateway.dtls.errors import ApiMisuse
-from gateway.dtls.limits import MIN_REPEAT_INTERVAL_S, RETRANSMIT_MAX_S
+from gateway.dtls.limits import MAX_REPEATS, MIN_REPEAT_INTERVAL_S, RETRANSMIT_MAX_S
 from gateway.dtls.messages.framing import (
     CHANGE_CIPHER_SPEC,
     HANDSHAKE_HEADER_LENGTH,
@@ -117,18 +117,20 @@ class Retransmission:
         count: Repetitions so far.
     """
 
-    __slots__ = ("_initial", "_interval", "_last_sent", "at", "count")
+    __slots__ = ("_asked", "_initial", "_interval", "_last_sent", "at", "count")
 
     def __init__(self, initial: float) -> None:
         self._initial = initial
         self._interval = initial
         self._last_sent = float("-inf")
+        self._asked = 0
         self.at: float | None = None
         self.count = 0
 
     def sent(self, now: float) -> None:
         """A new flight went out: the interval starts over."""
         self._interval = self._initial
+        self._asked = 0
         self._last_sent = now
         self.at = now + self._interval
 
@@ -144,9 +146,10 @@ class Retransmission:
 
     def asked(self, now: float) -> bool:
         """Whether to repeat because the peer did; a storm of its repetitions is answered once in a while."""
-        if now - self._last_sent < MIN_REPEAT_INTERVAL_S:
+        if now - self._last_sent < MIN_REPEAT_INTERVAL_S or self._asked >= MAX_REPEATS:
             return False
         self._last_sent = now
+        self._asked += 1
         self.count += 1
         return True
 

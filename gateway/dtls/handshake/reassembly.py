@@ -1,7 +1,13 @@
 """Puts handshake messages together again: in order, once each, within bounds (RFC 6347 sections 4.2.2, 4.2.3)."""
 
 from gateway.dtls.errors import DropReason, FailureReason, HandshakeError
-from gateway.dtls.limits import MAX_FRAGMENTS, MAX_FUTURE_MESSAGES, MAX_HANDSHAKE_MESSAGE, MAX_REASSEMBLY_BYTES
+from gateway.dtls.limits import (
+    MAX_FRAGMENTS,
+    MAX_FUTURE_MESSAGES,
+    MAX_HANDSHAKE_MESSAGE,
+    MAX_REASSEMBLY_BYTES,
+    PIECE_OVERHEAD,
+)
 from gateway.dtls.messages.framing import Fragment, HandshakeMessage
 
 
@@ -58,11 +64,14 @@ class Reassembler:
             partial = self._partials[fragment.message_seq] = _Partial(fragment.type, fragment.length)
         elif (partial.type, partial.length) != (fragment.type, fragment.length):
             return DropReason.BAD_FRAGMENT
-        if len(partial.pieces) >= MAX_FRAGMENTS or self._buffered + len(fragment.data) > MAX_REASSEMBLY_BYTES:
+        if (
+            len(partial.pieces) >= MAX_FRAGMENTS
+            or self._buffered + len(fragment.data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES
+        ):
             return DropReason.BUFFER_FULL
         if (fragment.offset, fragment.data) not in partial.pieces:
             partial.pieces.append((fragment.offset, fragment.data))
-            self._buffered += len(fragment.data)
+            self._buffered += len(fragment.data) + PIECE_OVERHEAD
         return None
 
     def next_message(self) -> HandshakeMessage | None:
@@ -85,4 +94,4 @@ class Reassembler:
 
     def _drop(self, message_seq: int) -> None:
         partial = self._partials.pop(message_seq)
-        self._buffered -= sum(len(data) for _, data in partial.pieces)
+        self._buffered -= sum(len(data) + PIECE_OVERHEAD for _, data in partial.pieces)

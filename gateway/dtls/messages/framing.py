@@ -38,24 +38,34 @@ def handshake_header(message_type: int, length: int, message_seq: int, offset: i
     return packed.to_bytes(HANDSHAKE_HEADER_LENGTH)
 
 
+def decode_fragment(content: bytes, position: int) -> tuple[Fragment, int]:
+    """The fragment that begins at a position of a handshake record, and where the next one would begin.
+
+    Raises:
+        DecodeError: The header is cut off, or the fragment does not lie within record and message.
+    """
+    body = position + HANDSHAKE_HEADER_LENGTH
+    if body > len(content):
+        raise DecodeError("handshake header cut off")
+    header = int.from_bytes(content[position:body])
+    length, offset, size = header >> 64 & 0xFFFFFF, header >> 24 & 0xFFFFFF, header & 0xFFFFFF
+    end = body + size
+    if end > len(content) or offset + size > length:
+        raise DecodeError("handshake fragment past its end")
+    return Fragment(header >> 88, length, header >> 48 & 0xFFFF, offset, content[body:end]), end
+
+
 def decode_fragments(content: bytes) -> list[Fragment]:
     """The fragments in a handshake record; there may be several (RFC 6347 section 4.2.3).
 
     Raises:
-        DecodeError: A header is cut off, or a fragment does not lie within its message.
+        DecodeError: There is none, or one is malformed.
     """
     fragments: list[Fragment] = []
-    position, end = 0, len(content)
-    while position < end:
-        body = position + HANDSHAKE_HEADER_LENGTH
-        if body > end:
-            raise DecodeError("handshake header cut off")
-        header = int.from_bytes(content[position:body])
-        length, offset, size = header >> 64 & 0xFFFFFF, header >> 24 & 0xFFFFFF, header & 0xFFFFFF
-        position = body + size
-        if position > end or offset + size > length:
-            raise DecodeError("handshake fragment past its end")
-        fragments.append(Fragment(header >> 88, length, header >> 48 & 0xFFFF, offset, content[body:position]))
+    position = 0
+    while position < len(content):
+        fragment, position = decode_fragment(content, position)
+        fragments.append(fragment)
     if not fragments:
         raise DecodeError("empty handshake record")
     return fragments
