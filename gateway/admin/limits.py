@@ -9,7 +9,8 @@ BACKLOG: Final = 16
 """Connections that the kernel keeps waiting."""
 
 IO_TIMEOUT_S: Final = 5.0
-"""Seconds that a client may take for each read or write; then its thread is free again."""
+"""Seconds that a client may take to send its whole request, and again for each write of the answer; then its thread is
+free again. A scraper on the same network needs milliseconds."""
 
 HEARTBEAT_LIMIT_S: Final = 10.0
 """Seconds without a beat after which the event loop counts as stuck: well above any garbage collection or disk stall,

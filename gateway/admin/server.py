@@ -7,7 +7,9 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from io import BufferedReader, RawIOBase
 from socketserver import TCPServer, ThreadingMixIn
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -55,7 +57,7 @@ class AdminServer:
             checks: Name -> check of `/readyz`. Read at every request, so the mapping may change. Checks run in
                 threads of this server.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
-            io_timeout_s: Seconds that a client may take for one read or write.
+            io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
             max_connections: Connections served at once; a further one is told to come back.
 
         Raises:
@@ -153,7 +155,37 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
         get_logger("gateway.admin").debug("admin.connection_failed", exc_info=True)
 
 
+class _Request(RawIOBase):
+    """What a client sends, until its time is up; then the socket has its whole time-out again, for the answer."""
+
+    def __init__(self, connection: socket.socket, limit_s: float) -> None:
+        self._connection = connection
+        self._limit_s = limit_s
+        self._end = monotonic() + limit_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._end - monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._limit_s)
+
+
 class _RequestHandler(WSGIRequestHandler):
+    timeout: float = IO_TIMEOUT_S
+
+    def setup(self) -> None:
+        super().setup()
+        # The standard library's time-out holds for each read: who sends a byte now and then would keep its thread.
+        self.rfile.close()
+        self.rfile = BufferedReader(_Request(self.connection, self.timeout))
+
     def log_message(self, format: str, *args: Any) -> None:
         get_logger("gateway.admin").debug("admin.request_completed", request=format % args)
 

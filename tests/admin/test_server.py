@@ -239,6 +239,30 @@ def test_a_client_that_says_nothing_is_hung_up_on_and_frees_its_thread() -> None
         assert silent.recv(100) == b""
 
 
+@pytest.mark.parametrize("head", [b"", b"GET /livez HTTP/1.0\r\nX-Slow: "])
+def test_a_client_that_drips_is_hung_up_on(head: bytes) -> None:
+    with (
+        running(io_timeout_s=0.2, max_connections=1) as bench,
+        socket.create_connection(bench.server.address, timeout=30) as dripping,
+    ):
+        dripping.sendall(head)
+        # Each byte comes well before the time-out of a single read would have passed.
+        dripping.settimeout(0.01)
+        for _ in range(500):
+            try:
+                assert dripping.recv(100) == b""
+                return
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                return
+            try:
+                dripping.send(b"G")
+            except ConnectionError:
+                return
+    pytest.fail("500 drips, and the server still listens")
+
+
 @pytest.mark.parametrize(
     "garbage",
     [b"\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET", b"GET /livez\r\n", b"G" * 70_000 + b"\r\n", b"GET / X\r\n\r\n"],
