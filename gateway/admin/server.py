@@ -11,7 +11,7 @@ from io import BufferedReader, RawIOBase
 from socketserver import TCPServer, ThreadingMixIn
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
@@ -178,7 +178,7 @@ class _Request(RawIOBase):
 
 
 class _RequestHandler(WSGIRequestHandler):
-    timeout: float = IO_TIMEOUT_S
+    timeout: ClassVar[float] = IO_TIMEOUT_S
 
     def setup(self) -> None:
         super().setup()
