@@ -1,6 +1,7 @@
 """Reads the configuration: command line over environment over file over defaults, then makes paths absolute."""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -72,7 +73,9 @@ def load_settings(
     settings = _resolve(settings, (Path() if file is None else file.parent).absolute())
     if check_files:
         for key in _FILE_KEYS:
-            _check_readable(getattr(settings.dtls, key), where(("dtls", key)), "gateway init writes one")
+            _check_readable(
+                getattr(settings.dtls, key), where(("dtls", key)), "gateway cert server writes certificate and key"
+            )
     return settings
 
 
@@ -96,11 +99,25 @@ def _read(file: Path) -> TomlConfigSettingsSource:
             raise ConfigError(str(file), "cannot be read: not a file", remedy)
         return TomlConfigSettingsSource(Settings, toml_file=file)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(file), f"not valid TOML: {error}", "texts need quotes") from None
+        raise _not_toml(file, str(error)) from None
     except UnicodeDecodeError:
         raise ConfigError(str(file), "not valid TOML: not UTF-8", "save the file as UTF-8") from None
     except OSError as error:
         raise ConfigError(str(file), f"cannot be read: {error.strerror}", remedy) from None
+
+
+def _not_toml(file: Path, complaint: str) -> ConfigError:
+    """Explain the two mistakes that copying from documentation makes; the parser's words are of no help there."""
+    line = re.search(r"at (line \d+|end of document)", complaint)
+    second = f", the second time at {line[1]}" if line is not None else ""
+    table = re.match(r"Cannot declare \((.+)\) twice", complaint)
+    if table is not None:
+        name = ".".join(re.findall(r"'([^']*)'", table[1]))
+        problem = f"the table [{name}] stands there twice{second}"
+        return ConfigError(str(file), problem, "put the keys into the first one")
+    if complaint.startswith("Cannot overwrite a value"):
+        return ConfigError(str(file), f"a key stands there twice{second}", "keep one of them")
+    return ConfigError(str(file), f"not valid TOML: {complaint}", "texts need quotes")
 
 
 def _where(location: tuple[str, ...], flags: Mapping[str, Any], variables: Mapping[str, Any], file: Path | None) -> str:

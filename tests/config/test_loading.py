@@ -181,7 +181,7 @@ def test_foreign_variables_are_left_alone(tmp_path: Path) -> None:
         ("[dtls]\ncertificate = ''", "[dtls] certificate: must be the path of a file"),
         ("[dtls]\ncertificate = 'a'", "[dtls]: certificate and private_key belong together: private_key is missing"),
         ("[dtls]\nprivate_key = 'a'", "[dtls]: certificate and private_key belong together: certificate is missing"),
-        ("[dtls]\ncertificate = 'a'\nprivate_key = 'a'", "[dtls] certificate: no such file: "),
+        ("[dtls]\ncertificate = 'a'\nprivate_key = 'a'", "/a (gateway cert server writes certificate and key)"),
         ("[dtls]\ncertificate = '.'\nprivate_key = '.'", "[dtls] certificate: cannot be read: "),
         ("[dtls]\npsk_hint = 3", "[dtls] psk_hint: must be a text in quotes"),
         (f"[dtls]\npsk_hint = '{'x' * 129}'", "[dtls] psk_hint: must not be longer than 128 characters"),
@@ -202,6 +202,17 @@ def test_foreign_variables_are_left_alone(tmp_path: Path) -> None:
         ("[log]\nlevel = 'loud'", "[log] level: must be one of 'debug', 'info', 'warning' or 'error'"),
         ("server = 3", "[server]: must be a table"),
         ("[log\n", "gateway.toml: not valid TOML: "),
+        ("[log]\nlevel = info\n", "(texts need quotes)"),
+        (
+            "[handlers]\n[log]\n[handlers]\napp = 'a:b'\n",
+            "gateway.toml: the table [handlers] stands there twice, the second time at line 3 (put the keys into the "
+            "first one)",
+        ),
+        ("[handlers.telemetry]\n[handlers.telemetry]\n", "the table [handlers.telemetry] stands there twice"),
+        (
+            "[log]\nlevel = 'info'\nlevel = 'debug'\n",
+            "gateway.toml: a key stands there twice, the second time at line 3",
+        ),
     ],
 )
 def test_a_wrong_file_gets_one_line_with_file_key_problem_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
