@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from gateway.identity.reasons import IdentityRefused, Refusal
-from gateway.model import AuthKind, Device, DeviceStatus, Principal
+from gateway.model import DEFAULT_TENANT, AuthKind, Device, DeviceStatus, Principal
 from gateway.pki import (
     LEAF_CURVES,
     ChainRefused,
@@ -38,6 +38,7 @@ from gateway.registry import (
     CredentialStatus,
     InvalidValue,
     LimitReached,
+    NotActive,
     NotFound,
     PskCredential,
     Registry,
@@ -204,6 +205,8 @@ class IdentityService:
                 f"device '{name}' has a valid certificate, but the registry allows it only a pre-shared key; allow the "
                 f"certificate with `{_add(device)} --certificate`",
             ) from error
+        except NotActive as error:
+            raise _disabled(error.device) from error
         except LimitReached as error:
             raise IdentityRefused(Refusal.REGISTRY_FULL, str(error)) from error
         except InvalidValue as error:
@@ -213,10 +216,7 @@ class IdentityService:
 def _check_usable(found: PskCredential | CertificateCredential) -> None:
     device = found.device
     if device.status is not DeviceStatus.ACTIVE:
-        raise IdentityRefused(
-            Refusal.DEVICE_DISABLED,
-            f"device '{device.id}' is {device.status}; let it in with `gateway device enable {shlex.quote(device.id)}`",
-        )
+        raise _disabled(device)
     if found.status not in _USABLE:
         raise IdentityRefused(
             Refusal.CREDENTIAL_REVOKED,
@@ -225,8 +225,20 @@ def _check_usable(found: PskCredential | CertificateCredential) -> None:
         )
 
 
+def _disabled(device: Device) -> IdentityRefused:
+    return IdentityRefused(
+        Refusal.DEVICE_DISABLED,
+        f"device '{device.id}' is {device.status}; let it in with `{_command('enable', device)}`",
+    )
+
+
 def _add(device: Device) -> str:
-    return f"gateway device add {shlex.quote(device.id)}"
+    return _command("add", device)
+
+
+def _command(verb: str, device: Device) -> str:
+    tenant = "" if device.tenant_id == DEFAULT_TENANT else f" --tenant {shlex.quote(device.tenant_id)}"
+    return f"gateway device {verb} {shlex.quote(device.id)}{tenant}"
 
 
 def _shown(identity: bytes) -> tuple[str, str]:

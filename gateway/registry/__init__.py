@@ -3,7 +3,15 @@
 Knows neither DTLS nor how a chain is verified; a certificate is bytes here.
 """
 
-from gateway.registry.errors import Conflict, InvalidValue, LimitReached, NotFound, RegistryError, Unavailable
+from gateway.registry.errors import (
+    Conflict,
+    InvalidValue,
+    LimitReached,
+    NotActive,
+    NotFound,
+    RegistryError,
+    Unavailable,
+)
 from gateway.registry.interface import Registry
 from gateway.registry.opening import open_registry
 from gateway.registry.records import (
@@ -24,6 +32,7 @@ __all__ = [
     "CredentialSummary",
     "InvalidValue",
     "LimitReached",
+    "NotActive",
     "NotFound",
     "PskCredential",
     "Registry",

@@ -75,6 +75,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """A read transaction: the reads inside see one state, and wait for nobody.
+
+    Raises:
+        Unavailable: The store failed.
+    """
+    with translated():
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+
+@contextmanager
 def translated() -> Iterator[None]:
     """Turns errors of sqlite3 into `RegistryError`."""
     try:

@@ -38,8 +38,11 @@ class Registry(Protocol):
         added without any credential takes its first certificate. Two calls at once for one device give the same
         credential; `created` is true for one of them only.
 
+        Whatever is refused is refused by reading, without waiting for another process's write.
+
         Raises:
             NotFound: The device does not exist and `create` is false.
+            NotActive: The device exists without a certificate credential, and is disabled, pending or quarantined.
             Conflict: The device exists with other credentials only: a certificate was never allowed for it.
             InvalidValue: The id cannot be a device's.
             LimitReached: The tenant is full.

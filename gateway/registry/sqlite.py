@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
 from gateway.registry.checks import check_certificate, check_id, check_psk
-from gateway.registry.database import failure, transaction, translated
-from gateway.registry.errors import Conflict, LimitReached, NotFound
+from gateway.registry.database import failure, snapshot, transaction, translated
+from gateway.registry.errors import Conflict, LimitReached, NotActive, NotFound
 from gateway.registry.limits import MAX_DEVICES_PER_TENANT
 from gateway.registry.records import (
     AnchorRecord,
@@ -69,18 +69,18 @@ class SqliteRegistry:
         self, tenant_id: str, device_id: str, *, anchor_id: str, create: bool
     ) -> CertificateCredential:
         check_id("device", device_id)
+        # A refusal must cost no write lock: a stranger's certificate would wait for another process with it.
+        with snapshot(self._connection):
+            there = self._provisionable(tenant_id, device_id, create=create)
+        if isinstance(there, CertificateCredential):
+            return there
         with transaction(self._connection):
             # Another handshake of the same device, here or in another process, may have been first.
-            found = self.find_certificate_device(tenant_id, device_id)
-            if found is not None:
-                return found
-            device = self._find(tenant_id, device_id)
-            if device is not None:
-                if self._count("SELECT count(*) FROM credential WHERE tenant_id = ? AND device_id = ?", device):
-                    raise Conflict(f"device '{device_id}' exists, but was never allowed to use certificates")
-                return self._insert_certificate(device, None)
-            if not create:
-                raise NotFound(f"device '{device_id}' does not exist in tenant '{tenant_id}'")
+            there = self._provisionable(tenant_id, device_id, create=create)
+            if isinstance(there, CertificateCredential):
+                return there
+            if there is not None:
+                return self._insert_certificate(there, None)
             device = self._insert_device(tenant_id, device_id, DeviceStatus.ACTIVE, auto_provisioned=True)
             return self._insert_certificate(device, anchor_id, created=True)
 
@@ -273,6 +273,26 @@ class SqliteRegistry:
         with translated():
             return self._connection.execute(statement, values).fetchall()
 
+    def _provisionable(self, tenant_id: str, device_id: str, *, create: bool) -> CertificateCredential | Device | None:
+        """What a first certificate meets: a credential after all, a device without one, or None for one to create.
+
+        Raises what `provision_device` raises.
+        """
+        found = self.find_certificate_device(tenant_id, device_id)
+        if found is not None:
+            return found
+        device = self._find(tenant_id, device_id)
+        if device is None:
+            if not create:
+                raise NotFound(f"device '{device_id}' does not exist in tenant '{tenant_id}'")
+            self._check_room(tenant_id)
+            return None
+        if device.status is not DeviceStatus.ACTIVE:
+            raise NotActive(device)
+        if self._count("SELECT count(*) FROM credential WHERE tenant_id = ? AND device_id = ?", device):
+            raise Conflict(f"device '{device_id}' exists, but was never allowed to use certificates")
+        return device
+
     def _find(self, tenant_id: str, device_id: str) -> Device | None:
         row = self._connection.execute(_FIND_DEVICE, (tenant_id, device_id)).fetchone()
         return None if row is None else _device(row)
@@ -300,14 +320,17 @@ class SqliteRegistry:
             raise NotFound(f"tenant '{tenant_id}' does not exist")
         return int(row[0])
 
-    def _count(self, statement: str, device: Device) -> int:
-        return int(self._connection.execute(statement, (device.tenant_id, device.id)).fetchone()[0])
-
-    def _insert_device(self, tenant_id: str, device_id: str, status: DeviceStatus, *, auto_provisioned: bool) -> Device:
+    def _check_room(self, tenant_id: str) -> None:
         if self._tenant_size(tenant_id) >= MAX_DEVICES_PER_TENANT:
             raise LimitReached(
                 f"tenant '{tenant_id}' has {MAX_DEVICES_PER_TENANT} devices, the most there may be; delete unused ones"
             )
+
+    def _count(self, statement: str, device: Device) -> int:
+        return int(self._connection.execute(statement, (device.tenant_id, device.id)).fetchone()[0])
+
+    def _insert_device(self, tenant_id: str, device_id: str, status: DeviceStatus, *, auto_provisioned: bool) -> Device:
+        self._check_room(tenant_id)
         if self._find(tenant_id, device_id) is not None:
             raise Conflict(f"device '{device_id}' exists already in tenant '{tenant_id}'")
         now = self._clock()

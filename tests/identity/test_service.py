@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -233,6 +234,38 @@ def test_a_full_registry_is_said_so(
     trust(registry, auto=True)
     monkeypatch.setattr("gateway.registry.sqlite.MAX_DEVICES_PER_TENANT", 0)
     assert refusal(service, DEVICE.presented_der).reason is Refusal.REGISTRY_FULL
+
+
+@pytest.mark.parametrize("status", [s for s in DeviceStatus if s is not DeviceStatus.ACTIVE])
+def test_nothing_is_written_for_a_device_that_is_not_active(
+    registry: Registry, service: IdentityService, status: DeviceStatus
+) -> None:
+    trust(registry, auto=True)
+    registry.add_device("meter-1", status=status)
+    refused = refusal(service, DEVICE.presented_der)
+    assert refused.reason is Refusal.DEVICE_DISABLED
+    assert "`gateway device enable meter-1`" in refused.detail
+    assert registry.credentials("meter-1") == []
+
+
+def test_the_remedy_names_the_tenant(registry: Registry, service: IdentityService) -> None:
+    registry.add_tenant("acme")
+    trust(registry, tenant="acme")
+    assert "`gateway device add meter-1 --tenant acme`" in refusal(service, DEVICE.presented_der).detail
+
+
+def test_a_refusal_does_not_wait_for_another_process(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "registry.db"
+    with open_registry(f"sqlite:///{path}", create=True) as registry:
+        trust(registry)
+        registry.add_psk_device("meter-2", b"id", KEY)
+        service = IdentityService(registry, clock)
+        writer = sqlite3.connect(path, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        assert refusal(service, DEVICE.presented_der).reason is Refusal.NOT_PROVISIONED
+        keyed = issue_device(FACTORY, "meter-2", at=NOW)
+        assert refusal(service, keyed.presented_der).reason is Refusal.NOT_PROVISIONED
+        writer.close()
 
 
 # The chain's own problems come through with their class.

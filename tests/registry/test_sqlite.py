@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.registry import InvalidValue, Unavailable, open_registry
+from gateway.model import DeviceStatus
+from gateway.registry import Conflict, InvalidValue, LimitReached, NotActive, NotFound, Unavailable, open_registry
 from gateway.registry.database import connect
 from gateway.registry.schema import MIGRATIONS
 from gateway.registry.sqlite import SqliteRegistry
@@ -173,3 +174,30 @@ def test_hot_look_ups_use_an_index(tmp_path: Path) -> None:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
             assert plan
             assert all(step.startswith("SEARCH") for step in plan), plan
+
+
+def test_a_certificate_that_is_refused_takes_no_write_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "registry.db"
+    with open_registry(url(path), create=True) as first:
+        first.add_psk_device("keyed", b"id", KEY)
+        first.add_device("off", status=DeviceStatus.DISABLED)
+        bound = first.provision_device("default", "bound", anchor_id="anchor", create=True)
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with SqliteRegistry(connect(path, create=False, busy_timeout_ms=1)) as registry:
+        with pytest.raises(NotFound):
+            registry.provision_device("default", "nobody", anchor_id="anchor", create=False)
+        with pytest.raises(Conflict):
+            registry.provision_device("default", "keyed", anchor_id="anchor", create=True)
+        with pytest.raises(NotActive):
+            registry.provision_device("default", "off", anchor_id="anchor", create=True)
+        again = registry.provision_device("default", "bound", anchor_id="anchor", create=True)
+        assert again.credential_id == bound.credential_id
+        with pytest.raises(Unavailable, match="locked"):
+            registry.provision_device("default", "nobody", anchor_id="anchor", create=True)
+        monkeypatch.setattr("gateway.registry.sqlite.MAX_DEVICES_PER_TENANT", 3)
+        with pytest.raises(LimitReached):
+            registry.provision_device("default", "nobody", anchor_id="anchor", create=True)
+        writer.execute("ROLLBACK")
+        assert registry.counts().devices == 3
+    writer.close()
