@@ -11,13 +11,15 @@ from typing import Any
 
 from gateway.coap import Code, MessageLayer, Option, encode_uint
 from gateway.handlers import App, Request, Response
-from gateway.server.limits import MAX_RESPONSE, RETRY_AFTER_S, SLOW_HANDLER_S
+from gateway.handlers.limits import MAX_RESPONSE_BYTES
+from gateway.server.limits import RETRY_AFTER_S, SLOW_HANDLER_S
 from gateway.server.metrics import RequestMetrics
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
-# Bytes of an option's delta and length at most (RFC 7252 section 3.1).
-_OPTION_OVERHEAD = 5
+# Header, token of four bytes and payload marker; delta and length of an option.
+_HEADER_BYTES = 4 + 4 + 1
+_OPTION_BYTES = 2
 _RETRY_LATER = [(int(Option.MAX_AGE), encode_uint(RETRY_AFTER_S))]
 
 
@@ -125,12 +127,15 @@ class Dispatcher:
     def _reply(self, session: Session, request: Request, response: Response, took_s: float, now: float) -> bytes:
         """The answer's bytes, and the request counted; 5.00 in place of an answer that cannot be sent."""
         code = response.code
-        size = len(response.payload)
+        # Before the message layer, which remembers what it has encoded: a repetition would get it.
+        size = _HEADER_BYTES + len(response.payload)
         for _, value in response.options:
-            size += len(value) + _OPTION_OVERHEAD
+            size += len(value) + _OPTION_BYTES
         try:
-            if size > MAX_RESPONSE:
-                raise ValueError(f"a response of {size} bytes is too large: a datagram takes {MAX_RESPONSE}")
+            if size > MAX_RESPONSE_BYTES:
+                raise ValueError(
+                    f"a response of about {size} bytes is too large: a datagram takes {MAX_RESPONSE_BYTES}"
+                )
             data = self.layer.reply(session, request.message, code, response.options, response.payload, now)
         except Exception as error:  # a handler made a response that CoAP cannot express
             route = request.route.template if request.route is not None else None

@@ -15,10 +15,6 @@ thousand devices while a certificate is verified."""
 SEND_QUEUE: Final = 4096
 """Datagrams kept while the kernel takes none. UDP may lose datagrams, and above this number it does: counted."""
 
-MAX_RESPONSE: Final = (1 << 14) - 16
-"""Bytes of a response's payload and options: what a DTLS record carries (RFC 5246 section 6.2.1), less the CoAP header
-with its token and the payload marker."""
-
 RETRY_AFTER_S: Final = 5
 """Seconds (Max-Age of a 5.03) after which a device may ask again when too many handlers run."""
 

@@ -27,6 +27,7 @@ from gateway.telemetry import get_logger
 _FULL = "full"
 _NO_CID = "no"
 _SHOWN_SUITES = 16
+_KNOWN_SUITES = frozenset(CipherSuite)
 
 
 class Sessions:
@@ -141,7 +142,7 @@ class Sessions:
             auth=auth.value,
             peer=_peer(facts),
             suite=facts.suite,
-            suite_offer=[_suite_name(number) for number in facts.suites_offered[:_SHOWN_SUITES]],
+            suite_offer=_suite_offer(facts.suites_offered),
             server_name=facts.server_name,
             duration_ms=round((facts.finished_at - facts.started_at) * 1000, 1),
             retransmissions=facts.retransmissions,
@@ -187,8 +188,9 @@ def _peer(facts: HandshakeFacts) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _suite_name(number: int) -> str:
-    try:
-        return CipherSuite(number).name
-    except ValueError:
-        return f"0x{number:04X}"
+def _suite_offer(offered: tuple[int, ...]) -> list[str]:
+    """What the device offered: first what we know, by name, then numbers, and how many are left out."""
+    known = [CipherSuite(number).name for number in offered if number in _KNOWN_SUITES]
+    shown = known + [f"0x{number:04X}" for number in offered if number not in _KNOWN_SUITES]
+    more = len(shown) - _SHOWN_SUITES
+    return [*shown[:_SHOWN_SUITES], f"and {more} more"] if more > 0 else shown

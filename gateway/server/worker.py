@@ -18,6 +18,7 @@ from gateway.config import Address, ConfigError, Settings
 from gateway.dtls import ApiMisuse, Credential, ServerConfig, ServerEndpoint, ServerParameters, SigningKey
 from gateway.handlers import App, HandlerError, load_app, load_handlers
 from gateway.identity import IdentityService
+from gateway.model import DEFAULT_TENANT
 from gateway.pki import CertifiedKey, PkiError, load_certified_key
 from gateway.registry import Registry, RegistryError, open_registry
 from gateway.server.dispatch import Dispatcher
@@ -36,6 +37,8 @@ from gateway.telemetry import Heartbeat, Histogram, Metrics, counter_family, gau
 # IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
 _HEADERS = 40 + 8
 _REGISTRY_CHECK_BEATS = 4
+_PROBE_IDENTITY = b"\0readiness"
+_PROBE_DEVICE = "readiness-probe"
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
@@ -244,9 +247,12 @@ class Worker:
     def _check_registry(self) -> None:
         """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""
         try:
+            # What a handshake reads: a damaged file can have a readable page in front of unreadable ones.
+            self.registry.find_psk(_PROBE_IDENTITY)
+            self.registry.find_certificate_device(DEFAULT_TENANT, _PROBE_DEVICE)
             self.registry.anchor_revision()
-        except RegistryError as error:
-            self._registry_problem = str(error)
+        except Exception as error:  # the beat must go on, whatever a registry raises
+            self._registry_problem = str(error) or type(error).__name__
         else:
             self._registry_problem = None
 
