@@ -115,6 +115,9 @@ def _import(module_name: str, spec: str, directory: Path | None) -> ModuleType:
         raise LoadError(f"app {spec!r}: {module_name} needs {error.name!r}, which is not installed") from error
     except HandlerError as error:
         raise LoadError(f"app {spec!r}: {error}") from error
+    except SyntaxError as error:
+        line = f": {error.text.strip()!r}" if error.text else ""
+        raise LoadError(f"app {spec!r}: {error.filename}, line {error.lineno}: {error.msg}{line}") from error
     except Exception as error:
         raise LoadError(f"app {spec!r}: importing {module_name} failed: {error!r}") from error
 

@@ -30,6 +30,9 @@ METHODS: Final[Mapping[str, Code]] = MappingProxyType(
 
 Segments: TypeAlias = tuple[str, ...]
 
+# Where the built-in handlers are, each in a module of its name.
+_BUILTIN: Final = "gateway.handlers.builtin"
+
 # The two kinds of parameter in a template's shape. A literal cannot hold braces, so these are no literals.
 _PARAMETER: Final = "{}"
 _REST: Final = "{:path}"
@@ -138,6 +141,7 @@ class Router:
             raise RouteError(
                 f"{route.method.name} {route.template} ({route.invocation.location}) conflicts with "
                 f"{other.method.name} {other.template} ({other.invocation.location}): both match the same paths"
+                f"{_remedy(other, route)}"
             )
 
     def resolve(self, segments: Segments) -> Match | None:
@@ -208,6 +212,15 @@ class _Node:
 _DEFAULT_CODES: Final[Mapping[int, Code]] = MappingProxyType(
     {Code.GET: Code.CONTENT, Code.FETCH: Code.CONTENT, Code.DELETE: Code.DELETED}
 )
+
+
+def _remedy(*routes: Route) -> str:
+    """How to switch off what we brought; between two routes of others, the author knows better."""
+    for route in routes:
+        package, _, name = str(getattr(route.invocation.handler, "__module__", "")).rpartition(".")
+        if package == _BUILTIN:
+            return f'; to answer it yourself, take "{name}" out of [handlers] enabled'
+    return ""
 
 
 def _literal(part: str, text: str, *, last: bool) -> str:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway.handlers import App, LoadError, TestClient, installed_handlers, known_options, load_app, load_handlers
+from gateway.handlers import (
+    App,
+    LoadError,
+    RouteError,
+    TestClient,
+    installed_handlers,
+    known_options,
+    load_app,
+    load_handlers,
+)
 
 Write = Callable[[str, str], None]
 
@@ -89,7 +98,7 @@ def test_app_of_a_directory_is_loaded_and_may_import_its_neighbours_later(tmp_pa
         ("devices_e:app", r"importing devices_e failed: ValueError\('broken'\)"),
         ("devices_f:app", "the path 'telemetry' must start with a slash"),
         ("devices_g:app", "devices_g has no 'app'; the module holds no App: write app = App"),
-        ("devices_h:app", r"importing devices_h failed: SyntaxError"),
+        ("devices_h:app", r"^app 'devices_h:app': \S+/devices_h\.py, line 2: invalid syntax: 'def 3\(\):'$"),
     ],
 )
 def test_app_that_cannot_be_loaded(write: Write, spec: str, complaint: str) -> None:
@@ -99,7 +108,7 @@ def test_app_that_cannot_be_loaded(write: Write, spec: str, complaint: str) -> N
     write("devices_e", "raise ValueError('broken')\n")
     write("devices_f", head + "app = App()\napp.get('telemetry')(lambda request: None)\n")
     write("devices_g", "")
-    write("devices_h", "def")
+    write("devices_h", "x = 1\ndef 3():\n    pass\n")
     with pytest.raises(LoadError, match=complaint) as caught:
         load_app(spec)
     assert "\n" not in str(caught.value)
@@ -171,3 +180,22 @@ def test_known_options() -> None:
     known_options({"a": 1}, "a", "b")
     with pytest.raises(LoadError, match="unknown option 'c'; it has a, b"):
         known_options({"c": 1}, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/telemetry/{room}", "telemetry"), ("/echo", "echo")], ids=["telemetry", "echo"]
+)
+def test_a_conflict_with_a_builtin_says_how_to_switch_it_off(path: str, name: str) -> None:
+    mine = App()
+    mine.post(path)(lambda request: None)
+    app = load_handlers(["time", "echo", "telemetry"])
+    with pytest.raises(RouteError, match=rf'take "{name}" out of \[handlers\] enabled'):
+        app.include(mine)
+
+
+def test_a_conflict_among_ones_own_routes_says_nothing_of_builtins() -> None:
+    app = App()
+    app.get("/x")(lambda request: None)
+    with pytest.raises(RouteError) as caught:
+        app.get("/x")(lambda request: None)
+    assert "enabled" not in str(caught.value)
