@@ -214,8 +214,9 @@ class Worker:
             raise BindError(str(error)) from error
 
     async def _take_down(self) -> None:
-        """Stops reading, lets handlers finish, says goodbye to the devices, closes what was opened."""
+        """Serves on until running handlers have finished, says goodbye to the devices, closes what was opened."""
         self._stopping.set()
+        started = self._server is not None
         if self._server is not None:
             self._log.info("server.stopping", sessions=len(self._endpoint.associations))
             await self._dispatcher.drain(self._settings.server.shutdown_grace)
@@ -230,7 +231,8 @@ class Worker:
             self._admin.stop()
             self._admin = None
         self.registry.close()
-        self._log.info("server.stopped")
+        if started:
+            self._log.info("server.stopped")
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
