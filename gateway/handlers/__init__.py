@@ -14,7 +14,7 @@ See `docs/handlers.md`.
 
 from gateway.coap import Code, ContentFormat, Option
 from gateway.handlers.app import App, SinkStats
-from gateway.handlers.errors import HandlerError, LoadError, RouteError
+from gateway.handlers.errors import HandlerError, LoadError, RouteError, StartupError
 from gateway.handlers.loading import ENTRY_POINT_GROUP, installed_handlers, known_options, load_app, load_handlers
 from gateway.handlers.media_types import media_type
 from gateway.handlers.request import Request
@@ -44,6 +44,7 @@ __all__ = [
     "Route",
     "RouteError",
     "SinkStats",
+    "StartupError",
     "TestClient",
     "installed_handlers",
     "known_options",

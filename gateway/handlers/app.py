@@ -2,13 +2,14 @@
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
 from gateway.coap import Code
-from gateway.handlers.errors import RouteError
+from gateway.handlers.errors import HandlerError, RouteError, StartupError
 from gateway.handlers.invocation import Handler, Invocation
 from gateway.handlers.request import Request
 from gateway.handlers.response import Reject, Response
@@ -241,12 +242,18 @@ class App:
         """Run the start-up hooks in order.
 
         Raises:
-            Exception: Whatever a hook raises; the hooks after it have not run. Call `shutdown` all the same.
+            HandlerError: A hook raised it, or as `StartupError` anything else. The hooks after it have not run. Call
+                `shutdown` all the same.
         """
         for hook in self._startup:
-            result = hook()
-            if inspect.isawaitable(result):
-                await result
+            try:
+                result = hook()
+                if inspect.isawaitable(result):
+                    await result
+            except HandlerError:
+                raise
+            except Exception as error:
+                raise StartupError(_explain(hook, error)) from error
 
     async def shutdown(self) -> None:
         """Run the shut-down hooks in reverse order; a failure is logged and stops none of the others."""
@@ -333,6 +340,15 @@ def _respond(request: Request, route: Route, result: Any) -> Response:
         if accept is not None and response.content_format not in (accept, None):
             return Response(f"available as content format {response.content_format}", Code.NOT_ACCEPTABLE)
     return response
+
+
+def _explain(hook: Callable[[], Any], error: Exception) -> str:
+    """One line: the hook, its module, what it raised and where."""
+    name = getattr(hook, "__qualname__", None) or type(hook).__qualname__
+    module = getattr(hook, "__module__", None) or type(hook).__module__
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"start-up hook {name} ({module}) failed: {text} ({frame.filename}:{frame.lineno})"
 
 
 def _method(method: str | Code) -> Code:

@@ -11,3 +11,7 @@ class RouteError(HandlerError, ValueError):
 
 class LoadError(HandlerError):
     """An application or a named handler cannot be loaded or installed."""
+
+
+class StartupError(HandlerError):
+    """A start-up hook of the application raised; what it raised is the cause."""

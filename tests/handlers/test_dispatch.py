@@ -20,6 +20,7 @@ from gateway.handlers import (
     Request,
     Response,
     RouteError,
+    StartupError,
     TestClient,
 )
 from gateway.handlers.lines import LineWriter
@@ -334,8 +335,14 @@ def test_failing_start_is_raised_and_a_failing_stop_is_logged() -> None:
     def broken() -> None:
         raise OSError("cannot close")
 
-    with pytest.raises(OSError, match="no database"):
+    with pytest.raises(StartupError) as caught:
         asyncio.run(app.startup())
+    line = str(caught.value)
+    assert "no_database" in line
+    assert f"({__name__})" in line
+    assert "OSError: no database" in line
+    assert "test_dispatch.py:" in line
+    assert isinstance(caught.value.__cause__, OSError)
     with capture_logs() as logs:
         asyncio.run(app.shutdown())
     assert ran == ["stopped"]

@@ -10,7 +10,19 @@ import structlog
 from structlog.testing import capture_logs
 
 from gateway.coap import DecodeError
-from gateway.handlers import App, Code, Content, ContentFormat, Device, Principal, Reject, Request, Response, TestClient
+from gateway.handlers import (
+    App,
+    Code,
+    Content,
+    ContentFormat,
+    Device,
+    Principal,
+    Reject,
+    Request,
+    Response,
+    StartupError,
+    TestClient,
+)
 from gateway.model import AuthKind
 
 
@@ -140,14 +152,14 @@ def test_failed_start_still_shuts_down() -> None:
         raise OSError("no database")
 
     app.on_shutdown(lambda: ran.append("down"))
-    with pytest.raises(OSError, match="no database"), TestClient(app):
+    with pytest.raises(StartupError, match="no database"), TestClient(app):
         pass
 
     async def main() -> None:
         async with TestClient(app):
             pass
 
-    with pytest.raises(OSError, match="no database"):
+    with pytest.raises(StartupError, match="no database"):
         asyncio.run(main())
     assert ran == ["down", "down"]
 

@@ -192,7 +192,7 @@ async def test_a_hook_that_fails_stops_the_start_and_the_other_hooks_still_clean
         calls.append("down")
 
     before = open_files()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ConfigError, match=rf"start-up hook \S+\.up \({__name__}\) failed: ZeroDivisionError: hook"):
         async with Worker(load_settings(None, prepare(tmp_path), environ={}), app=app):
             pass
     assert calls == ["down"]
