@@ -24,7 +24,7 @@ from gateway.cli.common import (
     stdin_is_terminal,
 )
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
-from gateway.registry import NotFound, Registry
+from gateway.registry import Conflict, NotFound, Registry
 
 _GENERATED_KEY_BYTES = 16
 _COLUMNS = ("device", "tenant", "status", "auto_provisioned", "created")
@@ -70,7 +70,7 @@ def add(
                 if known:
                     registry.add_psk(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
                 else:
-                    registry.add_psk_device(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
+                    _add_psk_device(registry, id, tenant, identity, key, allow_short_key=allow_short_key)
                 facts["psk_identity"] = _text(identity)
                 if generate:
                     facts["psk_hex"] = key.hex()
@@ -169,6 +169,18 @@ def delete(
 def _set_status(id: str, tenant: str, status: DeviceStatus, output: Output, config: Path | None) -> None:
     with readable_errors(), registry_of(config) as registry:
         print_facts(_facts(registry.set_status(id, status, tenant_id=tenant)), output)
+
+
+def _add_psk_device(
+    registry: Registry, id: str, tenant: str, identity: bytes, key: bytes, *, allow_short_key: bool
+) -> None:
+    try:
+        registry.add_psk_device(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
+    except Conflict as error:
+        if not _is_known(registry, id, tenant):
+            raise  # the identity is another device's
+        remedy = f"to change its key, delete it with `gateway device delete {id}`, then add it again"
+        raise Conflict(f"{error}; {remedy}") from error
 
 
 def _is_known(registry: Registry, id: str, tenant: str) -> bool:

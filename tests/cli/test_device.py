@@ -179,6 +179,14 @@ def test_a_certificate_may_be_allowed_from_the_start_or_later(site: Path) -> Non
     assert kinds("bare") == []
 
 
+def test_a_device_that_exists_is_not_given_another_key_but_told_how(site: Path) -> None:
+    ok("device", "add", "dev1", "--psk-identity", "id1", "--generate")
+    line = run("device", "add", "dev1", "--psk-identity", "id1", "--generate").refused(4)
+    assert "to change its key, delete it with `gateway device delete dev1`, then add it again" in line
+    # Another device's identity is another mistake.
+    assert "delete" not in run("device", "add", "dev2", "--psk-identity", "id1", "--generate").refused(4)
+
+
 def test_show(site: Path) -> None:
     ok("device", "add", "dev1", "--psk-identity", "id1", "--generate")
     facts = ok("device", "show", "dev1", "-o", "json").json
