@@ -46,13 +46,19 @@ def add(
         bool, typer.Option("--allow-short-key", help="Take a key below 16 bytes, for devices that cannot be changed.")
     ] = False,
     certificate: Annotated[
-        bool, typer.Option("--certificate", help="Let the device use a certificate that names it.")
+        bool,
+        typer.Option("--certificate", help="Let certificates of any trusted CA of its tenant speak for the device."),
     ] = False,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Add a device. Without a key it takes the first certificate that names it, from any trusted CA."""
+    """Add a device.
+
+    With neither a key nor --certificate it takes the first certificate that names it, which binds it to the CA of that
+    one: no other CA can speak for it then. With a key alone it takes no certificate. Called again with --certificate,
+    takes a device out of its binding.
+    """
     with readable_errors():
         sources = [psk_file is not None, psk_stdin, generate]
         if psk_identity is None and (any(sources) or psk_text or allow_short_key):

@@ -6,8 +6,13 @@ Who may speak for a device:
 - certificates, verified to a trust anchor of the device's tenant, that name the device (`gateway.pki.names`):
   - a device that does not exist is created if the anchor has `auto_provision`; it is bound to that anchor, so that
     another factory trusted by the same tenant cannot speak for it;
-  - a device that an operator added without a credential takes the first certificate that names it, of any anchor;
-  - a device with a pre-shared key takes certificates only after an operator allowed them (`allow_certificate`).
+  - a device that an operator added without a credential takes the first certificate that names it, of any anchor, and
+    is bound to that anchor in the same way;
+  - a device with a pre-shared key takes certificates only after an operator allowed them (`allow_certificate`);
+  - a device whose certificate an operator allowed takes those of the anchor that was named then, or, when none was
+    (`gateway device add ID --certificate`), of any: it is not bound.
+
+A device that is not active is refused before anything is written.
 
 The trust store follows the registry: one indexed read a handshake sees whether anchors changed, in this process or in
 another one.
@@ -153,12 +158,7 @@ class IdentityService:
             raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
         _check_usable(found)
         if found.anchor_id is not None and found.anchor_id != verified.anchor.id:
-            raise IdentityRefused(
-                Refusal.OTHER_ISSUER,
-                f"device '{found.device.id}' was provisioned under the trust anchor {found.anchor_id[:16]}..., its "
-                f"certificate is from {verified.anchor.id[:16]}...; if the device changed its issuer, run "
-                f"`{_add(found.device)} --certificate`",
-            )
+            raise _other_issuer(found.device, found.anchor_id, verified)
         return Principal(
             found.device,
             AuthKind.X509,
@@ -223,6 +223,16 @@ def _check_usable(found: PskCredential | CertificateCredential) -> None:
             f"the credential {found.credential_id} of device '{device.id}' is {found.status}; "
             "give the device a new one",
         )
+
+
+def _other_issuer(device: Device, bound_to: str, verified: VerifiedChain) -> IdentityRefused:
+    return IdentityRefused(
+        Refusal.OTHER_ISSUER,
+        f"device '{device.id}' is bound to the trust anchor {bound_to[:16]}..., and the certificate presented (SHA-256 "
+        f"fingerprint {verified.fingerprint}) is from {verified.anchor.id[:16]}...; this may be an impersonation by "
+        "another factory. Only if you know that the device has this certificate, let any CA of its tenant speak for it "
+        f"with `{_add(device)} --certificate`",
+    )
 
 
 def _disabled(device: Device) -> IdentityRefused:

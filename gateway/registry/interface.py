@@ -35,8 +35,8 @@ class Registry(Protocol):
         """Answers a certificate of a device without a certificate credential, in one transaction.
 
         A device that does not exist is created, bound to the anchor, if `create` says so. A device that an operator
-        added without any credential takes its first certificate. Two calls at once for one device give the same
-        credential; `created` is true for one of them only.
+        added without any credential takes its first certificate, and is bound to that one's anchor. Two calls at once
+        for one device give the same credential; `created` is true for one of them only.
 
         Whatever is refused is refused by reading, without waiting for another process's write.
 
@@ -67,7 +67,7 @@ class Registry(Protocol):
     def add_device(
         self, device_id: str, *, tenant_id: str = DEFAULT_TENANT, status: DeviceStatus = DeviceStatus.ACTIVE
     ) -> Device:
-        """Adds a device without credentials: it takes the first certificate that names it, or gets a `add_psk`.
+        """Adds a device without credentials: it gets an `add_psk`, or is bound by the first certificate that names it.
 
         Raises:
             Conflict: It exists.
@@ -147,6 +147,8 @@ class Registry(Protocol):
         self, device_id: str, *, tenant_id: str = DEFAULT_TENANT, anchor_id: str | None = None
     ) -> CertificateCredential:
         """Lets a device use certificates, beside what it has; called again, sets the anchor anew.
+
+        The one way to a device that is bound to no anchor: its first certificate does not bind it then.
 
         Args:
             device_id: The device.

@@ -80,7 +80,7 @@ class SqliteRegistry:
             if isinstance(there, CertificateCredential):
                 return there
             if there is not None:
-                return self._insert_certificate(there, None)
+                return self._insert_certificate(there, anchor_id)
             device = self._insert_device(tenant_id, device_id, DeviceStatus.ACTIVE, auto_provisioned=True)
             return self._insert_certificate(device, anchor_id, created=True)
 

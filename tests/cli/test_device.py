@@ -187,6 +187,13 @@ def test_a_device_that_exists_is_not_given_another_key_but_told_how(site: Path) 
     assert "delete" not in run("device", "add", "dev2", "--psk-identity", "id1", "--generate").refused(4)
 
 
+def test_help_says_who_may_speak_for_a_device(site: Path) -> None:
+    # The same as docs/design.md, "Identity rules".
+    text = " ".join(ok("device", "add", "--help").stdout.replace("\u2502", " ").split())
+    assert "binds it to the CA of that one" in text
+    assert "of any trusted CA of its tenant" in text
+
+
 def test_show(site: Path) -> None:
     ok("device", "add", "dev1", "--psk-identity", "id1", "--generate")
     facts = ok("device", "show", "dev1", "-o", "json").json

@@ -203,9 +203,40 @@ def test_another_factory_cannot_speak_for_a_provisioned_device(registry: Registr
     refused = refusal(service, impostor.presented_der)
     assert refused.reason is Refusal.OTHER_ISSUER
     assert other.id[:16] in refused.detail
+    assert "may be an impersonation" in refused.detail
+    assert impostor.certificate.fingerprint(hashes.SHA256()).hex() in refused.detail
+    assert refused.detail.isprintable()
     assert "`gateway device add meter-1 --certificate`" in refused.detail
     registry.allow_certificate("meter-1")
     assert service.certificate(impostor.presented_der).anchor_id == other.id
+
+
+def test_the_first_certificate_of_an_added_device_decides_its_factory(
+    registry: Registry, service: IdentityService
+) -> None:
+    anchor = trust(registry)
+    trust(registry, OTHER_ROOT)
+    registry.add_device("meter-1")
+    assert service.certificate(DEVICE.presented_der).anchor_id == anchor.id
+    impostor = issue_device(OTHER_ROOT, "meter-1", at=NOW)
+    assert refusal(service, impostor.presented_der).reason is Refusal.OTHER_ISSUER
+    renewed = issue_device(FACTORY, "meter-1", at=NOW)
+    assert service.certificate(renewed.presented_der).device.id == "meter-1"
+
+
+def test_an_allowed_certificate_is_of_any_anchor_or_of_the_one_named(
+    registry: Registry, service: IdentityService
+) -> None:
+    anchor = trust(registry)
+    trust(registry, OTHER_ROOT)
+    registry.add_device("meter-1")
+    registry.allow_certificate("meter-1")
+    by_b = issue_device(OTHER_ROOT, "meter-1", at=NOW).presented_der
+    for chain in (DEVICE.presented_der, by_b, DEVICE.presented_der):
+        assert service.certificate(chain).device.id == "meter-1"
+    registry.allow_certificate("meter-1", anchor_id=anchor.id)
+    assert service.certificate(DEVICE.presented_der).device.id == "meter-1"
+    assert refusal(service, by_b).reason is Refusal.OTHER_ISSUER
 
 
 def test_the_anchor_decides_the_tenant(registry: Registry, service: IdentityService) -> None:

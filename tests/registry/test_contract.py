@@ -222,10 +222,12 @@ def test_provisioning_without_leave_creates_nothing(registry: Registry) -> None:
     assert registry.counts().devices == 0
 
 
-def test_a_device_added_without_credentials_takes_its_first_certificate(registry: Registry) -> None:
+def test_a_device_added_without_credentials_is_bound_by_its_first_certificate(registry: Registry) -> None:
     registry.add_device("dev")
     made = registry.provision_device("default", "dev", anchor_id="anchor", create=False)
-    assert (made.created, made.anchor_id, made.device.auto_provisioned) == (False, None, False)
+    assert (made.created, made.anchor_id, made.device.auto_provisioned) == (False, "anchor", False)
+    later = registry.provision_device("default", "dev", anchor_id="other", create=True)
+    assert (later.credential_id, later.anchor_id) == (made.credential_id, "anchor")
 
 
 def test_a_psk_device_takes_no_certificate_unasked(registry: Registry) -> None:
