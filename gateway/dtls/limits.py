@@ -89,6 +89,10 @@ HANDSHAKE_TIMEOUT_S = 120.0
 RETRANSMIT_INITIAL_S = 1.0
 """Seconds to the first retransmission (RFC 6347 section 4.2.4.1)."""
 
+REMINDER_INTERVALS = 10
+"""Initial intervals after which a flight goes out again although the peer has begun to answer it: time for three
+repetitions of the peer's own, which doubles from 1 s as ours does (1, 3, 7 s), and away from the fourth (15 s)."""
+
 RETRANSMIT_MAX_S = 60.0
 """Seconds at which the doubling stops (RFC 6347 section 4.2.4.1)."""
 

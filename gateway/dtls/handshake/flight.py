@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
 from gateway.dtls.errors import ApiMisuse
-from gateway.dtls.limits import MAX_REPEATS, MIN_REPEAT_INTERVAL_S, RETRANSMIT_MAX_S
+from gateway.dtls.limits import MAX_REPEATS, MIN_REPEAT_INTERVAL_S, REMINDER_INTERVALS, RETRANSMIT_MAX_S
 from gateway.dtls.messages.framing import (
     CHANGE_CIPHER_SPEC,
     HANDSHAKE_HEADER_LENGTH,
@@ -117,13 +117,14 @@ class Retransmission:
         count: Repetitions so far.
     """
 
-    __slots__ = ("_asked", "_initial", "_interval", "_last_sent", "at", "count")
+    __slots__ = ("_answered", "_asked", "_initial", "_interval", "_last_sent", "at", "count")
 
     def __init__(self, initial: float) -> None:
         self._initial = initial
         self._interval = initial
         self._last_sent = float("-inf")
         self._asked = 0
+        self._answered = False
         self.at: float | None = None
         self.count = 0
 
@@ -131,6 +132,7 @@ class Retransmission:
         """A new flight went out: the interval starts over."""
         self._interval = self._initial
         self._asked = 0
+        self._answered = False
         self._last_sent = now
         self.at = now + self._interval
 
@@ -152,6 +154,19 @@ class Retransmission:
         self._asked += 1
         self.count += 1
         return True
+
+    def answered(self, now: float) -> None:
+        """The peer has begun to answer, so it has the flight. What is missing of the answer, it repeats of itself.
+
+        RFC 6347 section 4.2.4 lets ours run on. RFC 9147 section 7.1 knows better: any part of the answer acknowledges
+        the flight. To repeat it costs air time for nothing, and crosses the peer's repetition if both timers began with
+        the usual second; at that moment GnuTLS 3.7 forgets what it was about to repeat. So the flight goes out much
+        later, to remind a peer without a timer.
+        """
+        if self.at is not None and not self._answered:
+            self._answered = True
+            self._interval = min(REMINDER_INTERVALS * self._initial, RETRANSMIT_MAX_S)
+            self.at = now + self._interval
 
     def stop(self) -> None:
         self.at = None

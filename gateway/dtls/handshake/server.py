@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gateway.dtls.cookie import Address
-from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
+from gateway.dtls.errors import ApiMisuse, DropReason, FailureReason, HandshakeError
 from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts, PskRequested
 from gateway.dtls.handshake.common import Outbox, Random
 from gateway.dtls.handshake.driver import Driver
@@ -12,6 +12,8 @@ from gateway.dtls.handshake.negotiation import ServerParameters
 from gateway.dtls.handshake.server_states import AwaitCertificateVerdict, AwaitPsk, ExpectClientHello, ServerContext
 from gateway.dtls.handshake.states import SuspendedState
 from gateway.dtls.handshake.transcript import Transcript
+from gateway.dtls.numbers import ContentType
+from gateway.dtls.record import Record
 
 
 class Linger:
@@ -89,6 +91,14 @@ class ServerHandshake(Driver):
             retransmit_initial=retransmit_initial,
             deadline=deadline,
         )
+
+    def receive(self, record: Record, now: float) -> DropReason | None:
+        flight = self._flight
+        dropped = super().receive(record, now)
+        used = dropped is None and record.content_type != ContentType.ALERT
+        if used and flight.items and self._flight is flight:
+            self._retransmission.answered(now)
+        return dropped
 
     def provide_psk(self, psk: bytes | None, refusal: HandshakeError | None, now: float, context: object) -> None:
         """The answer to `PskRequested`; ignored, with its context, where none is awaited."""
