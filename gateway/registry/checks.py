@@ -52,3 +52,9 @@ def check_certificate(der: bytes) -> None:
     """
     if not 1 <= len(der) <= MAX_CERTIFICATE_BYTES:
         raise InvalidValue(f"a certificate has 1-{MAX_CERTIFICATE_BYTES} bytes as DER, this one has {len(der)}")
+
+
+def shown_identity(identity: bytes) -> str:
+    """A PSK identity for an operator text: quoted where it is printable ASCII, else in hex."""
+    text = identity.decode("latin-1")
+    return repr(text) if text.isascii() and text.isprintable() else f"0x{identity.hex()}"

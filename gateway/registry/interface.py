@@ -156,6 +156,7 @@ class Registry(Protocol):
             anchor_id: The only trust anchor that may name the device; None for any of the tenant's.
 
         Raises:
+            Conflict: The anchor is another tenant's.
             NotFound: The device or the anchor does not exist.
         """
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
-from gateway.registry.checks import check_certificate, check_id, check_psk
+from gateway.registry.checks import check_certificate, check_id, check_psk, shown_identity
 from gateway.registry.database import failure, snapshot, transaction, translated
 from gateway.registry.errors import Conflict, LimitReached, NotActive, NotFound
 from gateway.registry.limits import MAX_DEVICES_PER_TENANT
@@ -167,8 +167,11 @@ class SqliteRegistry:
     ) -> CertificateCredential:
         with transaction(self._connection) as connection:
             device = self._existing(tenant_id, device_id)
-            if anchor_id is not None:
-                self._anchor(anchor_id)
+            if anchor_id is not None and (anchor := self._anchor(anchor_id)).tenant_id != tenant_id:
+                raise Conflict(
+                    f"the trust anchor {anchor_id} names devices of tenant '{anchor.tenant_id}', and device "
+                    f"'{device_id}' is of tenant '{tenant_id}'; name an anchor of that one"
+                )
             found = self.find_certificate_device(tenant_id, device_id)
             if found is None:
                 return self._insert_certificate(device, anchor_id)
@@ -344,7 +347,10 @@ class SqliteRegistry:
     def _insert_psk(self, device: Device, identity: bytes, key: bytes) -> PskCredential:
         taken = self._connection.execute(_FIND_PSK, (identity,)).fetchone()
         if taken:
-            raise Conflict(f"the PSK identity {identity!r} belongs to device '{taken[0]}' already; choose another one")
+            raise Conflict(
+                f"the PSK identity {shown_identity(identity)} belongs to device '{taken[0]}' already; "
+                "choose another one"
+            )
         credential_id = self._insert_credential(device, "psk", identity, secret=key)
         return PskCredential(device, key, credential_id, 1, CredentialStatus.ACTIVE)
 

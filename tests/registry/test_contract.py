@@ -246,6 +246,28 @@ def test_allowing_a_certificate_anew_changes_its_version(registry: Registry) -> 
         registry.allow_certificate("dev", anchor_id="ghost")
 
 
+def test_a_device_cannot_be_bound_to_another_tenants_anchor(registry: Registry) -> None:
+    registry.add_tenant("acme")
+    theirs = registry.add_trust_anchor(CERTIFICATE, "CN=Root", tenant_id="acme")
+    registry.add_device("dev")
+    registry.add_device("dev", tenant_id="acme")
+    with pytest.raises(Conflict, match="tenant 'acme'"):
+        registry.allow_certificate("dev", anchor_id=theirs.id)
+    assert registry.find_certificate_device("default", "dev") is None
+    assert registry.allow_certificate("dev", tenant_id="acme", anchor_id=theirs.id).anchor_id == theirs.id
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [(b"meter-7", "'meter-7'"), (b"it's", '"it\'s"'), (b"a\0b", "0x610062"), (b"\xff", "0xff"), (b"a\n", "0x610a")],
+)
+def test_a_taken_identity_is_shown_as_text_or_hex(registry: Registry, identity: bytes, shown: str) -> None:
+    registry.add_psk_device("dev", identity, KEY)
+    with pytest.raises(Conflict) as caught:
+        registry.add_psk_device("dev2", identity, KEY)
+    assert f"the PSK identity {shown} belongs to device 'dev'" in str(caught.value)
+
+
 def test_a_credential_is_revoked_with_a_new_version(registry: Registry) -> None:
     made = registry.add_psk_device("dev", b"id", KEY)
     registry.set_credential_status(made.credential_id, CredentialStatus.REVOKED)
