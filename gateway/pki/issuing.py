@@ -5,6 +5,7 @@ All keys are P-256, all signatures ECDSA with SHA-256. Everything made here pass
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.pki.certificates import is_ca, short_name
+from gateway.pki.certificates import is_ca, printable, short_name
 from gateway.pki.errors import PkiError
 from gateway.pki.limits import (
     BACKDATE,
@@ -23,10 +24,16 @@ from gateway.pki.limits import (
     INTERMEDIATE_LIFETIME,
     MAX_COMMON_NAME_CHARACTERS,
     MAX_DEVICE_NAME_CHARACTERS,
+    MAX_DNS_NAME_CHARACTERS,
     ROOT_LIFETIME,
     SERVER_LIFETIME,
 )
 from gateway.pki.names import is_device_name, is_uri
+
+# RFC 1123 section 2.1, and the underscore, which names in containers have. A last label of digits is an IP address gone
+# wrong. A wildcard is a whole first label (RFC 6125 section 6.4.3).
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DNS_NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +103,10 @@ def create_intermediate(
         lifetime: How long it is valid; cut at the issuer's end.
 
     Raises:
-        PkiError: The issuer is not a CA, or the name is empty or longer than 64 characters.
+        PkiError: The issuer is not a CA, or may not have such a CA below it, or the name is empty or longer than 64
+            characters.
     """
+    _check_depth(issuer.certificate, path_length)
     key = ec.generate_private_key(ec.SECP256R1())
     organizations = issuer.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     subject = _name(name, str(organizations[0].value) if organizations else None)
@@ -155,20 +164,31 @@ def issue_server(
         lifetime: How long it is valid; cut at the issuer's end.
 
     Raises:
-        PkiError: There is no name, or one is not a DNS name, or the issuer is not a CA.
+        PkiError: There is no name, or one is neither a DNS name nor an IP address, or the issuer is not a CA.
     """
     all_names = list(names)
     if not all_names:
         raise PkiError("a server certificate needs a DNS name or an IP address that devices connect to")
+    san = x509.SubjectAlternativeName([_general_name(name) for name in all_names])
     key = ec.generate_private_key(ec.SECP256R1())
-    try:
-        san = x509.SubjectAlternativeName([_general_name(name) for name in all_names])
-    except ValueError as error:
-        raise PkiError(f"a name for the server certificate is neither a DNS name nor an IP address: {error}") from error
     subject = _name(all_names[0][:MAX_COMMON_NAME_CHARACTERS], None)
     builder = _builder(subject, ca.certificate.subject, key.public_key(), *_period(at, lifetime, ca))
     builder = builder.add_extension(san, critical=False)
     return _issue(_end_extensions(builder, ExtendedKeyUsageOID.SERVER_AUTH), key, ca)
+
+
+def _check_depth(issuer: x509.Certificate, path_length: int) -> None:
+    # RFC 5280 section 4.2.1.9. What is made against it verifies nowhere, which shows only at the first handshake.
+    if not is_ca(issuer):
+        return
+    limit = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if limit is None or path_length < limit:
+        return
+    allowed = f"only ones with a pathLenConstraint below {limit}" if limit else "none"
+    raise PkiError(
+        f"{short_name(issuer)} may have {limit} levels of CAs below it (pathLenConstraint), so of CAs it can issue "
+        f"{allowed}; issue from a CA higher up, such as the root"
+    )
 
 
 def _issue(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, issuer: CertifiedKey) -> CertifiedKey:
@@ -251,4 +271,10 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        pass
+    if len(name) > MAX_DNS_NAME_CHARACTERS or _DNS_NAME.fullmatch(name) is None:
+        raise PkiError(
+            f"{printable(name)!r} is neither a DNS name nor an IP address; give the bare name that devices connect to, "
+            "without scheme, port or final dot (an internationalized one in its xn-- form)"
+        )
+    return x509.DNSName(name)

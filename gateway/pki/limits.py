@@ -31,6 +31,9 @@ MAX_DEVICE_NAME_CHARACTERS = 128
 MAX_COMMON_NAME_CHARACTERS = 64
 """Characters of a commonName: ub-common-name of RFC 5280 appendix A.1; OpenSSL refuses to make longer ones."""
 
+MAX_DNS_NAME_CHARACTERS = 253
+"""Characters of a DNS name without its final dot (RFC 1035 section 2.3.4: 255 bytes on the wire)."""
+
 MAX_QUOTED_CHARACTERS = 120
 """Characters quoted from a peer's certificate in one place of an operator text, so that a log line stays a line."""
 

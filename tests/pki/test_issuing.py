@@ -106,7 +106,42 @@ def test_a_device_cannot_issue() -> None:
         create_intermediate(DEVICE, "CA", at=NOW)
 
 
-@pytest.mark.parametrize("bad", [[], ["ä.example"], [""]])
+def test_a_ca_that_may_not_have_cas_below_it_makes_none() -> None:
+    # RFC 5280 section 4.2.1.9: with pathLenConstraint 0, every chain through it would be refused.
+    with pytest.raises(PkiError, match="pathLenConstraint"):
+        create_intermediate(ISSUING, "Too Deep", at=NOW)
+    upper = create_intermediate(ROOT, "Upper", path_length=1, at=NOW)
+    assert create_intermediate(upper, "Lower", at=NOW).chain == (upper.certificate,)
+    with pytest.raises(PkiError, match="pathLenConstraint"):
+        create_intermediate(upper, "As Deep", path_length=1, at=NOW)
+
+
+@pytest.mark.parametrize("names", [["gw.example"], ["localhost"], ["a_b.local"], ["*.example"], ["x-1.2.example"]])
+def test_server_names_that_are_fine(names: list[str]) -> None:
+    made = issue_server(ISSUING, names, at=NOW).certificate
+    san = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert san.get_values_for_type(x509.DNSName) == names
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *([], ["ä.example"], [""], ["two words"], [" gw"], ["gw\n"], ["a,b"], ["-a.example"], ["a-.example"], ["a..b"]),
+        *(
+            ["gw.example."],
+            ["10.0.0.300"],
+            ["."],
+            ["*"],
+            ["a.*"],
+            ["a*.example"],
+            ["coaps://gw"],
+            ["gw:5684"],
+            ["10.0.0.0/8"],
+            ["gw\0.example"],
+        ),
+        *(["x" * 64 + ".example"], [".".join(["x" * 60] * 5)], ["ok.example", "not ok"]),
+    ],
+)
 def test_server_names_that_are_refused(bad: list[str]) -> None:
     with pytest.raises(PkiError):
         issue_server(ISSUING, bad, at=NOW)
