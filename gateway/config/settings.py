@@ -63,14 +63,12 @@ class DtlsSettings(Section):
         le=65535,
         description="Largest packet that the path to the devices carries, in bytes, with the IP and UDP headers.",
     )
-    # Not the 1 s of RFC 6347: nearly every client has that, and repetitions that cross cost two flights to mend one.
-    # With GnuTLS 3.7 they cost the handshake: ours, read when its own is due, makes it forget what it was to repeat.
     retransmit_initial: Duration = Field(
-        default=2.0,
+        default=1.0,
         ge=0.1,
         le=60,
-        description="Time to the first retransmission of a handshake flight; it doubles each time. Longer than the "
-        "usual 1s of a device, so that the device repeats first. RFC 7925 suggests 9s for slow radio links.",
+        description="Time to the first retransmission of a handshake flight; it doubles each time. "
+        "RFC 7925 suggests 9s for slow radio links.",
     )
     handshake_timeout: Duration = Field(
         default=120.0, ge=1, le=3600, description="A handshake that has not finished by then is given up."
