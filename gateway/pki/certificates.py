@@ -2,8 +2,9 @@
 
 `cryptography` parses lazily: a certificate loads, and a property of it raises later (ValueError for bad DER inside an
 extension, UnsupportedAlgorithm for a key, TypeError for a name, and, should its native part ever panic, a
-BaseException). Whatever touches a peer's certificate therefore runs inside `peer_data`, which turns all of these into
-`ChainRefused`. Certificates of the operator's own files go through `touch` once and are values from then on.
+BaseException). Which of them are answers to bad bytes, and not somebody stopping the process, is decided in one place,
+`is_library_error`. Whatever touches a peer's certificate runs inside `peer_data`, which turns them into `ChainRefused`.
+Certificates of the operator's own files go through `touch` once and are values from then on.
 """
 
 from collections.abc import Iterator
@@ -63,13 +64,20 @@ def peer_data(what: str) -> Iterator[None]:
         yield
     except ChainRefused:
         raise
-    except Exception as error:
-        raise _malformed(what, error) from error
     except BaseException as error:
-        # A panic of the native part: a peer must not be able to stop the process with it.
-        if type(error).__name__ != "PanicException":
+        if not is_library_error(error):
             raise
         raise _malformed(what, error) from error
+
+
+def is_library_error(error: BaseException) -> bool:
+    """Whether an exception may be what `cryptography` makes of bad bytes.
+
+    That is any Exception: the library has kinds of its own, and not all are ValueErrors. A panic of its native part is
+    a BaseException that has no importable name; a peer must not be able to stop the process with it. An interrupt, an
+    exit and a cancellation are none.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _malformed(what: str, error: BaseException) -> ChainRefused:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from gateway.pki.certificates import short_name, touch
+from gateway.pki.certificates import is_library_error, short_name, touch
 from gateway.pki.errors import PkiError
 from gateway.pki.issuing import CertifiedKey
 
@@ -48,7 +47,9 @@ def parse_certificates(data: bytes, origin: str = "the input") -> list[x509.Cert
             certificates = [x509.load_der_x509_certificate(data)]
         for certificate in certificates:
             touch(certificate)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except BaseException as error:
+        if not is_library_error(error):
+            raise
         raise PkiError(
             f"{origin} holds no certificate in PEM or DER form ({error}); name a certificate file"
         ) from error
@@ -67,7 +68,9 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
         key = load(data, password=None)
     except TypeError as error:
         raise PkiError(f"{path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except BaseException as error:
+        if not is_library_error(error):
+            raise
         # The library's text is left out: it may quote the file.
         raise PkiError(f"{path} holds no private key in PEM or DER form; name a key file") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):

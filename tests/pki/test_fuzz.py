@@ -1,12 +1,23 @@
 """Whatever bytes a device presents, `ChainRefused` is the only exception, and no altered content is believed."""
 
+from pathlib import Path
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.pki import ChainProblem, ChainRefused, VerifiedChain
+from gateway.pki import (
+    ChainProblem,
+    ChainRefused,
+    PkiError,
+    VerifiedChain,
+    files,
+    load_certificates,
+    load_private_key,
+    parse_certificates,
+)
 from tests.pki.factory import NOW, aki, ca, eku, key_usage, make, name, san, store
 
 ROOT = ca(name("Root", "Works"))
@@ -154,3 +165,53 @@ def test_an_interrupt_is_not_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(x509, "load_der_x509_certificate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         outcome(CHAIN)
+
+
+# The operator's files, and what the registry holds, go through the same net.
+
+
+@pytest.fixture
+def panicking(monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {})
+
+    def panics(_data: bytes, password: bytes | None = None) -> object:
+        raise panic("index out of bounds")
+
+    for loader in ("load_der_x509_certificate", "load_pem_x509_certificates"):
+        monkeypatch.setattr(x509, loader, panics)
+    for loader in ("load_der_private_key", "load_pem_private_key"):
+        monkeypatch.setattr(files, loader, panics)
+
+
+@pytest.mark.parametrize("data", [b"\x30\x00", b"-----BEGIN CERTIFICATE-----"])
+@pytest.mark.usefixtures("panicking")
+def test_a_panic_over_a_file_is_an_error_of_the_file(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(PkiError, match="holds no certificate"):
+        load_certificates(path)
+    with pytest.raises(PkiError, match="holds no private key"):
+        load_private_key(path)
+
+
+def test_a_file_with_an_extension_twice_is_an_error_of_the_file() -> None:
+    # x509.DuplicateExtension is neither a ValueError nor a TypeError. Two OIDs of one length, one renamed to the other.
+    one, two = x509.ObjectIdentifier("1.3.6.1.4.1.1.1"), x509.ObjectIdentifier("1.3.6.1.4.1.1.2")
+    made = make("dev", None, *((x509.UnrecognizedExtension(oid, b"\x05\x00"), False) for oid in (one, two)))
+    prefix = bytes.fromhex("06072b0601040101")
+    twice = made.der.replace(prefix + b"\x02", prefix + b"\x01")
+    assert twice != made.der
+    with pytest.raises(x509.DuplicateExtension):
+        _ = x509.load_der_x509_certificate(twice).extensions
+    with pytest.raises(PkiError, match="holds no certificate"):
+        parse_certificates(twice)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_no_error_of_a_file(monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]) -> None:
+    def interrupted(_data: bytes) -> x509.Certificate:
+        raise stop
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", interrupted)
+    with pytest.raises(stop):
+        parse_certificates(b"\x30\x00")
