@@ -70,7 +70,9 @@ def leaf_key(certificate_der: bytes) -> VerifyingKey:
     """
     try:
         key = x509.load_der_x509_certificate(certificate_der).public_key()
-    except Exception as error:  # the parser raises ValueError, TypeError and its own kinds, lazily
+    except BaseException as error:  # the parser raises ValueError, TypeError, its own kinds, and may even panic
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise DecodeError(f"not an X.509 certificate: {type(error).__name__}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         curve = f" on {key.curve.name}" if isinstance(key, ec.EllipticCurvePublicKey) else ""
