@@ -61,17 +61,9 @@ def coap_client(
             need an address each.
         folder: An empty one for what it writes.
     """
-    command = [
-        program(f"coap-client-{flavour}"),
-        "-v",
-        _VERBOSE,
-        "-B",
-        str(_WAIT_S),
-        *options,
-        *_credential(flavour, device),
-    ]
     body = folder / "payload"
-    command += ["-m", method, "-o", str(body)]
+    command = [program(f"coap-client-{flavour}"), "-v", _VERBOSE, "-B", str(_WAIT_S), "-a", source]
+    command += [*_credential(flavour, device), *options, "-m", method, "-o", str(body)]
     if payload is not None:
         command += ["-e", payload]
     host = "localhost" if isinstance(device, Certified) else "127.0.0.1"
