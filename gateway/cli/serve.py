@@ -8,10 +8,17 @@ import typer
 
 from gateway.cli.common import ConfigOption, new_app, readable_errors, settings_for
 from gateway.config import Settings
-from gateway.server import BindError, Worker
+from gateway.server import BindError, Worker, tune_garbage_collector
 from gateway.telemetry import EventLimiter, configure_logging
 
-_LIMITED_EVENTS = ("dtls.handshake_failed", "handler.slow", "handler.failed", "handler.timed_out", "identity.failed")
+_LIMITED_EVENTS = (
+    "dtls.handshake_failed",
+    "server.fault",
+    "handler.slow",
+    "handler.failed",
+    "handler.timed_out",
+    "identity.failed",
+)
 
 app = new_app()
 
@@ -41,4 +48,5 @@ async def _run(settings: Settings, *, check: bool) -> None:
         # From before the first socket on: who reads that the gateway has started may stop it at once.
         loop.add_signal_handler(number, worker.stop)
     async with worker:
+        tune_garbage_collector()
         await worker.wait()

@@ -29,3 +29,9 @@ STALL_S: Final = 10.0
 
 MAX_ANCHOR_SERIES: Final = 100
 """Trust anchors whose end is a metric; an operator with more of them watches the earliest in the registry."""
+
+COLLECT_AFTER_OBJECTS: Final = 20_000
+"""Containers made, less those freed, before the garbage collector looks at the young ones: a few megabytes at most."""
+
+COLLECT_OLDER_AFTER: Final = 20
+"""Collections of one generation before the next older one is looked at."""
