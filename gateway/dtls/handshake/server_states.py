@@ -147,7 +147,7 @@ class AwaitPsk(SuspendedState):
         Args:
             psk: The key; None if there is none, or none that may be used.
             refusal: Why the handshake will have failed if the client's Finished does not verify. With `psk` None it
-                never does: a random key takes the same time and fails in the same way (RFC 4279 section 2).
+                never does: a random key does the same work and fails in the same way (RFC 4279 section 2).
         """
         secret = psk if psk is not None else self.context.random(16)
         keys = self.hellos.keys(self.context, key_schedule.psk_premaster(secret))
