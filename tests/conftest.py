@@ -1,6 +1,20 @@
-"""Property tests give the same answer each time, however busy the machine is. One profile for the whole session."""
+"""What holds for the whole session."""
 
+import atexit
+import os
+from unittest import mock
+
+import structlog
 from hypothesis import settings
 
+# Property tests give the same answer each time, however busy the machine is.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+# Until it is configured, structlog prints to sys.stdout. pytest replaces that between tests, and CPython 3.11 crashes
+# when another thread (the admin server has some) prints at that moment: print() holds a borrowed reference. So in the
+# tests the default writes to a file of its own.
+_nowhere = open(os.devnull, "w")  # noqa: SIM115  for as long as the process runs
+atexit.register(_nowhere.close)
+mock.patch("structlog._config._BUILTIN_DEFAULT_LOGGER_FACTORY", structlog.WriteLoggerFactory(file=_nowhere)).start()
+structlog.reset_defaults()
