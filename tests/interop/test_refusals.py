@@ -145,7 +145,9 @@ def check_refusal(gateway: Gateway, device: Psk | Certified | None, suite: str, 
     sent = {"direction": "sent", "level": "fatal", "description": line["alert"]}
     assert total(after, "gateway_dtls_alerts_total", **sent) == total(before, "gateway_dtls_alerts_total", **sent) + 1
     assert total(after, "gateway_dtls_sessions") == total(before, "gateway_dtls_sessions")
-    assert total(after, "gateway_dtls_handshakes_in_progress") == 0
+    # Not zero: a client of another test may have given up and left a handshake that waits for its time-out.
+    in_progress = "gateway_dtls_handshakes_in_progress"
+    assert total(after, in_progress) <= total(before, in_progress)
     hint: str = line["hint"]
     return hint
 
