@@ -138,7 +138,7 @@ def disable(
     output: OutputOption = Output.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Refuse a device from its next handshake on."""
+    """Refuse a device's handshakes, a second from now at the latest."""
     _set_status(id, tenant, DeviceStatus.DISABLED, output, config)
 
 

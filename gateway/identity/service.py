@@ -14,8 +14,7 @@ Who may speak for a device:
 
 A device that is not active is refused before anything is written.
 
-The trust store follows the registry: one indexed read a handshake sees whether anchors changed, in this process or in
-another one.
+The trust store follows the registry: each handshake asks whether anchors changed, in this process or in another one.
 """
 
 import shlex
@@ -41,12 +40,12 @@ from gateway.registry import (
     CertificateCredential,
     Conflict,
     CredentialStatus,
+    HandshakeReads,
     InvalidValue,
     LimitReached,
     NotActive,
     NotFound,
     PskCredential,
-    Registry,
     RegistryError,
 )
 
@@ -77,7 +76,7 @@ class IdentityService:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: HandshakeReads,
         clock: Callable[[], datetime] = utc_now,
         *,
         leaf_curves: frozenset[str] = LEAF_CURVES,

@@ -3,6 +3,7 @@
 Knows neither DTLS nor how a chain is verified; a certificate is bytes here.
 """
 
+from gateway.registry.cache import CachedReads
 from gateway.registry.errors import (
     Conflict,
     InvalidValue,
@@ -12,7 +13,7 @@ from gateway.registry.errors import (
     RegistryError,
     Unavailable,
 )
-from gateway.registry.interface import Registry
+from gateway.registry.interface import HandshakeReads, Registry
 from gateway.registry.opening import open_registry
 from gateway.registry.records import (
     AnchorRecord,
@@ -25,11 +26,13 @@ from gateway.registry.records import (
 
 __all__ = [
     "AnchorRecord",
+    "CachedReads",
     "CertificateCredential",
     "Conflict",
     "Counts",
     "CredentialStatus",
     "CredentialSummary",
+    "HandshakeReads",
     "InvalidValue",
     "LimitReached",
     "NotActive",

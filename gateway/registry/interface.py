@@ -15,13 +15,8 @@ from gateway.registry.records import (
 )
 
 
-class Registry(Protocol):
-    """Tenants, devices, their credentials, and trust anchors.
-
-    Changes are atomic and visible to other processes' next read. Every method may raise `Unavailable`.
-    """
-
-    # Hot path: once a handshake.
+class HandshakeReads(Protocol):
+    """What a handshake asks. Every method may raise `Unavailable`."""
 
     def find_psk(self, identity: bytes) -> PskCredential | None:
         """The pre-shared key of an identity, compared byte for byte; None when there is none."""
@@ -51,7 +46,24 @@ class Registry(Protocol):
     def anchor_revision(self) -> int:
         """A number that changes whenever trust anchors or intermediates change, in whichever process."""
 
-    # Management.
+    def trust_anchors(self) -> list[AnchorRecord]:
+        """All trust anchors, oldest first."""
+
+    def intermediates(self) -> Sequence[bytes]:
+        """The stored intermediates, DER."""
+
+    def own_changes(self) -> int:
+        """A number that changes with every change made through this object. Costs nothing."""
+
+    def foreign_changes(self) -> int:
+        """A number that changes with every change of the store by anybody else, in whichever process."""
+
+
+class Registry(HandshakeReads, Protocol):
+    """Tenants, devices, their credentials, and trust anchors.
+
+    Changes are atomic and visible to other processes' next read. Every method may raise `Unavailable`.
+    """
 
     def add_tenant(self, tenant_id: str, name: str = "") -> None:
         """Adds a tenant; the default one exists from the start.
@@ -212,9 +224,6 @@ class Registry(Protocol):
             NotFound: It does not exist.
         """
 
-    def trust_anchors(self) -> list[AnchorRecord]:
-        """All trust anchors, oldest first."""
-
     def add_intermediate(self, certificate: bytes) -> bool:
         """Keeps an intermediate CA's certificate for devices that do not send it; it is not trusted by that.
 
@@ -227,9 +236,6 @@ class Registry(Protocol):
         Raises:
             InvalidValue: It is empty or too large.
         """
-
-    def intermediates(self) -> Sequence[bytes]:
-        """The stored intermediates, DER."""
 
     def counts(self) -> Counts:
         """How much there is."""

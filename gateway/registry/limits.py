@@ -20,3 +20,9 @@ MAX_CERTIFICATE_BYTES = 8 * 1024
 
 BUSY_TIMEOUT_MS = 1_000
 """Milliseconds that a write waits for another process's write, the event loop with it. Reads never wait (WAL)."""
+
+MAX_CACHED_CREDENTIALS = 20_000
+"""Credentials of each kind that a process keeps in memory, about 1 kB each: the fleet of one process, or nearly."""
+
+CACHE_CHECK_S = 0.5
+"""Seconds after which another process's changes are looked for: who disables a device has waited a second at most."""

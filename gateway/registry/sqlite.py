@@ -91,6 +91,19 @@ class SqliteRegistry:
             raise failure(error) from error
         return int(row[0])
 
+    def own_changes(self) -> int:
+        try:
+            return self._connection.total_changes
+        except sqlite3.Error as error:
+            raise failure(error) from error
+
+    def foreign_changes(self) -> int:
+        try:
+            row = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise failure(error) from error
+        return int(row[0])
+
     def add_tenant(self, tenant_id: str, name: str = "") -> None:
         check_id("tenant", tenant_id)
         with transaction(self._connection) as connection:

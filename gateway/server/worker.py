@@ -20,7 +20,7 @@ from gateway.handlers import App, HandlerError, load_app, load_handlers
 from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import CertifiedKey, PkiError, load_certified_key
-from gateway.registry import Registry, RegistryError, open_registry
+from gateway.registry import CachedReads, Registry, RegistryError, open_registry
 from gateway.server.dispatch import Dispatcher
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
 from gateway.server.metrics import (
@@ -296,7 +296,7 @@ def _open_registry(settings: Settings) -> tuple[Registry, IdentityService]:
     try:
         registry = open_registry(settings.registry.url)
         try:
-            return registry, IdentityService(registry)
+            return registry, IdentityService(CachedReads(registry))
         except BaseException:
             registry.close()
             raise
