@@ -54,3 +54,6 @@ DEVICE_LIFETIME = timedelta(days=10 * 365)
 
 SERVER_LIFETIME = timedelta(days=397)
 """What public CAs allow; a server certificate is renewed by whoever runs the server."""
+
+MAX_VERIFIED_CHAINS = 20_000
+"""Chains whose signatures are remembered as good, about 600 bytes each. Only who holds a valid certificate adds one."""

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.model import DEFAULT_TENANT
 from gateway.pki.certificates import fingerprint, parse, peer_data
 from gateway.pki.diagnosis import Shelf, diagnose, refuse_dates
 from gateway.pki.errors import ChainProblem, ChainRefused
-from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS
+from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
 from gateway.pki.names import device_name
 from gateway.pki.policy import LEAF_CURVES, check_ca_key, check_leaf_key, check_leaf_profile, one_of_each_name
 from gateway.pki.verifier import NoPath, Verifier
@@ -55,18 +56,20 @@ class VerifiedChain:
     """A chain that verified.
 
     Attributes:
-        leaf: The device's certificate.
         anchor: The trust anchor that the path ends in; it decides the tenant.
-        chain: The path, from the leaf to the anchor's certificate, both included.
+        issuers: The path above the leaf, up to the anchor's certificate; empty for an anchor that pins one device.
         device_name: The name by the rule of `names`.
         fingerprint: SHA-256 fingerprint of the leaf, lower-case hex.
+        not_before: Since when every certificate of the path is valid, with a time zone.
+        not_after: Until when, that second included.
     """
 
-    leaf: x509.Certificate
     anchor: TrustAnchor
-    chain: tuple[x509.Certificate, ...] = field(repr=False)
+    issuers: tuple[x509.Certificate, ...] = field(repr=False)
     device_name: str
     fingerprint: str
+    not_before: datetime
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class TrustStore:
             if certificates:
                 self._verifiers.append(Verifier(certificates, strict=strict))
         self._known: dict[bytes, _KnownIssuer] = {}
+        self._verified: dict[bytes, VerifiedChain] = {}
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -137,13 +141,29 @@ class TrustStore:
                 "install only its own certificate and the intermediates on it",
             )
         with peer_data("the device's chain"):
+            # Signatures that verified once verify again: of a device that comes back only the dates are looked at.
+            seen = _digest(chain_der)
+            known = self._verified.get(seen)
+            if known is not None and known.not_before <= at and at.replace(microsecond=0) <= known.not_after:
+                return known
             leaf = parse(chain_der[0], 0)
             check_leaf_key(leaf, self._leaf_curves)
             path = self._known_path(leaf, chain_der, at) or self._full_path(leaf, chain_der, at)
             for certificate in path:
                 # The verifier's clock may be a minute old; ours is not.
                 refuse_dates(certificate, at, is_leaf=certificate is leaf)
-            return VerifiedChain(leaf, self._anchors[path[-1]], path, device_name(leaf), fingerprint(leaf))
+            verified = VerifiedChain(
+                self._anchors[path[-1]],
+                path[1:],
+                device_name(leaf),
+                fingerprint(leaf),
+                max(certificate.not_valid_before_utc for certificate in path),
+                min(certificate.not_valid_after_utc for certificate in path),
+            )
+            if len(self._verified) >= MAX_VERIFIED_CHAINS:
+                del self._verified[next(iter(self._verified))]
+            self._verified[seen] = verified
+            return verified
 
     def _known_path(
         self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime
@@ -194,6 +214,13 @@ class TrustStore:
             del self._known[next(iter(self._known))]
         strict = self._anchors[path[-1]].strict
         self._known[chain_der[1]] = _KnownIssuer(path[1:], Verifier([path[1]], strict=strict))
+
+
+def _digest(chain_der: Sequence[bytes]) -> bytes:
+    digest = hashes.Hash(hashes.SHA256())
+    for der in chain_der:
+        digest.update(len(der).to_bytes(4) + der)
+    return digest.finalize()
 
 
 def _has_name_constraints(certificate: x509.Certificate) -> bool:

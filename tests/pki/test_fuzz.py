@@ -56,8 +56,8 @@ def says_what_was_signed(chain: list[bytes]) -> bool:
     """
     result = outcome(chain)
     return isinstance(result, ChainProblem) or (
-        result.leaf.tbs_certificate_bytes == LEAF.certificate.tbs_certificate_bytes
-        and result.chain[1].tbs_certificate_bytes == ISSUING.certificate.tbs_certificate_bytes
+        x509.load_der_x509_certificate(chain[0]).tbs_certificate_bytes == LEAF.certificate.tbs_certificate_bytes
+        and result.issuers[0].tbs_certificate_bytes == ISSUING.certificate.tbs_certificate_bytes
     )
 
 

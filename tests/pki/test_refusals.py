@@ -1,13 +1,16 @@
 """The sentence that an operator reads for each kind of refusal, and the limits."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.pki import ChainProblem, ChainRefused, TrustStore
-from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS
+from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
+from gateway.pki.verifier import Verifier
 from tests.pki.factory import DAY, NOW, Made, aki, ca, eku, make, name, san, store, verify
 
 ROOT = ca(name("Root", "Works"))
@@ -180,11 +183,71 @@ def test_remembered_issuers_are_bounded_and_still_right() -> None:
     assert len(trust._known) == MAX_KNOWN_ISSUERS
     # An issuer is remembered for what it signed, not for who presents it.
     for issuer in (issuers[0], issuers[-1]):
-        chain = verify(trust, make("dev2", issuer), issuer).chain
-        assert [c.subject for c in chain[1:]] == [issuer.certificate.subject, ROOT.certificate.subject]
+        issuers_above = verify(trust, make("dev2", issuer), issuer).issuers
+        assert [c.subject for c in issuers_above] == [issuer.certificate.subject, ROOT.certificate.subject]
         thief = make("Thief")
         forged = make("dev", thief, aki(issuer), issuer_name=issuer.certificate.subject)
         assert refused(trust, forged, issuer).problem is ChainProblem.BAD_SIGNATURE
+
+
+def test_verified_chains_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_VERIFIED_CHAINS <= 100_000
+    monkeypatch.setattr("gateway.pki.trust.MAX_VERIFIED_CHAINS", 3)
+    trust = store(ROOT)
+    for number in range(5):
+        assert verify(trust, make(f"dev-{number}", ROOT)).device_name == f"dev-{number}"
+    assert len(trust._verified) == 3
+
+
+def test_a_verified_chain_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[x509.Certificate] = []
+    path = Verifier.path
+
+    def search(
+        verifier: Verifier, leaf: x509.Certificate, helpers: Sequence[x509.Certificate], at: datetime
+    ) -> Sequence[x509.Certificate]:
+        searched.append(leaf)
+        return path(verifier, leaf, helpers, at)
+
+    monkeypatch.setattr(Verifier, "path", search)
+    trust, leaf = store(ROOT), make("dev", ISSUING)
+    first = verify(trust, leaf, ISSUING)
+    assert verify(trust, leaf, ISSUING) == first
+    assert len(searched) == 1
+    assert verify(trust, make("dev", ISSUING), ISSUING) != first
+    assert len(searched) == 2
+
+
+def test_a_verified_chain_vouches_for_no_other_bytes() -> None:
+    trust, leaf, other = store(ROOT), make("dev", ISSUING), make("dev2", ISSUING)
+    verify(trust, leaf, ISSUING)
+    for position in range(len(leaf.der)):
+        forged = leaf.der[:position] + bytes((leaf.der[position] ^ 1,)) + leaf.der[position + 1 :]
+        with suppress(ChainRefused):
+            named = trust.verify([forged, ISSUING.der], NOW)
+            # Bits outside of what is signed do not matter (see test_fuzz).
+            assert named.device_name == "dev"
+            assert named.fingerprint != verify(trust, leaf, ISSUING).fingerprint
+    # Where one certificate ends and the next begins counts.
+    refused_ = [leaf.der + ISSUING.der], [leaf.der[:-1], leaf.der[-1:] + ISSUING.der]
+    for chain in refused_:
+        with pytest.raises(ChainRefused):
+            trust.verify(chain, NOW)
+    assert verify(trust, other, ISSUING).device_name == "dev2"
+
+
+def test_a_verified_chain_expires_to_the_second() -> None:
+    issuer = ca(name("Line", "Works"), ROOT, end=NOW + 10 * DAY)
+    trust, leaf = store(ROOT), make("dev", issuer)
+    end = verify(trust, leaf, issuer).not_after
+    assert end == issuer.certificate.not_valid_after_utc
+    assert verify(trust, leaf, issuer, at=end + timedelta(milliseconds=999)).device_name == "dev"
+    with pytest.raises(ChainRefused) as caught:
+        verify(trust, leaf, issuer, at=end + timedelta(seconds=1))
+    assert caught.value.problem is ChainProblem.EXPIRED
+    with pytest.raises(ChainRefused) as caught:
+        verify(trust, leaf, issuer, at=verify(trust, leaf, issuer).not_before - timedelta(seconds=1))
+    assert caught.value.problem is ChainProblem.NOT_YET_VALID
 
 
 def test_a_stranger_is_not_remembered() -> None:
