@@ -17,7 +17,7 @@ from gateway.dtls.events import ApplicationData, AssociationClosed, Event, Hands
 from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import Random
 from gateway.dtls.handshake.negotiation import ServerParameters
-from gateway.dtls.handshake.server import Linger, ServerHandshake
+from gateway.dtls.handshake.server import NEVER, Linger, ServerHandshake
 from gateway.dtls.limits import (
     DEFAULT_DATAGRAM_PAYLOAD,
     EVICTION_SAMPLE,
@@ -40,6 +40,7 @@ from gateway.dtls.record import Record, split_records
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
+_CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
 _PERHAPS_OF_THE_HANDSHAKE = (DropReason.NO_SESSION, DropReason.BAD_MAC, DropReason.REPLAY)
 
 
@@ -131,9 +132,10 @@ class ServerEndpoint:
     def handle_timer(self, now: float) -> None:
         """Repeats flights, gives handshakes up, drops idle associations. May be called early or late."""
         while self._timers and self._timers[0][0] <= now:
-            _, number = heapq.heappop(self._timers)
+            due, number = heapq.heappop(self._timers)
             handshake = self._by_id.get(number)
-            if handshake is not None:
+            if handshake is not None and handshake.scheduled_at == due:
+                handshake.scheduled_at = NEVER
                 handshake.handle_timer(now)
                 self._settle(handshake, now)
         while self._lingering:
@@ -277,6 +279,8 @@ class ServerEndpoint:
         self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
     ) -> ServerHandshake | None:
         """The handshake that a plain handshake record belongs to, begun if need be; None when it ends here."""
+        if handshake is not None and record.fragment[:1] != _CLIENT_HELLO:
+            return handshake
         try:
             hello = hello_start(record)
         except DecodeError:
@@ -352,9 +356,9 @@ class ServerEndpoint:
         handshake.datagrams.clear()
         outcome = handshake.outcome
         if outcome is None:
-            if handshake.scheduled_at != handshake.timer:
-                handshake.scheduled_at = handshake.timer
-                self._set_timer(handshake)
+            timer = handshake.timer
+            if timer < handshake.scheduled_at:  # one that comes too early costs less than one that is moved
+                self._set_timer(handshake, timer)
             return
         if self._by_id.pop(handshake.id, None) is None:
             return  # settled before
@@ -369,11 +373,12 @@ class ServerEndpoint:
             outcome = replace(outcome, context=handshake.context)
         self._events.append(outcome)
 
-    def _set_timer(self, handshake: ServerHandshake) -> None:
+    def _set_timer(self, handshake: ServerHandshake, at: float) -> None:
         """Entries of handshakes that have ended stay until they outnumber the others."""
-        heapq.heappush(self._timers, (handshake.timer, handshake.id))
+        handshake.scheduled_at = at
+        heapq.heappush(self._timers, (at, handshake.id))
         if len(self._timers) > 2 * len(self._by_id) + TIMER_SLACK:
-            self._timers = [(each.timer, each.id) for each in self._by_id.values()]
+            self._timers = [(each.scheduled_at, each.id) for each in self._by_id.values()]
             heapq.heapify(self._timers)
 
     def _remember_settled(self, address: Address, client_random: bytes) -> None:

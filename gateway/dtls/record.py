@@ -70,4 +70,4 @@ class PlainWriter:
             raise SequenceExhausted
         number = self._next
         self._next = number + 1
-        return encode_record(content_type, number, content)
+        return _pack_header(content_type, DTLS_1_2, number, len(content)) + content

@@ -82,7 +82,7 @@ def test_handshake_header_layout() -> None:
 def test_message_enters_the_transcript_as_one_fragment() -> None:
     # RFC 6347 4.2.6: "as if each handshake message had been sent as a single fragment"
     message = HandshakeMessage(16, 2, b"abc")
-    assert message.for_transcript().hex() == "10" + "000003" + "0002" + "000000" + "000003" + "616263"
+    assert message.whole.hex() == "10" + "000003" + "0002" + "000000" + "000003" + "616263"
 
 
 def test_fragments_of_one_record() -> None:

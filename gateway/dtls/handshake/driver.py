@@ -171,9 +171,12 @@ class Driver:
 
     def _repeat_if_asked(self, fragments: list[Fragment], now: float) -> None:
         """The peer repeats what our flight answers, so it did not get our flight (RFC 6347 section 4.2.4)."""
-        asked = any(f.message_seq <= self._flight.answers_seq and _begins_something(f) for f in fragments)
-        if asked and self._flight.items and self._retransmission.asked(now):
-            self._send_flight()
+        answers = self._flight.answers_seq
+        for fragment in fragments:
+            if fragment.message_seq <= answers and _begins_something(fragment):
+                if self._flight.items and self._retransmission.asked(now):
+                    self._send_flight()
+                return
 
     def _receive_change_cipher_spec(self, record: Record, now: float) -> DropReason | None:
         if record.fragment != CHANGE_CIPHER_SPEC:
@@ -230,7 +233,7 @@ class Driver:
         """Feeds whole messages, and the ChangeCipherSpec at its place, to the states until one has to wait."""
         while self.outcome is None:
             state = self._state
-            if isinstance(state, SuspendedState | Established):
+            if isinstance(state, (SuspendedState, Established)):
                 return
             message = self._reassembler.next_message()
             if message is not None:

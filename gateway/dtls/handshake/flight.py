@@ -34,7 +34,7 @@ class Sealer:
 
     def overhead(self, *, protected: bool) -> int:
         """Bytes that a record adds to its content."""
-        return RECORD_HEADER_LENGTH + (self._keys().suite.expansion if protected else 0)
+        return RECORD_HEADER_LENGTH + self._keys().suite.expansion if protected else RECORD_HEADER_LENGTH
 
     def seal(self, content_type: int, content: bytes, *, protected: bool) -> bytes:
         return self._keys().seal(content_type, content) if protected else self.plain.write(content_type, content)
@@ -65,7 +65,11 @@ class Flight:
                 packer.add(sealer.seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, protected=False))
                 protected = True
                 continue
-            header_length = sealer.overhead(protected=protected) + HANDSHAKE_HEADER_LENGTH
+            overhead = sealer.overhead(protected=protected)
+            if overhead + len(message.whole) <= packer.left:
+                packer.add(sealer.seal(ContentType.HANDSHAKE, message.whole, protected=protected))
+                continue
+            header_length = overhead + HANDSHAKE_HEADER_LENGTH
             offset, length = 0, len(message.body)
             while True:
                 size = min(length - offset, packer.room(header_length + min(1, length)) - header_length)
@@ -81,23 +85,26 @@ class Flight:
 class _Packer:
     """Fills datagrams with records."""
 
-    __slots__ = ("_current", "_done", "_limit")
+    __slots__ = ("_current", "_done", "_limit", "left")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._current = b""
         self._done: list[bytes] = []
+        self.left = limit
+        """Bytes left in the datagram that is being filled."""
 
     def room(self, at_least: int) -> int:
         """Bytes left in the datagram, after beginning a new one if fewer than `at_least` are."""
-        if self._limit - len(self._current) < at_least:
+        if self.left < at_least:
             self._flush()
-        return self._limit - len(self._current)
+        return self.left
 
     def add(self, record: bytes) -> None:
-        if len(self._current) + len(record) > self._limit:
+        if len(record) > self.left:
             self._flush()
         self._current += record
+        self.left -= len(record)
 
     def finish(self) -> list[bytes]:
         self._flush()
@@ -107,6 +114,7 @@ class _Packer:
         if self._current:
             self._done.append(self._current)
         self._current = b""
+        self.left = self._limit
 
 
 class Retransmission:

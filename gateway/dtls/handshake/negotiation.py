@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
 from gateway.dtls.messages import extensions as ext
+from gateway.dtls.messages.certificate import Certificate
 from gateway.dtls.messages.hello import ClientHello, Extensions
 from gateway.dtls.numbers import (
     COMPRESSION_NULL,
@@ -16,13 +17,23 @@ from gateway.dtls.numbers import (
     NamedGroup,
 )
 
+_FIRST_HANDSHAKE = ext.encode_u8_list(b"")
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A certificate chain (DER, leaf first) and its private key."""
+    """A certificate chain (DER, leaf first) and its private key.
+
+    Attributes:
+        message: The chain as the body of a Certificate message.
+    """
 
     chain: tuple[bytes, ...]
     key: SigningKey = field(repr=False)
+    message: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", Certificate(self.chain).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,7 @@ def _renegotiation(hello: ClientHello, offered: Extensions, answers: Extensions)
     if body is not None and ext.decode_renegotiation_info(body):
         raise HandshakeError(FailureReason.INSECURE_RENEGOTIATION, "renegotiation_info of a first handshake not empty")
     if body is not None or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites:
-        answers[ExtensionType.RENEGOTIATION_INFO] = ext.encode_u8_list(b"")
+        answers[ExtensionType.RENEGOTIATION_INFO] = _FIRST_HANDSHAKE
 
 
 def _empty_extension(offered: Extensions, extension_type: ExtensionType) -> bool:
@@ -113,7 +124,7 @@ def _choose_suite(
     hello: ClientHello, offered: Extensions, parameters: ServerParameters
 ) -> tuple[Suite, int | None, int | None]:
     """The first suite of our order that the client offers and that everything else it offers allows."""
-    refusal = HandshakeError(FailureReason.NO_SHARED_SUITE, f"the client offers {describe_suites(hello.cipher_suites)}")
+    refusal: HandshakeError | None = None
     for number in parameters.suites:
         if number not in hello.cipher_suites:
             continue
@@ -126,7 +137,9 @@ def _choose_suite(
                 return suite, *_choose_ecdhe(offered, parameters.credential)
             except HandshakeError as error:
                 refusal = error
-    raise refusal
+    raise refusal or HandshakeError(
+        FailureReason.NO_SHARED_SUITE, f"the client offers {describe_suites(hello.cipher_suites)}"
+    )
 
 
 def _choose_ecdhe(offered: Extensions, credential: Credential) -> tuple[int, int]:

@@ -14,11 +14,13 @@ from gateway.dtls.messages.framing import Fragment, HandshakeMessage
 class _Partial:
     """A message of which some bytes have come. Memory grows with what was received, not with what is claimed."""
 
-    __slots__ = ("length", "pieces", "type")
+    __slots__ = ("buffered", "length", "pieces", "received", "type")
 
     def __init__(self, message_type: int, length: int) -> None:
         self.type = message_type
         self.length = length
+        self.received = 0
+        self.buffered = 0
         self.pieces: list[tuple[int, bytes]] = []
 
     def assemble(self) -> bytes | None:
@@ -35,10 +37,11 @@ class _Partial:
 class Reassembler:
     """Takes fragments in any order and gives whole messages in message_seq order."""
 
-    __slots__ = ("_buffered", "_partials", "next_seq")
+    __slots__ = ("_buffered", "_partials", "_whole", "next_seq")
 
     def __init__(self, next_seq: int) -> None:
         self.next_seq = next_seq
+        self._whole: dict[int, HandshakeMessage] = {}
         self._partials: dict[int, _Partial] = {}
         self._buffered = 0
 
@@ -48,50 +51,66 @@ class Reassembler:
         Raises:
             HandshakeError: The message that is due is larger than we ever accept.
         """
-        ahead = fragment.message_seq - self.next_seq
+        number, length, data = fragment.message_seq, fragment.length, fragment.data
+        ahead = number - self.next_seq
         if ahead < 0:
             return DropReason.REPEATED
         if ahead > MAX_FUTURE_MESSAGES:
             return DropReason.BUFFER_FULL
-        if fragment.length > MAX_HANDSHAKE_MESSAGE:
+        if length > MAX_HANDSHAKE_MESSAGE:
             if ahead == 0:
-                raise HandshakeError(FailureReason.HANDSHAKE_TOO_LARGE, f"a message of {fragment.length} bytes")
+                raise HandshakeError(FailureReason.HANDSHAKE_TOO_LARGE, f"a message of {length} bytes")
             return DropReason.BUFFER_FULL
-        if not fragment.data and fragment.length:
+        if not data and length:
             return DropReason.BAD_FRAGMENT  # brings nothing; many of them would only cost time
-        partial = self._partials.get(fragment.message_seq)
-        if partial is None:
-            partial = self._partials[fragment.message_seq] = _Partial(fragment.type, fragment.length)
-        elif (partial.type, partial.length) != (fragment.type, fragment.length):
-            return DropReason.BAD_FRAGMENT
-        if (
-            len(partial.pieces) >= MAX_FRAGMENTS
-            or self._buffered + len(fragment.data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES
-        ):
+        whole = self._whole.get(number)
+        if whole is not None:
+            same = whole.type == fragment.type and len(whole.body) == length
+            return None if same else DropReason.BAD_FRAGMENT
+        if self._buffered + len(data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES:
             return DropReason.BUFFER_FULL
-        if (fragment.offset, fragment.data) not in partial.pieces:
-            partial.pieces.append((fragment.offset, fragment.data))
-            self._buffered += len(fragment.data) + PIECE_OVERHEAD
-        return None
+        if len(data) == length and number not in self._partials:  # in one piece, as nearly always
+            self._whole[number] = HandshakeMessage(fragment.type, number, data)
+            self._buffered += length + PIECE_OVERHEAD
+            return None
+        return self._add_piece(fragment)
 
     def next_message(self) -> HandshakeMessage | None:
         """The message that is due, once it is whole."""
-        partial = self._partials.get(self.next_seq)
-        if partial is None:
-            return None
-        body = partial.assemble()
-        if body is None:
-            return None
-        message = HandshakeMessage(partial.type, self.next_seq, body)
-        self._drop(self.next_seq)
-        self.next_seq += 1
+        message = self._whole.pop(self.next_seq, None)
+        if message is not None:
+            self._buffered -= len(message.body) + PIECE_OVERHEAD
+            self.next_seq += 1
         return message
 
     def clear(self) -> None:
         """Forgets whatever is incomplete or early: what epoch 0 left behind says nothing about epoch 1."""
+        self._whole.clear()
         self._partials.clear()
         self._buffered = 0
 
-    def _drop(self, message_seq: int) -> None:
-        partial = self._partials.pop(message_seq)
-        self._buffered -= sum(len(data) + PIECE_OVERHEAD for _, data in partial.pieces)
+    def _add_piece(self, fragment: Fragment) -> DropReason | None:
+        number, data = fragment.message_seq, fragment.data
+        partial = self._partials.get(number)
+        if partial is None:
+            partial = self._partials[number] = _Partial(fragment.type, fragment.length)
+        elif partial.type != fragment.type or partial.length != fragment.length:
+            return DropReason.BAD_FRAGMENT
+        if len(partial.pieces) >= MAX_FRAGMENTS:
+            return DropReason.BUFFER_FULL
+        if (fragment.offset, data) not in partial.pieces:
+            size = len(data) + PIECE_OVERHEAD
+            partial.pieces.append((fragment.offset, data))
+            partial.received += len(data)
+            partial.buffered += size
+            self._buffered += size
+            if partial.received >= partial.length:
+                self._complete(number, partial)
+        return None
+
+    def _complete(self, number: int, partial: _Partial) -> None:
+        body = partial.assemble()
+        if body is not None:
+            del self._partials[number]
+            self._whole[number] = HandshakeMessage(partial.type, number, body)
+            self._buffered += len(body) + PIECE_OVERHEAD - partial.buffered

@@ -15,6 +15,8 @@ from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.numbers import ContentType
 from gateway.dtls.record import Record
 
+NEVER = float("inf")
+
 
 class Linger:
     """What an association keeps for a while after the handshake, for a peer that did not get our last flight.
@@ -49,7 +51,7 @@ class ServerHandshake(Driver):
         id: The number by which the shell answers.
         client_random: Of the ClientHello that the gate let in.
         context: The shell's object for the association to come.
-        scheduled_at: For the endpoint: the timer it has set; None if none.
+        scheduled_at: For the endpoint: when the timer that it has set is due, or `NEVER`; perhaps too early.
     """
 
     __slots__ = ("_on_event", "client_random", "context", "id", "scheduled_at")
@@ -73,7 +75,7 @@ class ServerHandshake(Driver):
         self.id = id
         self.client_random = client_random
         self.context: object = None
-        self.scheduled_at: float | None = None
+        self.scheduled_at = NEVER
         self._on_event = on_event
         facts = HandshakeFacts(address, started_at=now)
         transcript = Transcript()

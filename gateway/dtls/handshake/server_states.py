@@ -40,6 +40,8 @@ from gateway.dtls.messages.key_exchange import (
 )
 from gateway.dtls.numbers import ClientCertificateType, HandshakeType
 
+_CERTIFICATE_REQUEST = CertificateRequest(bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES).encode()
+
 
 @dataclass(slots=True)
 class ServerContext:
@@ -111,10 +113,9 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
     # RFC 8422 section 5.4: signed over both randoms and the parameters.
     signature = credential.key.sign(scheme, hellos.randoms.client + hellos.randoms.server + parameters.encode())
     key_exchange = EcdheServerKeyExchange(parameters, DigitallySigned(scheme, signature))
-    request = CertificateRequest(bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES)
-    context.outbox.add(HandshakeType.CERTIFICATE, Certificate(credential.chain).encode())
+    context.outbox.add(HandshakeType.CERTIFICATE, credential.message)
     context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange.encode())
-    context.outbox.add(HandshakeType.CERTIFICATE_REQUEST, request.encode())
+    context.outbox.add(HandshakeType.CERTIFICATE_REQUEST, _CERTIFICATE_REQUEST)
     context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
     return ExpectCertificate(context, hellos, share)
 

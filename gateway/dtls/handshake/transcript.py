@@ -5,29 +5,31 @@ from gateway.dtls.messages.framing import HandshakeMessage
 
 
 class Transcript:
-    """Hashes as it grows, and keeps the bytes: CertificateVerify may be signed with another hash than ours.
+    """Hashes each byte once, and keeps the bytes: CertificateVerify may be signed with another hash than ours.
 
     The first ClientHello and the HelloVerifyRequest are never added; other messages as if sent in one fragment.
     """
 
-    __slots__ = ("_hash", "_messages")
+    __slots__ = ("_hash", "_hashed", "_messages")
 
     def __init__(self) -> None:
-        self._hash = RunningHash()
         self._messages: list[bytes] = []
+        self._hash = RunningHash()
+        self._hashed = 0
 
     def add(self, message: HandshakeMessage) -> None:
-        data = message.for_transcript()
-        self._hash.update(data)
-        self._messages.append(data)
+        self._messages.append(message.whole)
 
     def restart(self) -> None:
         """Forgets everything: a HelloVerifyRequest and the hello before it do not count."""
-        self._hash = RunningHash()
         self._messages.clear()
+        self._hash = RunningHash()
+        self._hashed = 0
 
     def digest(self) -> bytes:
         """SHA-256 of everything so far."""
+        self._hash.update(b"".join(self._messages[self._hashed :]))
+        self._hashed = len(self._messages)
         return self._hash.digest()
 
     def content(self) -> bytes:

@@ -1,6 +1,6 @@
 """The handshake header (RFC 6347 section 4.2.2) and the ChangeCipherSpec and alert bodies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.dtls.errors import DecodeError
 from gateway.dtls.numbers import AlertDescription, AlertLevel
@@ -20,17 +20,23 @@ class Fragment:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HandshakeMessage:
-    """A whole handshake message."""
+    """A whole handshake message.
+
+    Attributes:
+        whole: Header and body as if it had come in one fragment: what the transcript takes (RFC 6347 section 4.2.6),
+            and what goes out where it fits.
+    """
 
     type: int
     message_seq: int
     body: bytes
+    whole: bytes = field(init=False, repr=False, compare=False)
 
-    def for_transcript(self) -> bytes:
-        """The message as if it had come in one fragment (RFC 6347 section 4.2.6)."""
-        return handshake_header(self.type, len(self.body), self.message_seq, 0, len(self.body)) + self.body
+    def __post_init__(self) -> None:
+        size = len(self.body)
+        self.whole = handshake_header(self.type, size, self.message_seq, 0, size) + self.body
 
 
 def handshake_header(message_type: int, length: int, message_seq: int, offset: int, fragment_length: int) -> bytes:

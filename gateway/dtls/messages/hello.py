@@ -44,8 +44,7 @@ class ClientHello:
         writer.u16(self.version).raw(self.random).opaque(1, self.session_id).opaque(1, self.cookie)
         writer.opaque(2, b"".join(suite.to_bytes(2) for suite in self.cipher_suites))
         writer.opaque(1, self.compression_methods)
-        _encode_extensions(writer, self.extensions)
-        return writer.getvalue()
+        return writer.raw(_encode_extensions(self.extensions)).getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class HelloVerifyRequest:
         return cls(cookie, version)
 
     def encode(self) -> bytes:
-        return Writer().u16(self.version).opaque(1, self.cookie).getvalue()
+        return b"%b%c%b" % (self.version.to_bytes(2), len(self.cookie), self.cookie)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,31 +124,41 @@ class ServerHello:
         return cls(random, cipher_suite, _decode_extensions(reader), session_id, compression_method, version)
 
     def encode(self) -> bytes:
-        writer = Writer()
-        writer.u16(self.version).raw(self.random).opaque(1, self.session_id)
-        writer.u16(self.cipher_suite).u8(self.compression_method)
-        _encode_extensions(writer, self.extensions)
-        return writer.getvalue()
+        return b"%b%b%c%b%b%c%b" % (
+            self.version.to_bytes(2),
+            self.random,
+            len(self.session_id),
+            self.session_id,
+            self.cipher_suite.to_bytes(2),
+            self.compression_method,
+            _encode_extensions(self.extensions),
+        )
 
 
 def _decode_extensions(reader: Reader) -> Extensions | None:
     if not reader.remaining:
         return None
-    block = reader.sub(2)
+    block = reader.opaque(2)
     reader.finish()
     extensions: Extensions = {}
-    while block.remaining:
-        extension_type = block.u16()
+    position, end = 0, len(block)
+    while position < end:
+        start = position + 4
+        head = int.from_bytes(block[position:start])
+        extension_type, stop = head >> 16, start + (head & 0xFFFF)
+        if stop > end:  # also where the four bytes are cut off
+            raise DecodeError("an extension past the end of the hello")
         if extension_type in extensions:  # RFC 5246 section 7.4.1.4: "MUST NOT be more than one of the same type"
             raise DecodeError(f"extension {extension_type} twice")
         if len(extensions) == MAX_EXTENSIONS:
             raise DecodeError("too many extensions")
-        extensions[extension_type] = block.opaque(2)
+        extensions[extension_type] = block[start:stop]
+        position = stop
     return extensions
 
 
-def _encode_extensions(writer: Writer, extensions: Extensions | None) -> None:
+def _encode_extensions(extensions: Extensions | None) -> bytes:
     if extensions is None:
-        return
-    block = [b"%b%b%b" % (kind.to_bytes(2), len(body).to_bytes(2), body) for kind, body in extensions.items()]
-    writer.opaque(2, b"".join(block))
+        return b""
+    block = b"".join([b"%b%b%b" % (kind.to_bytes(2), len(body).to_bytes(2), body) for kind, body in extensions.items()])
+    return len(block).to_bytes(2) + block

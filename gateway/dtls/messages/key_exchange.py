@@ -58,7 +58,7 @@ class EcdheParameters:
         return cls(reader.u16(), reader.opaque(1, 1, 255))
 
     def encode(self) -> bytes:
-        return Writer().u8(EC_CURVE_TYPE_NAMED).u16(self.group).opaque(1, self.public).getvalue()
+        return b"%c%b%c%b" % (EC_CURVE_TYPE_NAMED, self.group.to_bytes(2), len(self.public), self.public)
 
 
 @dataclass(frozen=True, slots=True)
