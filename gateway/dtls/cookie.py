@@ -7,7 +7,7 @@ time and is derived, so that several processes with one secret accept each other
 
 import hmac
 
-from gateway.dtls.crypto import hmac_sha256
+from gateway.dtls.crypto import Hmac
 from gateway.dtls.limits import COOKIE_LENGTH, COOKIE_PERIOD_S
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -20,10 +20,10 @@ class CookieJar:
     __slots__ = ("_current", "_period", "_previous", "_secret")
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self._secret = Hmac(secret)
         self._period = -1
-        self._current = b""
-        self._previous = b""
+        self._current = Hmac(b"")
+        self._previous = Hmac(b"")
 
     def make(self, address: Address, parameters: bytes, now: float) -> bytes:
         """The cookie for a client at `address` (`COOKIE_LENGTH` bytes).
@@ -49,11 +49,11 @@ class CookieJar:
             self._previous = self._key(period - 1)
             self._period = period
 
-    def _key(self, period: int) -> bytes:
-        return hmac_sha256(self._secret, b"dtls cookie" + (period & 0xFFFFFFFFFFFFFFFF).to_bytes(8))
+    def _key(self, period: int) -> Hmac:
+        return Hmac(self._secret.mac(b"dtls cookie" + (period & 0xFFFFFFFFFFFFFFFF).to_bytes(8)))
 
 
-def _mac(key: bytes, address: Address, parameters: bytes) -> bytes:
+def _mac(key: Hmac, address: Address, parameters: bytes) -> bytes:
     host = address[0].encode()
     # Length in front of the host, so that no two (address, parameters) pairs give the same input.
-    return hmac_sha256(key, bytes((len(host),)) + host + address[1].to_bytes(2) + parameters)[:COOKIE_LENGTH]
+    return key.mac(b"%c%b%b%b" % (len(host), host, address[1].to_bytes(2), parameters))[:COOKIE_LENGTH]

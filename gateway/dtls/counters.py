@@ -7,6 +7,8 @@ from gateway.dtls.messages.framing import Alert
 from gateway.dtls.numbers import AlertLevel, ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH
 
+_LEVELS: dict[int, str] = {level: level.name.lower() for level in AlertLevel}
+
 
 class EndpointCounters:
     """Attributes:
@@ -46,8 +48,7 @@ class EndpointCounters:
         self.alerts: Counter[tuple[str, str, str]] = Counter()
 
     def alert(self, direction: str, alert: Alert) -> None:
-        levels = {int(AlertLevel.WARNING): "warning", int(AlertLevel.FATAL): "fatal"}
-        self.alerts[direction, levels.get(alert.level, "unknown"), alert.name] += 1
+        self.alerts[direction, _LEVELS.get(alert.level, "unknown"), alert.name] += 1
 
     def count_received(self, content_type: int) -> None:
         if content_type in self.received:

@@ -39,7 +39,7 @@ class HandshakeFacts:
     extended_master_secret: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PskRequested:
     """Answer with `ServerEndpoint.provide_psk(handshake, ...)`."""
 
@@ -48,7 +48,7 @@ class PskRequested:
     server_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CertificatePresented:
     """The peer has proven possession of the leaf's key. Answer with `ServerEndpoint.certificate_verdict(...)`."""
 
@@ -57,13 +57,13 @@ class CertificatePresented:
     server_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HandshakeCompleted:
     association: Association
     facts: HandshakeFacts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HandshakeFailed:
     """Attributes:
     reason: Typed.
@@ -79,13 +79,13 @@ class HandshakeFailed:
     context: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ApplicationData:
     association: Association
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AssociationClosed:
     """Attributes:
     reason: close_notify, alert, superseded, idle, evicted, exhausted, authentication_failures, local.

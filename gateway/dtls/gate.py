@@ -5,8 +5,6 @@ perhaps answered, and nothing is kept, computed or looked up for it. Only the fi
 that a fragmented one passes if its first piece reaches to the compression methods.
 """
 
-from dataclasses import dataclass
-
 from gateway.dtls.cookie import Address, CookieJar
 from gateway.dtls.errors import DropReason
 from gateway.dtls.limits import MAX_HELLO_MESSAGE_SEQ, MAX_HELLO_SEQUENCE
@@ -16,9 +14,8 @@ from gateway.dtls.numbers import DTLS_1_0, ContentType, HandshakeType
 from gateway.dtls.record import Record, encode_record
 
 
-@dataclass(frozen=True, slots=True)
 class HelloStart:
-    """The beginning of a ClientHello.
+    """The beginning of a ClientHello. A plain class: one is made for every datagram of a flood.
 
     Attributes:
         sequence: Number of the record that brought it.
@@ -26,9 +23,12 @@ class HelloStart:
         prefix: What of it the cookie covers, and the cookie.
     """
 
-    sequence: int
-    message_seq: int
-    prefix: HelloPrefix
+    __slots__ = ("message_seq", "prefix", "sequence")
+
+    def __init__(self, sequence: int, message_seq: int, prefix: HelloPrefix) -> None:
+        self.sequence = sequence
+        self.message_seq = message_seq
+        self.prefix = prefix
 
 
 def hello_start(record: Record) -> HelloStart | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dtls.crypto import SUITES, RunningHash, hmac_sha256, prf
+from gateway.dtls.crypto import SUITES, Hmac, RunningHash
 from gateway.dtls.handshake import key_schedule
 from tests.dtls import rawclient
 
@@ -23,12 +23,12 @@ CLIENT_RANDOM, SERVER_RANDOM = bytes(range(32)), bytes(range(32, 64))
 
 def test_prf_sha256_vector() -> None:
     assert len(OUTPUT) == 100
-    assert prf(SECRET, b"test label", SEED, 100) == OUTPUT
+    assert Hmac(SECRET).prf(b"test label", SEED, 100) == OUTPUT
 
 
 @pytest.mark.parametrize("length", [0, 1, 12, 31, 32, 33, 48, 64, 99])
 def test_prf_output_is_cut_and_not_changed_by_its_length(length: int) -> None:
-    assert prf(SECRET, b"test label", SEED, length) == OUTPUT[:length]
+    assert Hmac(SECRET).prf(b"test label", SEED, length) == OUTPUT[:length]
 
 
 # RFC 4231 sections 4.2, 4.3 and 4.7 (a key longer than the block).
@@ -49,12 +49,12 @@ def test_prf_output_is_cut_and_not_changed_by_its_length(length: int) -> None:
     ],
 )
 def test_hmac_sha256_rfc_4231(key: bytes, data: bytes, mac: str) -> None:
-    assert hmac_sha256(key, data).hex() == mac
+    assert Hmac(key).mac(data).hex() == mac
 
 
 @given(st.binary(max_size=80), st.binary(max_size=30), st.binary(max_size=80), st.integers(0, 120))
 def test_prf_is_p_sha256(secret: bytes, label: bytes, seed: bytes, length: int) -> None:
-    assert prf(secret, label, seed, length) == rawclient.prf(secret, label, seed, length)
+    assert Hmac(secret).prf(label, seed, length) == rawclient.prf(secret, label, seed, length)
 
 
 def test_running_hash_can_be_read_on_the_way() -> None:
@@ -101,7 +101,7 @@ def test_key_block_order(number: int) -> None:
     # RFC 5246 section 6.3: server random first; client_write_key, server_write_key, client_write_IV, server_write_IV.
     # AEAD suites have no MAC keys. RFC 6655 section 3, RFC 5288 section 3: 16-byte keys, 4-byte IVs.
     block = rawclient.prf(b"m" * 48, b"key expansion", SERVER_RANDOM + CLIENT_RANDOM, 40)
-    keys = key_schedule.traffic_keys(SUITES[number], b"m" * 48, CLIENT_RANDOM, SERVER_RANDOM)
+    keys = key_schedule.traffic_keys(SUITES[number], Hmac(b"m" * 48), CLIENT_RANDOM, SERVER_RANDOM)
     assert keys.client_key == block[0:16]
     assert keys.server_key == block[16:32]
     assert keys.client_iv == block[32:36]
@@ -116,10 +116,10 @@ def test_verify_data_is_twelve_bytes_over_the_transcript_hash(label: bytes, word
     # RFC 5246 section 7.4.9
     master = b"m" * 48
     expected = hmac.digest(master, hmac.digest(master, word + SEED, "sha256") + word + SEED, "sha256")[:12]
-    assert key_schedule.verify_data(master, label, SEED) == expected
+    assert key_schedule.verify_data(Hmac(master), label, SEED) == expected
 
 
 def test_secrets_do_not_show() -> None:
     suite = SUITES[0xC0A8]
-    keys = key_schedule.traffic_keys(suite, b"m" * 48, CLIENT_RANDOM, SERVER_RANDOM)
+    keys = key_schedule.traffic_keys(suite, Hmac(b"m" * 48), CLIENT_RANDOM, SERVER_RANDOM)
     assert repr(keys) == "TrafficKeys()"

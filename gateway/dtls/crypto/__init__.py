@@ -1,7 +1,7 @@
 """The one place of the engine that touches `cryptography`. No cipher, curve, signature or hash is written here."""
 
 from gateway.dtls.crypto.aead import Aead, AuthenticationFailed
-from gateway.dtls.crypto.kdf import RunningHash, hmac_sha256, prf
+from gateway.dtls.crypto.kdf import Hmac, RunningHash
 from gateway.dtls.crypto.keyshare import SUPPORTED_GROUPS, KeyShare
 from gateway.dtls.crypto.signature import (
     SUPPORTED_SIGNATURES,
@@ -18,13 +18,12 @@ __all__ = [
     "SUPPORTED_SIGNATURES",
     "Aead",
     "AuthenticationFailed",
+    "Hmac",
     "KeyExchange",
     "KeyShare",
     "RunningHash",
     "SigningKey",
     "Suite",
     "VerifyingKey",
-    "hmac_sha256",
     "leaf_key",
-    "prf",
 ]

@@ -5,22 +5,29 @@ from cryptography.hazmat.primitives import hashes, hmac
 _SHA256 = hashes.SHA256()
 
 
-def prf(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
-    """PRF(secret, label, seed) cut to `length` bytes: P_SHA256 over label + seed (RFC 5246 section 5)."""
-    keyed = hmac.HMAC(secret, _SHA256)  # keyed once; each block works on a copy, which costs a third of a new one
-    seed = label + seed
-    a = _mac(keyed, seed)
-    output = _mac(keyed, a + seed)
-    while len(output) < length:
-        a = _mac(keyed, a)
-        output += _mac(keyed, a + seed)
-    return output[:length]
+class Hmac:
+    """HMAC-SHA256 under one key. Keyed once; each use works on a copy, which costs a third of a new one."""
 
+    __slots__ = ("_keyed",)
 
-def hmac_sha256(key: bytes, data: bytes) -> bytes:
-    context = hmac.HMAC(key, _SHA256)
-    context.update(data)
-    return context.finalize()
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hmac.HMAC(key, _SHA256)
+
+    def mac(self, data: bytes) -> bytes:
+        context = self._keyed.copy()
+        context.update(data)
+        return context.finalize()
+
+    def prf(self, label: bytes, seed: bytes, length: int) -> bytes:
+        """PRF(key, label, seed) cut to `length` bytes: P_SHA256 over label + seed (RFC 5246 section 5)."""
+        mac = self.mac
+        seed = label + seed
+        a = mac(seed)
+        output = mac(a + seed)
+        while len(output) < length:
+            a = mac(a)
+            output += mac(a + seed)
+        return output[:length]
 
 
 class RunningHash:
@@ -36,9 +43,3 @@ class RunningHash:
 
     def digest(self) -> bytes:
         return self._context.copy().finalize()
-
-
-def _mac(keyed: hmac.HMAC, data: bytes) -> bytes:
-    context = keyed.copy()
-    context.update(data)
-    return context.finalize()

@@ -93,7 +93,7 @@ class ClientContext:
     facts: HandshakeFacts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Agreed:
     """What the two hellos settled."""
 
@@ -128,7 +128,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
     return ExpectServerHello(context, hello)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectServerHello(ReadingState):
     context: ClientContext
     hello: ClientHello
@@ -171,7 +171,7 @@ class ExpectServerHello(ReadingState):
         return ExpectServerHello(self.context, hello)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectPskHint(ReadingState):
     context: ClientContext
     agreed: Agreed
@@ -188,7 +188,7 @@ class ExpectPskHint(ReadingState):
         return ExpectServerHelloDone(self.context, self.agreed, None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectServerCertificate(ReadingState):
     context: ClientContext
     agreed: Agreed
@@ -203,7 +203,7 @@ class ExpectServerCertificate(ReadingState):
         return ExpectEcdheParameters(self.context, self.agreed, chain)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServerShare:
     """What the server's part of an ECDHE_ECDSA handshake brought."""
 
@@ -213,7 +213,7 @@ class ServerShare:
     request: CertificateRequest | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectEcdheParameters(ReadingState):
     context: ClientContext
     agreed: Agreed
@@ -232,7 +232,7 @@ class ExpectEcdheParameters(ReadingState):
         return ExpectCertificateRequest(self.context, self.agreed, share)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectCertificateRequest(ReadingState):
     context: ClientContext
     agreed: Agreed
@@ -250,7 +250,7 @@ class ExpectCertificateRequest(ReadingState):
         return ExpectServerHelloDone(self.context, self.agreed, replace(self.share, request=request))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectServerHelloDone(ReadingState):
     """Attributes:
     share: None for PSK.
@@ -269,7 +269,7 @@ class ExpectServerHelloDone(ReadingState):
         return AwaitServerVerdict(self.context, self.agreed, self.share)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AwaitServerVerdict(SuspendedState):
     """The shell decides whether to trust the server's certificate."""
 
@@ -322,7 +322,7 @@ def _finish(context: ClientContext, keys: SessionKeys) -> State:
     return ExpectChangeCipherSpec(ExpectServerFinished(context, keys, refusal))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectServerFinished(FinishedState):
     context: ClientContext
     keys: SessionKeys

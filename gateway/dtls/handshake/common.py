@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
 from gateway.dtls.cookie import Address
-from gateway.dtls.crypto import Suite
+from gateway.dtls.crypto import Hmac, Suite
 from gateway.dtls.handshake.key_schedule import traffic_keys
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.framing import HandshakeMessage
@@ -15,16 +15,20 @@ Random = Callable[[int], bytes]
 """Gives that many bytes of cryptographic quality."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionKeys:
-    """The master secret and the association whose traffic keys came from it; the association is not in use before
-    the peer's Finished has verified."""
+    """What a handshake has come to.
 
-    master: bytes = field(repr=False)
+    Attributes:
+        master: Keyed with the master secret.
+        association: With the traffic keys; not in use before the peer's Finished has verified.
+    """
+
+    master: Hmac = field(repr=False)
     association: Association
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Randoms:
     """Both hellos' randoms, 32 bytes each."""
 
@@ -33,15 +37,17 @@ class Randoms:
 
 
 def server_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
-    keys = traffic_keys(suite, master, randoms.client, randoms.server)
+    keyed = Hmac(master)
+    keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
     association = Association(address, suite, keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
-    return SessionKeys(master, association)
+    return SessionKeys(keyed, association)
 
 
 def client_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
-    keys = traffic_keys(suite, master, randoms.client, randoms.server)
+    keyed = Hmac(master)
+    keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
     association = Association(address, suite, keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
-    return SessionKeys(master, association)
+    return SessionKeys(keyed, association)
 
 
 class Outbox:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.dtls.crypto import Suite, prf
+from gateway.dtls.crypto import Hmac, Suite
 
 VERIFY_DATA_LENGTH = 12
 """Bytes of a Finished message (RFC 5246 section 7.4.9)."""
@@ -11,7 +11,7 @@ CLIENT_FINISHED = b"client finished"
 SERVER_FINISHED = b"server finished"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrafficKeys:
     """Both directions' keys and fixed nonce parts."""
 
@@ -30,14 +30,14 @@ def psk_premaster(psk: bytes) -> bytes:
 def master_secret(premaster: bytes, client_random: bytes, server_random: bytes, session_hash: bytes | None) -> bytes:
     """48 bytes; bound to the whole handshake where `session_hash` is given (RFC 7627 section 4)."""
     if session_hash is not None:
-        return prf(premaster, b"extended master secret", session_hash, 48)
-    return prf(premaster, b"master secret", client_random + server_random, 48)
+        return Hmac(premaster).prf(b"extended master secret", session_hash, 48)
+    return Hmac(premaster).prf(b"master secret", client_random + server_random, 48)
 
 
-def traffic_keys(suite: Suite, master: bytes, client_random: bytes, server_random: bytes) -> TrafficKeys:
-    """RFC 5246 section 6.3; AEAD suites take no MAC keys from the block."""
+def traffic_keys(suite: Suite, master: Hmac, client_random: bytes, server_random: bytes) -> TrafficKeys:
+    """The keys under a master secret (RFC 5246 section 6.3); AEAD suites take no MAC keys from the block."""
     key, iv = suite.key_length, suite.fixed_iv_length
-    block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv))
+    block = master.prf(b"key expansion", server_random + client_random, 2 * (key + iv))
     return TrafficKeys(
         client_key=block[:key],
         server_key=block[key : 2 * key],
@@ -46,5 +46,6 @@ def traffic_keys(suite: Suite, master: bytes, client_random: bytes, server_rando
     )
 
 
-def verify_data(master: bytes, label: bytes, transcript_hash: bytes) -> bytes:
-    return prf(master, label, transcript_hash, VERIFY_DATA_LENGTH)
+def verify_data(master: Hmac, label: bytes, transcript_hash: bytes) -> bytes:
+    """The body of a Finished message, under the master secret (RFC 5246 section 7.4.9)."""
+    return master.prf(label, transcript_hash, VERIFY_DATA_LENGTH)

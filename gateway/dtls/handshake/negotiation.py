@@ -53,7 +53,7 @@ class ServerParameters:
     psk_hint: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Negotiated:
     """The outcome of the two hellos.
 

@@ -55,7 +55,7 @@ class ServerContext:
     facts: HandshakeFacts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hellos:
     """What the two hellos settled."""
 
@@ -69,7 +69,7 @@ class Hellos:
         return server_side(context.address, self.negotiated.suite, master, self.randoms)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectClientHello(ReadingState):
     """The gate has verified the cookie, of which nothing is left to check here."""
 
@@ -120,7 +120,7 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
     return ExpectCertificate(context, hellos, share)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectPskKeyExchange(ReadingState):
     context: ServerContext
     hellos: Hellos
@@ -134,7 +134,7 @@ class ExpectPskKeyExchange(ReadingState):
         return AwaitPsk(context, self.hellos, identity)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AwaitPsk(SuspendedState):
     """The shell looks the identity up."""
 
@@ -155,7 +155,7 @@ class AwaitPsk(SuspendedState):
         return ExpectChangeCipherSpec(ExpectFinished(self.context, keys, refusal, hopeless=psk is None))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectCertificate(ReadingState):
     context: ServerContext
     hellos: Hellos
@@ -176,7 +176,7 @@ class ExpectCertificate(ReadingState):
         return ExpectEcdheKeyExchange(context, self.hellos, self.share, chain, leaf_key(chain[0]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectEcdheKeyExchange(ReadingState):
     context: ServerContext
     hellos: Hellos
@@ -192,7 +192,7 @@ class ExpectEcdheKeyExchange(ReadingState):
         return ExpectCertificateVerify(context, self.hellos.keys(context, premaster), self.chain, self.key)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectCertificateVerify(ReadingState):
     context: ServerContext
     keys: SessionKeys
@@ -208,7 +208,7 @@ class ExpectCertificateVerify(ReadingState):
         return AwaitCertificateVerdict(context, self.keys, self.chain)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AwaitCertificateVerdict(SuspendedState):
     """Possession is proven; the shell decides what the chain is worth (DESIGN D5b)."""
 
@@ -221,7 +221,7 @@ class AwaitCertificateVerdict(SuspendedState):
         return ExpectChangeCipherSpec(ExpectFinished(self.context, self.keys, mismatch))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectFinished(FinishedState):
     """Attributes:
     hopeless: There was no key to use; the handshake fails whatever comes.

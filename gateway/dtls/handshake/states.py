@@ -55,7 +55,7 @@ class FinishedState(ReadingState):
     refusal: HandshakeError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpectChangeCipherSpec(State):
     """Waits for the mark between the epochs (RFC 5246 section 7.1), which is no handshake message."""
 
@@ -65,7 +65,7 @@ class ExpectChangeCipherSpec(State):
         return self.then
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Established(State):
     """The peer's Finished has verified."""
 

@@ -7,7 +7,7 @@ from gateway.dtls.limits import MAX_CERTIFICATES
 from gateway.dtls.wire import Reader, Writer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Certificate:
     """A chain, leaf first, each certificate in DER. Empty when a client has none."""
 
@@ -34,7 +34,7 @@ class Certificate:
         return writer.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CertificateRequest:
     """RFC 5246 section 7.4.4. An empty list of authorities is allowed, and saves a constrained client bytes."""
 
@@ -63,7 +63,7 @@ class CertificateRequest:
         return writer.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DigitallySigned:
     """A signature with its algorithm (RFC 5246 section 4.7); the whole body of a CertificateVerify."""
 

@@ -8,6 +8,8 @@ from gateway.dtls.numbers import AlertDescription, AlertLevel
 HANDSHAKE_HEADER_LENGTH = 12
 CHANGE_CIPHER_SPEC = b"\x01"
 
+_ALERT_NAMES: dict[int, str] = {description: description.name.lower() for description in AlertDescription}
+
 
 @dataclass(slots=True)
 class Fragment:
@@ -77,7 +79,7 @@ def decode_fragments(content: bytes) -> list[Fragment]:
     return fragments
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Alert:
     """RFC 5246 section 7.2. Level and description stay integers: a peer may send any."""
 
@@ -104,7 +106,4 @@ class Alert:
     @property
     def name(self) -> str:
         """The IANA name in lower case; `unknown` for a number that has none (the label set stays closed)."""
-        try:
-            return AlertDescription(self.description).name.lower()
-        except ValueError:
-            return "unknown"
+        return _ALERT_NAMES.get(self.description, "unknown")

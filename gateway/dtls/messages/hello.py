@@ -14,7 +14,7 @@ Extensions = dict[int, bytes]
 """Extension bodies by type, in the order of the message; unknown ones are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientHello:
     """RFC 6347 section 4.2.1. `extensions` is None when the message has no extension block at all, which is legal."""
 
@@ -47,7 +47,7 @@ class ClientHello:
         return writer.raw(_encode_extensions(self.extensions)).getvalue()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HelloPrefix:
     """The part of a ClientHello that the cookie covers, read without the rest (which may be in a later fragment).
 
@@ -83,7 +83,7 @@ class HelloPrefix:
         return cls(start[2:_PREFIX_LENGTH], cookie, start[:cookie_at] + start[suites_at:end])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HelloVerifyRequest:
     """RFC 6347 section 4.2.1. The version is 1.0 whatever is negotiated later; clients read nothing from it."""
 
@@ -102,7 +102,7 @@ class HelloVerifyRequest:
         return b"%b%c%b" % (self.version.to_bytes(2), len(self.cookie), self.cookie)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServerHello:
     """RFC 5246 section 7.4.1.3."""
 

@@ -9,7 +9,7 @@ from gateway.dtls.numbers import EC_CURVE_TYPE_NAMED
 from gateway.dtls.wire import Reader, Writer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PskServerKeyExchange:
     """Sent only when a hint is configured (RFC 4279 section 2)."""
 
@@ -26,7 +26,7 @@ class PskServerKeyExchange:
         return Writer().opaque(2, self.hint).getvalue()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PskClientKeyExchange:
     """The identity is bytes: no decoding, no normalisation, no meaning in a NUL (RFC 4279 section 5.1)."""
 
@@ -44,7 +44,7 @@ class PskClientKeyExchange:
         return Writer().opaque(2, self.identity).getvalue()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EcdheParameters:
     """ServerECDHParams with a named curve."""
 
@@ -61,7 +61,7 @@ class EcdheParameters:
         return b"%c%b%c%b" % (EC_CURVE_TYPE_NAMED, self.group.to_bytes(2), len(self.public), self.public)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EcdheServerKeyExchange:
     parameters: EcdheParameters
     signed: DigitallySigned
@@ -78,7 +78,7 @@ class EcdheServerKeyExchange:
         return self.parameters.encode() + self.signed.encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EcdheClientKeyExchange:
     public: bytes
 
