@@ -1,0 +1,272 @@
+"""Every state of the server against everything that may come in it, next to a table that was written by hand.
+
+The table is RFC 5246 section 7.3 (the order of the messages), section 7.2 (alerts) and RFC 6347 sections 4.1 (epochs),
+4.1.2.7 (invalid records are dropped), 4.2.2 (what is early is kept, what is old is a repetition) in one place. Each
+message is well-formed: what is judged is its moment.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.dtls import stages
+from tests.dtls.rawclient import HANDSHAKE, RawClient, handshake, raw_record, split
+from tests.dtls.stages import Stage
+from tests.dtls.support import alerts, device
+
+TABLE = """
+                     | P-Hel  P-Key  P-Ask  P-CCS  P-Fin  P-Done C-Hel  C-Cert C-Key  C-Ver  C-Ask  C-CCS  C-Fin  C-Done
+hello request        | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+client hello         | keep   !10    keep   !10    !10    ~100   keep   !10    !10    !10    keep   !10    !10    ~100
+client hello, old    | more   -again -again -again -old   -stale more   -again -again -again -again -again -old   -stale
+client hello, another| ask    ask    ask    ask    ask    ask    ask    ask    ask    ask    ask    ask    ask    ask
+server hello         | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+hello verify request | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+new session ticket   | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+certificate          | keep   !10    keep   !10    !10    -unexp keep   go     !10    !10    keep   !10    !10    -unexp
+server key exchange  | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+certificate request  | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+server hello done    | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+certificate verify   | keep   !10    keep   !10    !10    -unexp keep   !10    !10    go     keep   !10    !10    -unexp
+client key exchange  | keep   go     keep   !10    !10    -unexp keep   !10    go     !10    keep   !10    !10    -unexp
+finished             | keep   !10    keep   !10    go     last   keep   !10    !10    !10    keep   !10    go     last
+finished, plain      | keep   !10    keep   !10    -old   -nobod keep   !10    !10    !10    keep   !10    -old   -nobod
+unassigned message   | keep   !10    keep   !10    !10    -unexp keep   !10    !10    !10    keep   !10    !10    -unexp
+change cipher spec   | keep   keep   keep   go     -unexp -nobod keep   keep   keep   keep   keep   go     -unexp -nobod
+ccs that is none     | -bad   -bad   -bad   -bad   -bad   -nobod -bad   -bad   -bad   -bad   -bad   -bad   -bad   -nobod
+ccs, protected       | keep   keep   keep   keep   -unexp -unexp keep   keep   keep   keep   keep   keep   -unexp -unexp
+warning, plain       | keep   keep   keep   keep   -old   -nobod keep   keep   keep   keep   keep   keep   -old   -nobod
+fatal, plain         | end    end    end    end    -old   -nobod end    end    end    end    end    end    -old   -nobod
+close notify, plain  | end    end    end    end    -old   -nobod end    end    end    end    end    end    -old   -nobod
+half an alert, plain | -bad   -bad   -bad   -bad   -old   -nobod -bad   -bad   -bad   -bad   -bad   -bad   -old   -nobod
+fatal, protected     | keep   keep   keep   keep   end    closed keep   keep   keep   keep   keep   keep   end    closed
+warning, protected   | keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep
+data, plain          | -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero
+data, protected      | keep   keep   keep   keep   -unexp data   keep   keep   keep   keep   keep   keep   -unexp data
+data, forged         | keep   keep   keep   keep   -mac   -mac   keep   keep   keep   keep   keep   keep   -mac   -mac
+finished, forged     | keep   keep   keep   keep   !51    -mac   keep   keep   keep   keep   keep   keep   !51    -mac
+record of epoch 2    | -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch
+heartbeat, plain     | -unexp -unexp -unexp -unexp -unexp -nobod -unexp -unexp -unexp -unexp -unexp -unexp -unexp -nobod
+return check, plain  | -unexp -unexp -unexp -unexp -unexp -nobod -unexp -unexp -unexp -unexp -unexp -unexp -unexp -nobod
+"""
+"""What each input does in each state; P is a handshake with a pre-shared key, C one with a certificate.
+
+    go      the next state
+    keep    nothing that can be seen: it is kept for later, or has no meaning
+    more    the rest of the hello that was missing: the next state
+    !n      fatal alert n, and the handshake is over
+    ~n      warning alert n
+    ask     a HelloVerifyRequest no larger than the question
+    end     the handshake is over without a word
+    closed  the association is over without a word
+    last    the last flight once more
+    data    application data is delivered
+    -why    dropped and counted
+"""
+
+STATES = {
+    "Hel": "ExpectClientHello",
+    "Cert": "ExpectCertificate",
+    "Ver": "ExpectCertificateVerify",
+    "CCS": "ExpectChangeCipherSpec",
+    "Fin": "ExpectFinished",
+    "Done": "Established",
+}
+OWN_STATES = {
+    "P-Key": "ExpectPskKeyExchange",
+    "C-Key": "ExpectEcdheKeyExchange",
+    "P-Ask": "AwaitPsk",
+    "C-Ask": "AwaitCertificateVerdict",
+}
+DROPS = {
+    "unexp": "unexpected",
+    "again": "repeated",
+    "old": "old_epoch",
+    "stale": "stale_hello",
+    "nobod": "no_session",
+    "bad": "malformed",
+    "zero": "epoch_zero_data",
+    "mac": "bad_mac",
+    "epoch": "future_epoch",
+}
+
+
+def message(kind: int, body: bytes = b"") -> Callable[[Stage], bytes]:
+    """A handshake message under the next number, in the epoch that the server reads."""
+
+    def make(stage: Stage) -> bytes:
+        content = handshake(kind, stage.client.next_seq, body)
+        return stage.client.record(HANDSHAKE, content, stage.epoch)
+
+    return make
+
+
+def plain(content_type: int, content: bytes) -> Callable[[Stage], bytes]:
+    return lambda stage: stage.client.record(content_type, content)
+
+
+def protected(content_type: int, content: bytes) -> Callable[[Stage], bytes]:
+    """A record of epoch 1: with the client's keys where it has some already."""
+
+    def make(stage: Stage) -> bytes:
+        if stage.client.write_keys is None:
+            return raw_record(content_type, 1 << 48, bytes(40))
+        return stage.client.record(content_type, content, 1)
+
+    return make
+
+
+def forged(content_type: int) -> Callable[[Stage], bytes]:
+    return lambda stage: raw_record(content_type, 1 << 48 | 60, bytes(40))
+
+
+def hello(stage: Stage) -> bytes:
+    return message(1, stage.client.hello_body())(stage)
+
+
+def old_hello(stage: Stage) -> bytes:
+    """A late copy of the one that the server has."""
+    return stage.client.record(HANDSHAKE, handshake(1, 1, stage.client.hello_body()), sequence=1)
+
+
+def another_hello(stage: Stage) -> bytes:
+    return raw_record(HANDSHAKE, 70, handshake(1, 0, RawClient(random=b"another".ljust(32, b".")).hello_body()))
+
+
+def certificate(stage: Stage) -> bytes:
+    der = device().chain[0]
+    length = len(der)
+    body = (length + 3).to_bytes(3, "big") + length.to_bytes(3, "big") + der
+    stage.client.transcript.append(handshake(11, stage.client.next_seq, body))
+    return message(11, body)(stage)
+
+
+def key_exchange(stage: Stage) -> bytes:
+    if stage.state in ("ExpectPskKeyExchange", "ExpectEcdheKeyExchange"):
+        return stage.client.client_key_exchange()
+    identity = stage.client.server_hello is None or stage.client.is_psk
+    return message(16, b"\x00\x04dev1" if identity else b"\x41" + bytes(65))(stage)
+
+
+def certificate_verify(stage: Stage) -> bytes:
+    if stage.epoch:
+        return message(15, bytes(8))(stage)
+    stage.client.device = device()
+    return stage.client.certificate_verify()
+
+
+def finished(stage: Stage) -> bytes:
+    if stage.state == "ExpectFinished":
+        return stage.client.finished()
+    if stage.state == "Established":  # the one that has been, repeated
+        return stage.client.record(HANDSHAKE, stage.client.transcript[-2], 1)
+    return message(20, bytes(12))(stage)
+
+
+INPUTS: dict[str, Callable[[Stage], bytes]] = {
+    "hello request": message(0),
+    "client hello": hello,
+    "client hello, old": old_hello,
+    "client hello, another": another_hello,
+    "server hello": message(2, bytes(38)),
+    "hello verify request": message(3, b"\xfe\xff\x00"),
+    "new session ticket": message(4, bytes(6)),
+    "certificate": certificate,
+    "server key exchange": message(12, b"\x00\x00"),
+    "certificate request": message(13, bytes(6)),
+    "server hello done": message(14),
+    "certificate verify": certificate_verify,
+    "client key exchange": key_exchange,
+    "finished": finished,
+    "finished, plain": lambda stage: stage.client.record(HANDSHAKE, handshake(20, stage.client.next_seq, bytes(12))),
+    "unassigned message": message(99, b"x"),
+    "change cipher spec": plain(20, b"\x01"),
+    "ccs that is none": plain(20, b"\x02"),
+    "ccs, protected": protected(20, b"\x01"),
+    "warning, plain": plain(21, b"\x01\x5a"),
+    "fatal, plain": plain(21, b"\x02\x28"),
+    "close notify, plain": plain(21, b"\x01\x00"),
+    "half an alert, plain": plain(21, b"\x02"),
+    "fatal, protected": protected(21, b"\x02\x28"),
+    "warning, protected": protected(21, b"\x01\x5a"),
+    "data, plain": plain(23, b"data"),
+    "data, protected": protected(23, b"data"),
+    "data, forged": forged(23),
+    "finished, forged": forged(HANDSHAKE),
+    "record of epoch 2": lambda stage: raw_record(HANDSHAKE, 2 << 48, bytes(40)),
+    "heartbeat, plain": plain(24, bytes(20)),
+    "return check, plain": plain(27, bytes(9)),
+}
+
+
+def rows() -> dict[str, dict[str, str]]:
+    (_, head), *lines = [line.split("|") for line in TABLE.strip("\n").splitlines()]
+    return {name.strip(): dict(zip(head.split(), cells.split(), strict=True)) for name, cells in lines}
+
+
+def place(column: str) -> tuple[str, str]:
+    """(kind of handshake, state) of a column."""
+    kind = {"P": "psk", "C": "certificate"}[column[0]]
+    return kind, OWN_STATES.get(column) or STATES[column[2:]]
+
+
+PAIRS = [(column, name, outcome) for name, cells in rows().items() for column, outcome in cells.items()]
+
+
+def state_of(stage: Stage) -> str:
+    if not stage.world.endpoint._handshakes:
+        return "Established" if stage.world.endpoint.associations else "over"
+    (current,) = stage.world.endpoint._handshakes.values()
+    return type(current._state).__name__
+
+
+def following(kind: str, state: str) -> str:
+    states = stages.PSK_STATES if kind == "psk" else stages.CERTIFICATE_STATES
+    return states[states.index(state) + 1]
+
+
+def test_the_table_is_whole() -> None:
+    assert [place(column) for column in next(iter(rows().values()))] == stages.ALL
+    assert list(rows()) == list(INPUTS)
+
+
+@pytest.mark.parametrize(("column", "name", "outcome"), PAIRS)
+def test_input_in_a_state(column: str, name: str, outcome: str) -> None:
+    kind, state = place(column)
+    stage = stages.reach(kind, state)
+    world, client = stage.world, stage.client
+    world.advance(1.0)  # so that nothing is held back for having been sent just now
+    client.read(world.collect())
+    world.answering = False
+    before = world.drops()
+    datagram = INPUTS[name](stage)
+    answers = world.deliver(datagram)
+    new_drops = {why: count - before.get(why, 0) for why, count in world.drops().items() if count != before.get(why, 0)}
+    dropped = [DROPS[outcome[1:]]] if outcome[0] == "-" else []
+    assert list(new_drops) == dropped
+    over = outcome[0] == "!" or outcome in ("end", "closed")
+    moved = outcome in ("go", "more")
+    assert state_of(stage) == ("over" if over else following(kind, state) if moved else state)
+    if outcome == "ask":
+        (answer,) = answers
+        assert len(answer) <= len(datagram)
+        assert [(content_type, body[0]) for content_type, _, _, body in split(answer)] == [(HANDSHAKE, 3)]
+        return
+    records = client.read(answers)
+    spoken = [(2, int(outcome[1:]))] if outcome[0] == "!" else [(1, int(outcome[1:]))] if outcome[0] == "~" else []
+    assert alerts(records) == spoken
+    if outcome == "last":
+        assert [record.content_type for record in records] == [20, HANDSHAKE]
+    elif not moved and not spoken and outcome != "-again":  # a repetition may bring our flight again
+        assert records == [] or name == "client hello, old"
+    assert world.data == ([b"data"] if outcome == "data" else [])
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [(column, name) for column, name, outcome in PAIRS if outcome[0] == "-" and column[2:] != "Done"],
+)
+def test_what_is_dropped_leaves_the_handshake_as_it_was(column: str, name: str) -> None:
+    stage = stages.reach(*place(column))
+    stage.world.deliver(INPUTS[name](stage))
+    stage.complete()
