@@ -12,11 +12,10 @@ from struct import Struct
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import Aead, AuthenticationFailed, Suite
 from gateway.dtls.errors import DropReason, SequenceExhausted
-from gateway.dtls.limits import MAX_PLAINTEXT, MAX_WRITE_SEQUENCE, REPLAY_WINDOW
+from gateway.dtls.limits import MAX_PLAINTEXT, REPLAY_WINDOW
 from gateway.dtls.record import RECORD_HEADER_LENGTH
 
 _EPOCH_1 = 1 << 48
-_LAST_NUMBER = _EPOCH_1 + MAX_WRITE_SEQUENCE
 _NONCE_LENGTH = 8
 _CIPHERTEXT_AT = RECORD_HEADER_LENGTH + _NONCE_LENGTH
 _WINDOW_MASK = (1 << REPLAY_WINDOW) - 1
@@ -29,12 +28,24 @@ _APPLICATION_DATA = b"\x17\xfe\xfd"
 
 _pack_header = Struct(">BHQHQ").pack
 """Record header and explicit nonce: type, version, number, length, number again (RFC 6655 section 3)."""
+_pack_bare_header = Struct(">BHQH").pack
+"""Record header of a suite whose nonce does not travel (RFC 7905 section 2)."""
 _pack_aad = Struct(">QBHH").pack
 """Associated data: number, type, version, plaintext length (RFC 5246 section 6.2.3.3)."""
 
 
+def associate(
+    address: Address, suite: Suite, read_key: bytes, read_iv: bytes, write_key: bytes, write_iv: bytes
+) -> "Association":
+    """A new association, of the class that the suite's nonces call for."""
+    kind = Association if suite.explicit_nonce_length else ImplicitNonceAssociation
+    return kind(address, suite, read_key, read_iv, write_key, write_iv)
+
+
 class Association:
-    """Attributes:
+    """Records with an explicit nonce: AES-CCM (RFC 6655 section 3) and AES-GCM (RFC 5288 section 3).
+
+    Attributes:
     address: Where the newest authenticated record came from, and where records go.
     context: The shell's own object for this session; the engine never looks at it.
     authentication_failures: Records that did not authenticate.
@@ -44,6 +55,7 @@ class Association:
 
     __slots__ = (
         "_expansion",
+        "_last_number",
         "_newest",
         "_read_iv",
         "_read_key",
@@ -81,6 +93,7 @@ class Association:
         self._newest = -1
         self._window = 0
         self._write_number = _EPOCH_1
+        self._last_number = _EPOCH_1 + suite.record_limit
 
     def __repr__(self) -> str:
         return f"<Association {self.address} {self.suite.name}>"
@@ -130,10 +143,11 @@ class Association:
         sequence = int.from_bytes(number[2:])
         if not self._acceptable(sequence):
             return DropReason.REPLAY
+        nonce, ciphertext = self._nonce_and_ciphertext(number, fragment)
         try:
             plaintext = (self._reader or self._wake_reader()).decrypt(
-                self._read_iv + fragment[:_NONCE_LENGTH],
-                fragment[_NONCE_LENGTH:],
+                nonce,
+                ciphertext,
                 b"%b%c\xfe\xfd%b" % (number, content_type, length.to_bytes(2)),
             )
         except AuthenticationFailed:
@@ -146,10 +160,11 @@ class Association:
         """A protected record.
 
         Raises:
-            SequenceExhausted: Every record number is used up; the association must be closed.
+            SequenceExhausted: Every record that the suite allows under one key is used up; the association must be
+                closed.
         """
         number = self._write_number
-        if number >= _LAST_NUMBER:
+        if number >= self._last_number:
             raise SequenceExhausted
         self._write_number = number + 1
         length = len(plaintext)
@@ -161,6 +176,15 @@ class Association:
     def rest(self) -> None:
         """Frees the cipher objects, which are made again from the keys when needed (an AES-GCM pair holds 4 kB)."""
         self._reader = self._writer = None
+
+    def _nonce_and_ciphertext(self, number: bytes, fragment: bytes) -> tuple[bytes, bytes]:
+        """The nonce of a received record and its ciphertext with tag.
+
+        Args:
+            number: Epoch and sequence number, 8 bytes, as in the record's header.
+            fragment: What follows the header; at least as long as the suite's expansion.
+        """
+        return self._read_iv + fragment[:_NONCE_LENGTH], fragment[_NONCE_LENGTH:]
 
     def _acceptable(self, sequence: int) -> bool:
         behind = self._newest - sequence
@@ -181,3 +205,54 @@ class Association:
     def _wake_writer(self) -> Aead:
         self._writer = writer = self.suite.aead(self._write_key)
         return writer
+
+
+class ImplicitNonceAssociation(Association):
+    """Records whose nonce does not travel: ChaCha20-Poly1305 (RFC 7905 section 2).
+
+    The nonce is the 12-byte IV, its last eight bytes XORed with epoch and sequence number. A class of its own, so that
+    the suites of constrained devices do not pay for the difference.
+    """
+
+    __slots__ = ()
+
+    def open_application(self, datagram: bytes) -> bytes | None:
+        """As `Association.open_application`."""
+        if datagram[:5] != _APPLICATION_DATA_PREFIX:
+            return None
+        size = len(datagram) - RECORD_HEADER_LENGTH
+        length = size - self._expansion
+        if not 0 <= length <= MAX_PLAINTEXT or (datagram[11] << 8) | datagram[12] != size:
+            return None
+        number = datagram[3:11]
+        sequence = int.from_bytes(number) - _EPOCH_1
+        if not self._acceptable(sequence):
+            return None
+        try:
+            plaintext = (self._reader or self._wake_reader()).decrypt(
+                _xor(self._read_iv, _EPOCH_1 + sequence),
+                datagram[RECORD_HEADER_LENGTH:],
+                number + _APPLICATION_DATA + length.to_bytes(2),
+            )
+        except AuthenticationFailed:
+            return None
+        self._accept(sequence)
+        return plaintext
+
+    def seal(self, content_type: int, plaintext: bytes) -> bytes:
+        """As `Association.seal`."""
+        number = self._write_number
+        if number >= self._last_number:
+            raise SequenceExhausted
+        self._write_number = number + 1
+        length = len(plaintext)
+        return _pack_bare_header(content_type, 0xFEFD, number, length + self._expansion) + (
+            self._writer or self._wake_writer()
+        ).encrypt(_xor(self._write_iv, number), plaintext, _pack_aad(number, content_type, 0xFEFD, length))
+
+    def _nonce_and_ciphertext(self, number: bytes, fragment: bytes) -> tuple[bytes, bytes]:
+        return _xor(self._read_iv, int.from_bytes(number)), fragment
+
+
+def _xor(iv: bytes, number: int) -> bytes:
+    return (int.from_bytes(iv) ^ number).to_bytes(12)

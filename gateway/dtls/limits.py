@@ -11,6 +11,10 @@ MAX_RECORD_EXPANSION = 8 + 16
 MAX_WRITE_SEQUENCE = (1 << 48) - 1
 """Record number that is never reached: the association is closed instead (RFC 6347 section 4.1, "MUST NOT wrap")."""
 
+MAX_GCM_RECORDS = 23_726_566
+"""Records that are sealed with one AES-GCM key, 2**24.5 (RFC 9325 section 4.4); then the association is closed. The
+other suites' bounds are beyond what a device sends in years: for them MAX_WRITE_SEQUENCE counts."""
+
 REPLAY_WINDOW = 64
 """Records behind the newest one that are still accepted once (RFC 6347 section 4.1.2.6: 64 is preferred)."""
 

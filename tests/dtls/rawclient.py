@@ -7,13 +7,14 @@ once more, over the standard library's HMAC: the server's arithmetic is never ch
 
 import hashlib
 import hmac
+import io
 import itertools
 from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.dtls.messages import extensions as ext
@@ -23,9 +24,62 @@ from gateway.dtls.messages.key_exchange import EcdheServerKeyExchange
 
 CCS, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 
-PSK_SUITES = {0xC0A8: "PSK_CCM_8", 0xC0A4: "PSK_CCM", 0x00A8: "PSK_GCM"}
-ECDHE_SUITES = {0xC0AE: "ECDHE_ECDSA_CCM_8", 0xC0AC: "ECDHE_ECDSA_CCM", 0xC02B: "ECDHE_ECDSA_GCM"}
+PSK_SUITES = {
+    0xC0A8: "PSK_AES_128_CCM_8",
+    0xC0A4: "PSK_AES_128_CCM",
+    0x00A8: "PSK_AES_128_GCM",
+    0xC0A9: "PSK_AES_256_CCM_8",
+    0xC0A5: "PSK_AES_256_CCM",
+    0xCCAB: "PSK_CHACHA20_POLY1305",
+}
+ECDHE_SUITES = {
+    0xC0AE: "ECDHE_ECDSA_AES_128_CCM_8",
+    0xC0AC: "ECDHE_ECDSA_AES_128_CCM",
+    0xC02B: "ECDHE_ECDSA_AES_128_GCM",
+    0xC0AF: "ECDHE_ECDSA_AES_256_CCM_8",
+    0xC0AD: "ECDHE_ECDSA_AES_256_CCM",
+    0xCCA9: "ECDHE_ECDSA_CHACHA20_POLY1305",
+}
 SUITES = PSK_SUITES | ECDHE_SUITES
+"""IANA numbers and names. RFC 6655, 7251 (CCM), 5487, 5289 (GCM), 7905 (ChaCha20-Poly1305)."""
+
+
+def key_length(suite: int) -> int:
+    return 16 if "AES_128" in SUITES[suite] else 32
+
+
+def tag_length(suite: int) -> int:
+    return 8 if SUITES[suite].endswith("CCM_8") else 16
+
+
+def iv_length(suite: int) -> int:
+    """Bytes of the nonce out of the key block: four for CCM and GCM, all twelve for ChaCha20-Poly1305."""
+    return 12 if SUITES[suite].endswith("POLY1305") else 4
+
+
+def explicit_length(suite: int) -> int:
+    """Bytes of the nonce that are in the record."""
+    return 12 - iv_length(suite)
+
+
+def aead(suite: int, key: bytes) -> AESCCM | AESGCM | ChaCha20Poly1305:
+    assert len(key) == key_length(suite)
+    if SUITES[suite].endswith("POLY1305"):
+        return ChaCha20Poly1305(key)
+    if SUITES[suite].endswith("GCM"):
+        return AESGCM(key)
+    return AESCCM(key, tag_length=tag_length(suite))
+
+
+def nonce(suite: int, iv: bytes, number: bytes) -> bytes:
+    """The nonce of a record with that epoch and sequence number.
+
+    RFC 6655 section 3 and RFC 9325 section 7.2.1: both one after the other. RFC 7905 section 2: the number, padded on
+    the left to twelve bytes, XORed into the IV.
+    """
+    if explicit_length(suite):
+        return iv + number
+    return bytes(a ^ b for a, b in zip(iv, bytes(4) + number, strict=True))
 
 
 def prf(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
@@ -46,22 +100,27 @@ def plain_premaster(psk: bytes) -> bytes:
 class DirectionKeys:
     """One direction of a connection state: key, implicit nonce, and the AEAD of the suite's name."""
 
-    def __init__(self, suite: int, key: bytes, salt: bytes) -> None:
-        name = SUITES[suite]
-        self.tag_length = 8 if name.endswith("CCM_8") else 16
-        self.salt = salt
-        self._aead = AESGCM(key) if name.endswith("GCM") else AESCCM(key, tag_length=self.tag_length)
+    def __init__(self, suite: int, key: bytes, iv: bytes) -> None:
+        self.suite = suite
+        self.iv = iv
+        self.explicit_length = explicit_length(suite)
+        self.tag_length = tag_length(suite)
+        self._aead = aead(suite, key)
 
     def seal(self, content_type: int, number: int, content: bytes, version: int = 0xFEFD) -> bytes:
         """GenericAEADCipher; the explicit nonce is epoch and sequence number (RFC 6655 section 3)."""
-        explicit = number.to_bytes(8, "big")
-        aad = explicit + bytes((content_type,)) + version.to_bytes(2, "big") + len(content).to_bytes(2, "big")
-        return explicit + self._aead.encrypt(self.salt + explicit, content, aad)
+        seq_num = number.to_bytes(8, "big")
+        aad = seq_num + bytes((content_type,)) + version.to_bytes(2, "big") + len(content).to_bytes(2, "big")
+        sealed = self._aead.encrypt(nonce(self.suite, self.iv, seq_num), content, aad)
+        return seq_num[: self.explicit_length] + sealed
+
+    def nonce(self, number: bytes, fragment: bytes) -> bytes:
+        return nonce(self.suite, self.iv, fragment[:8] if self.explicit_length else number)
 
     def open(self, content_type: int, number: bytes, fragment: bytes) -> bytes:
-        length = len(fragment) - 8 - self.tag_length
+        length = len(fragment) - self.explicit_length - self.tag_length
         aad = number + bytes((content_type,)) + b"\xfe\xfd" + length.to_bytes(2, "big")
-        return self._aead.decrypt(self.salt + fragment[:8], fragment[8:], aad)
+        return self._aead.decrypt(self.nonce(number, fragment), fragment[self.explicit_length :], aad)
 
 
 @dataclass(slots=True)
@@ -234,12 +293,12 @@ class RawClient:
         for datagram in datagrams:
             for content_type, version, number, fragment in split(datagram):
                 epoch, sequence = number >> 48, number & ((1 << 48) - 1)
-                nonce = b""
+                used = b""
                 if epoch:
                     assert self.read_keys is not None
-                    nonce = self.read_keys.salt + fragment[:8]
+                    used = self.read_keys.nonce(number.to_bytes(8, "big"), fragment)
                     fragment = self.read_keys.open(content_type, number.to_bytes(8, "big"), fragment)
-                record = Received(content_type, version, epoch, sequence, fragment, nonce)
+                record = Received(content_type, version, epoch, sequence, fragment, used)
                 news.append(record)
                 if content_type == HANDSHAKE:
                     self._collect(fragment)
@@ -308,15 +367,24 @@ class RawClient:
         return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), shared
 
     def _derive(self, premaster: bytes) -> None:
-        """RFC 5246 sections 8.1 and 6.3, RFC 7627 section 4. No MAC keys; 16-byte keys, 4-byte implicit nonces."""
+        """RFC 5246 sections 8.1 and 6.3, RFC 7627 section 4. No MAC keys."""
         assert self.server_hello is not None
         if 23 in (self.server_hello.extensions or {}):
             self.master = prf(premaster, b"extended master secret", self.transcript_hash(), 48)
         else:
             self.master = prf(premaster, b"master secret", self.random + self.server_hello.random, 48)
-        block = prf(self.master, b"key expansion", self.server_hello.random + self.random, 40)
-        self.write_keys = DirectionKeys(self.suite, block[0:16], block[32:36])
-        self.read_keys = DirectionKeys(self.suite, block[16:32], block[36:40])
+        self.write_keys, self.read_keys = traffic_keys(self.suite, self.master, self.random, self.server_hello.random)
+
+
+def traffic_keys(
+    suite: int, master: bytes, client_random: bytes, server_random: bytes
+) -> tuple[DirectionKeys, DirectionKeys]:
+    """The client's and the server's (RFC 5246 section 6.3)."""
+    key, iv = key_length(suite), iv_length(suite)
+    block = io.BytesIO(prf(master, b"key expansion", server_random + client_random, 2 * (key + iv)))
+    keys = block.read(key), block.read(key)
+    ivs = block.read(iv), block.read(iv)
+    return DirectionKeys(suite, keys[0], ivs[0]), DirectionKeys(suite, keys[1], ivs[1])
 
 
 def default_extensions() -> dict[int, bytes]:

@@ -14,6 +14,7 @@ from tests.dtls.rawclient import (
     SUITES,
     RawClient,
     default_extensions,
+    explicit_length,
     handshake,
     split,
     without,
@@ -68,7 +69,7 @@ def test_3_2_every_suite_with_and_without_extended_master_secret(suite: int, ext
     assert world.completed[0].facts.extended_master_secret is extended
 
 
-@pytest.mark.parametrize("suites", [(), (0x1301, 0xC0A9, 0x002F), (0x00FF,)])
+@pytest.mark.parametrize("suites", [(), (0x1301, 0xC0AA, 0x002F), (0x00FF,)])
 def test_3_2_no_common_suite_is_handshake_failure(suites: tuple[int, ...]) -> None:
     assert hello_alerts(RawClient(suites=suites or (0x0000,))) == [HANDSHAKE_FAILURE]
 
@@ -95,7 +96,8 @@ def test_3_9_the_server_s_order_counts() -> None:
 
 @pytest.mark.parametrize("suite", SUITES, ids=hex)
 def test_3_6_explicit_nonce_is_epoch_and_sequence_number(suite: int) -> None:
-    # RFC 6655 section 3 for CCM, RFC 9325 7.2.1 for GCM; GHSA-9f3f-wv7r-qc8r drew it at random.
+    # RFC 6655 section 3 for CCM, RFC 9325 7.2.1 for GCM; GHSA-9f3f-wv7r-qc8r drew it at random. RFC 7905 section 2:
+    # ChaCha20-Poly1305 has none.
     world, client = World(), client_for(suite)
     association = world.connect(client)
     for _ in range(5):
@@ -103,8 +105,9 @@ def test_3_6_explicit_nonce_is_epoch_and_sequence_number(suite: int) -> None:
     sent = world.collect()
     for datagram in sent:
         ((_, _, number, fragment),) = split(datagram)
-        assert fragment[:8] == number.to_bytes(8, "big")
-        assert len(fragment) == 8 + 1 + (8 if SUITES[suite].endswith("CCM_8") else 16)
+        explicit = explicit_length(suite)
+        assert fragment[:explicit] == number.to_bytes(8, "big")[:explicit]
+        assert len(fragment) == explicit + 1 + (8 if SUITES[suite].endswith("CCM_8") else 16)
     assert len(client.read(sent)) == 5
 
 
@@ -121,6 +124,19 @@ def test_3_7_header_fields_are_authenticated(suite: int) -> None:
     assert world.data == []
     world.deliver(record)
     assert world.data == [b"hello"]
+
+
+@pytest.mark.parametrize(("suite", "most"), [(0x00A8, 23_726_566), (0xC0A8, 2**48 - 1), (0xCCAB, 2**48 - 1)])
+def test_3_8_one_key_seals_no_more_records_than_its_cipher_allows(suite: int, most: int) -> None:
+    # RFC 9325 4.4: 2^24.5 records for AES-GCM
+    world, client = World(), client_for(suite)
+    association = world.connect(client)
+    association._write_number = (1 << 48) + most - 1
+    world.endpoint.send(association, b"the last", world.now)
+    assert [record.content for record in client.read(world.collect())] == [b"the last"]
+    world.endpoint.send(association, b"one more", world.now)
+    assert world.collect() == []
+    assert [event.reason for event in world.closed] == ["exhausted"]
 
 
 def test_3_8_forgeries_close_the_association_at_a_bound_and_not_before() -> None:

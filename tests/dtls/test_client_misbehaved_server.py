@@ -504,7 +504,7 @@ def test_offers_are_what_is_configured() -> None:
     server.read(ClientWorld(parameters).opening)
     assert server.heard is not None
     extensions = server.heard.extensions or {}
-    assert server.heard.cipher_suites == (0xC0A8, 0xC0A4, 0x00A8)
+    assert server.heard.cipher_suites == (0xC0A8, 0xC0A9, 0xC0A4, 0xC0A5, 0x00A8, 0xCCAB)
     assert extensions[0] == b"\x00\x0d\x00\x00\x0agw.example"  # RFC 6066 section 3
     assert extensions[0x1234] == b"extra"
     # RFC 8422 section 4: these are only for who proposes ECC suites.

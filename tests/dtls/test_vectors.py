@@ -99,13 +99,14 @@ def test_extended_master_secret_takes_the_session_hash_and_no_random() -> None:
 @pytest.mark.parametrize("number", SUITES)
 def test_key_block_order(number: int) -> None:
     # RFC 5246 section 6.3: server random first; client_write_key, server_write_key, client_write_IV, server_write_IV.
-    # AEAD suites have no MAC keys. RFC 6655 section 3, RFC 5288 section 3: 16-byte keys, 4-byte IVs.
-    block = rawclient.prf(b"m" * 48, b"key expansion", SERVER_RANDOM + CLIENT_RANDOM, 40)
+    # AEAD suites have no MAC keys. RFC 6655 section 3, RFC 5288 section 3: 4-byte IVs; RFC 7905 section 2: 12 bytes.
+    key, iv = rawclient.key_length(number), rawclient.iv_length(number)
+    block = rawclient.prf(b"m" * 48, b"key expansion", SERVER_RANDOM + CLIENT_RANDOM, 2 * key + 2 * iv)
     keys = key_schedule.traffic_keys(SUITES[number], Hmac(b"m" * 48), CLIENT_RANDOM, SERVER_RANDOM)
-    assert keys.client_key == block[0:16]
-    assert keys.server_key == block[16:32]
-    assert keys.client_iv == block[32:36]
-    assert keys.server_iv == block[36:40]
+    assert keys.client_key == block[:key]
+    assert keys.server_key == block[key : 2 * key]
+    assert keys.client_iv == block[2 * key : 2 * key + iv]
+    assert keys.server_iv == block[2 * key + iv :]
 
 
 @pytest.mark.parametrize(

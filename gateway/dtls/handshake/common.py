@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.dtls.association import Association
+from gateway.dtls.association import Association, associate
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import Hmac, Suite
 from gateway.dtls.handshake.key_schedule import traffic_keys
@@ -39,14 +39,14 @@ class Randoms:
 def server_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     keyed = Hmac(master)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
-    association = Association(address, suite, keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
+    association = associate(address, suite, keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
     return SessionKeys(keyed, association)
 
 
 def client_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     keyed = Hmac(master)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
-    association = Association(address, suite, keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
+    association = associate(address, suite, keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
     return SessionKeys(keyed, association)
 
 
