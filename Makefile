@@ -39,7 +39,7 @@ test-long: $(VENV)/.installed-dev ## Run the campaigns of minutes
 fuzz: $(VENV)/.installed-fuzz ## Run each atheris target of tests/fuzz for a minute (FUZZ_SECONDS=60)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh .ci/fuzz $(BIN)/python
 
-peers: $(VENV)/.installed-dev ## Install the foreign clients that the interop tests talk to (apt and DTLSSocket)
+peers: $(VENV)/.installed-dev ## Install the foreign clients that the interop tests talk to
 	@sh .ci/peers $(BIN)/python
 
 lock: ## Write the lock files again from pyproject.toml (UPGRADE=1 takes newer versions; needs uv)

@@ -3,14 +3,19 @@
 import importlib.util
 import os
 import shutil
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+FOLDER = Path(sys.prefix, "peers")
+"""Where `make peers` puts what is no package of the system's and of no use to it."""
+
 
 def program(name: str) -> str:
     """The path of a foreign program; skips the test without it, or fails it under REQUIRE_PEERS=1."""
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path=str(FOLDER / "bin"))
     if path is None:
         missing(f"{name} is not installed; `make peers` installs it")
     return path
@@ -22,18 +27,11 @@ def library(name: str) -> None:
         missing(f"the Python library {name} is not installed; `make peers` installs it")
 
 
-def optional_library(name: str, package: str) -> None:
-    """Goes on if a Python library is there that `make peers` does not install; else the test is skipped in any case."""
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"the Python library {name} is not installed (PyPI: {package})")
-
-
-def optional_program(name: str, package: str) -> str:
-    """The path of a program that `make peers` does not install: without it the test is skipped in any case."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed (Debian package {package})")
-    return path
+def mbedtls_library() -> None:
+    """Goes on if python-mbedtls is there; else as `library`, but for a Python that it has no wheel for."""
+    if sys.version_info >= (3, 13):
+        pytest.skip("python-mbedtls has no wheel for a Python newer than 3.12")
+    library("mbedtls")
 
 
 def missing(reason: str) -> NoReturn:

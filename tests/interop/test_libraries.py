@@ -8,7 +8,7 @@ from tests.interop.devices import new_device
 from tests.interop.gateway_process import IDENTITY, KEY, Gateway
 from tests.interop.jobs import Job, Request, run_job
 from tests.interop.openssl import CERTIFICATE_SUITES, PSK_SUITES
-from tests.interop.peers import library, optional_library
+from tests.interop.peers import library, mbedtls_library
 
 pytestmark = pytest.mark.interop
 
@@ -59,7 +59,7 @@ def mbedtls_name(suite: str) -> str:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_mbedtls(gateway: Gateway, suite: str) -> None:
-    optional_library("mbedtls", "python-mbedtls")
+    mbedtls_library()
     seen, stream = len(gateway.log), f"mbedtls-{suite}"
     job: Job = {"port": gateway.port, "requests": requests(stream), "suites": [mbedtls_name(suite)]}
     name = equip(gateway, job, with_key=suite in PSK_SUITES)
@@ -70,7 +70,7 @@ def test_mbedtls(gateway: Gateway, suite: str) -> None:
 @pytest.mark.parametrize("with_key", [True, False], ids=["psk", "certificate"])
 def test_mbedtls_with_all_its_suites(gateway: Gateway, with_key: bool) -> None:
     """A ClientHello with more than a hundred suites, which a device that was not configured sends."""
-    optional_library("mbedtls", "python-mbedtls")
+    mbedtls_library()
     seen, stream = len(gateway.log), f"mbedtls-all-{with_key}"
     job: Job = {"port": gateway.port, "requests": requests(stream)}
     name = equip(gateway, job, with_key=with_key)

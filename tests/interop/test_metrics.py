@@ -10,7 +10,7 @@ from aiocoap import Code  # type: ignore[import-untyped]
 from tests.interop.devices import Psk, new_device
 from tests.interop.gateway_process import IDENTITY, Gateway, Samples, build_site, total
 from tests.interop.openssl import refused, s_client
-from tests.interop.peers import optional_program, program
+from tests.interop.peers import program
 from tests.interop.piped import Piped
 
 pytestmark = pytest.mark.interop
@@ -132,7 +132,7 @@ def test_no_label_names_a_device(samples: Samples) -> None:
 
 
 def test_promtool_has_no_complaint(used: Gateway) -> None:
-    promtool = optional_program("promtool", "prometheus")
+    promtool = program("promtool")
     text = used.get("/metrics")
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,10 +1,10 @@
-"""A peer that is missing: a reason to skip, or under REQUIRE_PEERS=1 to fail. Optional ones are always skipped."""
+"""A peer that is missing is a reason to skip, or under REQUIRE_PEERS=1 to fail; one that nobody can have, to skip."""
 
 from collections.abc import Callable
 
 import pytest
 
-from tests.interop.peers import library, optional_library, optional_program, program
+from tests.interop.peers import library, mbedtls_library, program
 
 NOBODY = "no-such-peer"
 
@@ -24,8 +24,8 @@ def test_missing_peer(find: Callable[[str], object], monkeypatch: pytest.MonkeyP
         find(NOBODY)
 
 
-@pytest.mark.parametrize("find", [optional_program, optional_library])
-def test_missing_optional_peer(find: Callable[[str, str], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_this_python_cannot_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUIRE_PEERS", "1")
-    with pytest.raises(pytest.skip.Exception, match="no-such-peer is not installed"):
-        find(NOBODY, "its-package")
+    monkeypatch.setattr("sys.version_info", (3, 13, 0))
+    with pytest.raises(pytest.skip.Exception, match=r"no wheel for a Python newer than 3\.12"):
+        mbedtls_library()

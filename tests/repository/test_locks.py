@@ -109,3 +109,10 @@ def test_the_lock_satisfies_pyproject(lock: str, requirements: list[Requirement]
 def test_the_runtime_lock_holds_no_tool() -> None:
     tools = {canonicalize_name(requirement.name) for requirement in expanded_group("dev")}
     assert not tools & pins(ROOT / "requirements.txt").keys()
+
+
+def test_the_npm_packages_are_pins_with_hashes() -> None:
+    lines = (ROOT / "tests/interop/clients/npm-packages.txt").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[0-9a-f]{128} [a-z-]+@\d+\.\d+\.\d+", line), line
