@@ -277,6 +277,8 @@ class MessageLayer:
                 return
             code = Code.BAD_OPTION
             payload = f"option {describe_option(bad_option)} is not supported, or not in this form".encode()
+            if len(payload) + HEADER_BYTES + len(message.token) + 1 > peer.max_message:
+                payload = b""  # it is for a human; the device goes by the code
         elif len(message.payload) > self._max_payload:
             code = Code.REQUEST_ENTITY_TOO_LARGE
             options = [(int(Option.SIZE1), encode_uint(self._max_payload))]  # RFC 7252 section 5.9.2.9

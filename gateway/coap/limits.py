@@ -24,6 +24,10 @@ QUEUED_DATAGRAMS: Final = 4096
 # minimum MTU is let through, so that only datagrams that IP had to fragment are refused.
 REQUEST_PAYLOAD_BYTES: Final = 1280
 
+# Bytes of a message to a peer of whom nothing else is known. RFC 7252 section 4.6: what fits a path of which nothing is
+# known.
+MESSAGE_BYTES: Final = 1152
+
 # Seconds that the Max-Age of a 5.03 asks an overloading peer to wait: one worst-case ACK_TIMEOUT, rounded up.
 RETRY_AFTER_S: Final = 5
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from gateway.coap import limits
 from gateway.coap.ring import Ring
 from gateway.coap.timers import Timed
 
@@ -25,6 +26,11 @@ class Peer:
     """
 
     __slots__ = ("context", "exchanges", "next_message_id", "ring")
+
+    @property
+    def max_message(self) -> int:
+        """Bytes of the largest message that can be sent to this peer, for a transport that knows a limit."""
+        return limits.MESSAGE_BYTES
 
     def __init__(self, context: Any = None) -> None:
         self.context = context

@@ -14,6 +14,7 @@ from gateway.dtls.crypto import Aead, AuthenticationFailed, Suite
 from gateway.dtls.errors import DropReason, SequenceExhausted
 from gateway.dtls.limits import MAX_PLAINTEXT, REPLAY_WINDOW
 from gateway.dtls.record import RECORD_HEADER_LENGTH
+from gateway.dtls.sizes import UNLIMITED
 
 _EPOCH_1 = 1 << 48
 _NONCE_LENGTH = 8
@@ -50,6 +51,7 @@ class Association:
     context: The shell's own object for this session; the engine never looks at it.
     authentication_failures: Records that did not authenticate.
     last_heard: When the newest authenticated record came, seconds.
+    sizes: What a record may hold, either way; the sender of application data keeps to it.
     closed: No longer in its endpoint; whatever arrives or is sent is ignored.
     """
 
@@ -70,6 +72,7 @@ class Association:
         "closed",
         "context",
         "last_heard",
+        "sizes",
         "suite",
     )
 
@@ -82,6 +85,7 @@ class Association:
         self.closed = False
         self.last_heard = 0.0
         self.authentication_failures = 0
+        self.sizes = UNLIMITED
         self._expansion = suite.expansion
         self._read_key = read_key
         self._read_iv = read_iv
@@ -108,7 +112,7 @@ class Association:
             return None
         size = len(datagram)
         length = size - RECORD_HEADER_LENGTH - self._expansion
-        if not 0 <= length <= MAX_PLAINTEXT or (datagram[11] << 8) | datagram[12] != size - RECORD_HEADER_LENGTH:
+        if not 0 <= length <= self.sizes.receive or (datagram[11] << 8) | datagram[12] != size - RECORD_HEADER_LENGTH:
             return None
         number = datagram[3:11]
         ahead = int.from_bytes(number) - _EPOCH_1 - self._newest
@@ -140,6 +144,8 @@ class Association:
         length = len(fragment) - self._expansion
         if not 0 <= length <= MAX_PLAINTEXT:
             return DropReason.MALFORMED
+        if length > self.sizes.receive:  # RFC 6066 section 4 wants no alert for what has not authenticated
+            return DropReason.TOO_LARGE
         sequence = int.from_bytes(number[2:])
         if not self._acceptable(sequence):
             return DropReason.REPLAY

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.dtls.association import Association
 from gateway.dtls.cookie import Address
-from gateway.dtls.errors import DropReason, FailureReason, HandshakeError, SequenceExhausted
+from gateway.dtls.errors import ApiMisuse, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
 from gateway.dtls.handshake.client import ClientHandshake
 from gateway.dtls.handshake.client_states import ClientParameters
@@ -100,8 +100,14 @@ class ClientConnection:
             self._collect(self._handshake, now)
 
     def send(self, data: bytes, now: float) -> None:
-        """Queues application data; a no-op without an association."""
+        """Queues application data; a no-op without an association.
+
+        Raises:
+            ApiMisuse: More bytes than the server takes in one record: `association.sizes.send`.
+        """
         if self.association is not None:
+            if len(data) > self.association.sizes.send:
+                raise ApiMisuse(f"{len(data)} bytes do not fit a record: the peer takes {self.association.sizes.send}")
             try:
                 self._outgoing.append(self.association.seal(ContentType.APPLICATION_DATA, data))
             except SequenceExhausted:

@@ -150,10 +150,11 @@ class ServerEndpoint:
         """Protects application data and queues it; a no-op for an association that is closed.
 
         Raises:
-            ApiMisuse: More than 2**14 bytes, which no record holds (RFC 5246 section 6.2.1).
+            ApiMisuse: More bytes than `association.sizes.send`, which says what the peer takes in one record. Nothing
+                is cut: a datagram's worth of application data is one record (RFC 6347 section 4.1.1).
         """
-        if len(data) > MAX_PLAINTEXT:
-            raise ApiMisuse(f"{len(data)} bytes do not fit a record")
+        if len(data) > association.sizes.send:
+            raise ApiMisuse(f"{len(data)} bytes do not fit a record: the peer takes {association.sizes.send}")
         if association.closed:
             return
         try:

@@ -35,6 +35,7 @@ class DropReason(StrEnum):
     BUFFER_FULL = "buffer_full"
     REPEATED = "repeated"
     STALE_HELLO = "stale_hello"
+    TOO_LARGE = "too_large"
 
 
 class FailureReason(StrEnum):

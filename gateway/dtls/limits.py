@@ -5,6 +5,9 @@
 MAX_PLAINTEXT = 1 << 14
 """Bytes of plaintext in a record (RFC 5246 section 6.2.1)."""
 
+MIN_RECORD_SIZE_LIMIT = 64
+"""Bytes of the smallest record_size_limit that a peer may ask for (RFC 8449 section 4)."""
+
 MAX_RECORD_EXPANSION = 8 + 16
 """Bytes that our AEAD suites add at most: explicit nonce and tag (RFC 5288 section 3, RFC 6655 section 3)."""
 
@@ -27,11 +30,11 @@ MIN_DATAGRAM_PAYLOAD = 192
 DEFAULT_DATAGRAM_PAYLOAD = 1232
 """Bytes of UDP payload that fit the smallest IPv6 path, 1280 - 40 - 8 (RFC 8200 section 5)."""
 
-FALLBACK_DATAGRAM_PAYLOAD = 512
-"""Bytes of UDP payload of a flight that was repeated in vain: fits the 576 bytes that every IPv4 host takes, and
-what narrow radio links are configured for."""
+FALLBACK_DATAGRAM_PAYLOADS = (512, 256)
+"""Bytes of UDP payload of flights that are repeated in vain. 512 fits the 576 bytes that every IPv4 host takes; 256
+what is left where a narrow radio link is tunnelled. Less would be mostly headers."""
 
-REPETITIONS_AT_FULL_SIZE = 2
+REPETITIONS_AT_ONE_SIZE = 2
 """Repetitions of a handshake's flights after which its datagrams get smaller: two losses in a row are bad luck, a third
 is perhaps the size."""
 

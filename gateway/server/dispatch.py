@@ -9,17 +9,19 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
 
-from gateway.coap import Code, MessageLayer, Option, encode_uint
+from gateway.coap import Code, Message, MessageLayer, Option, encode_options, encode_uint
 from gateway.handlers import App, Request, Response
-from gateway.handlers.limits import MAX_RESPONSE_BYTES
 from gateway.server.limits import RETRY_AFTER_S, SLOW_HANDLER_S
 from gateway.server.metrics import RequestMetrics
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
-# Header, token of four bytes and payload marker; delta and length of an option.
-_HEADER_BYTES = 4 + 4 + 1
-_OPTION_BYTES = 2
+# At most: header, token and payload marker; delta and length of an option.
+_HEADER_BYTES = 4 + 8 + 1
+_OPTION_BYTES = 5
+_FITS_ANY_DEVICE = 63
+"""Bytes of a message that every device takes: the smallest record_size_limit (RFC 8449 section 4), less the type that
+stands in a record with a connection id."""
 _RETRY_LATER = [(int(Option.MAX_AGE), encode_uint(RETRY_AFTER_S))]
 
 
@@ -132,10 +134,8 @@ class Dispatcher:
         for _, value in response.options:
             size += len(value) + _OPTION_BYTES
         try:
-            if size > MAX_RESPONSE_BYTES:
-                raise ValueError(
-                    f"a response of about {size} bytes is too large: a datagram takes {MAX_RESPONSE_BYTES}"
-                )
+            if size > _FITS_ANY_DEVICE and size > session.max_message:
+                _check_fits(session, request.message, response)
             data = self.layer.reply(session, request.message, code, response.options, response.payload, now)
         except Exception as error:  # a handler made a response that CoAP cannot express
             route = request.route.template if request.route is not None else None
@@ -154,3 +154,10 @@ class Dispatcher:
             duration_ms=round(took * 1000, 1),
             hint="a plain handler stops everybody else while it runs: make it async def, or register it thread=True",
         )
+
+
+def _check_fits(session: Session, request: Message, response: Response) -> None:
+    """Raises `ValueError` for a response that is larger than one record may be to this device."""
+    size = 4 + len(request.token) + len(encode_options(response.options)) + 1 + len(response.payload)
+    if size > session.max_message:
+        raise ValueError(f"a response of {size} bytes is too large: this device takes {session.max_message} at once")

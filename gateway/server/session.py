@@ -2,6 +2,7 @@
 
 from gateway.coap import Peer
 from gateway.dtls import Association
+from gateway.handlers.limits import MAX_RESPONSE_BYTES
 from gateway.model import Principal
 
 
@@ -19,3 +20,9 @@ class Session(Peer):
         super().__init__()
         self.principal = principal
         self.association: Association | None = None
+
+    @property
+    def max_message(self) -> int:
+        """Bytes of the largest CoAP message that goes out: one record, as large as the device takes them."""
+        association = self.association
+        return MAX_RESPONSE_BYTES if association is None else min(MAX_RESPONSE_BYTES, association.sizes.send)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from gateway.dtls import (
+    DEFAULT_SUITES,
     Address,
     ApplicationData,
     Association,
@@ -99,9 +100,8 @@ class World:
         idle_timeout_s: float = 86_400.0,
         random: Callable[[int], bytes] | None = None,
     ) -> None:
-        chosen = {} if suites is None else {"suites": suites}
         parameters = ServerParameters(
-            credential=credential() if certificate else None, psk=psk, psk_hint=hint, **chosen
+            suites=suites or DEFAULT_SUITES, credential=credential() if certificate else None, psk=psk, psk_hint=hint
         )
         self.config = ServerConfig(
             parameters,

@@ -7,7 +7,8 @@ import aiocoap  # type: ignore[import-untyped]
 import pytest
 
 from gateway.handlers import App, Content, Request, Response
-from tests.server.support import Gateway, empty, running
+from tests.dtls.rawclient import RawClient, default_extensions
+from tests.server.support import PSK, PSK_IDENTITY, Gateway, empty, running
 
 pytestmark = pytest.mark.asyncio
 
@@ -236,3 +237,51 @@ async def test_a_plain_handler_that_holds_others_up_is_named(tmp_path: Path, mon
         await device.ask(device.request(aiocoap.GET, "/quick"))
         [line] = gateway.events("handler.slow")
         assert line["route"] == "/quick"
+
+
+@pytest.mark.parametrize("path", ["/plain", "/async"])
+@pytest.mark.parametrize(("extension", "takes"), [({1: b"\x01"}, 512), ({28: b"\x00\x40"}, 64), ({}, 1152)])
+async def test_a_response_that_the_device_cannot_take_is_5_00_and_one_log_line(
+    tmp_path: Path, path: str, extension: dict[int, bytes], takes: int
+) -> None:
+    # max_fragment_length (RFC 6066) and record_size_limit (RFC 8449): application data is never cut.
+    app = App()
+    size = 0
+
+    @app.get("/plain")
+    def plain(request: Request) -> Content:
+        return Content(bytes(size))
+
+    @app.get("/async")
+    async def asynchronous(request: Request) -> Content:
+        return Content(bytes(size))
+
+    client = RawClient(identity=PSK_IDENTITY, psk=PSK, extensions={**default_extensions(), **extension})
+    async with running(tmp_path, app) as gateway, gateway.wire(client) as device:
+        overhead = 4 + 2 + 2 + 1  # header, token, Content-Format, payload marker
+        size = takes - overhead
+        answer = await device.ask(device.request(aiocoap.GET, path, mid=1))
+        assert (answer.code, len(answer.payload)) == (aiocoap.CONTENT, size)
+        assert gateway.events("handler.failed") == []
+        size += 1
+        request = device.request(aiocoap.GET, path, mid=2)
+        answer = await device.ask(request)
+        assert (answer.mid, answer.code, answer.payload) == (2, aiocoap.INTERNAL_SERVER_ERROR, b"")
+        [line] = gateway.events("handler.failed")
+        assert (line["route"], line["device"]) == (path, "dev1")
+        assert line["error"] == f"a response of {takes + 1} bytes is too large: this device takes {takes} at once"
+        # A repetition gets the same, and no second line.
+        assert (await device.ask(request)).code == aiocoap.INTERNAL_SERVER_ERROR
+        assert len(gateway.events("handler.failed")) == 1
+        counted = await gateway.samples("gateway_coap_requests_total")
+        assert counted["5.00", "GET", path, "con"] == 1
+
+
+async def test_words_for_a_human_are_left_out_where_they_do_not_fit(tmp_path: Path) -> None:
+    client = RawClient(identity=PSK_IDENTITY, psk=PSK, extensions={**default_extensions(), 28: b"\x00\x40"})
+    async with running(tmp_path, App()) as gateway, gateway.wire(client) as device, gateway.wire() as other:
+        if_none_match_with_a_value = bytes.fromhex("48010001") + b"8 bytes." + b"\x51x"
+        shown = [await each.ask(if_none_match_with_a_value) for each in (device, other)]
+        assert [each.code for each in shown] == [aiocoap.BAD_OPTION] * 2
+        assert shown[0].payload == b""
+        assert b"If-None-Match" in shown[1].payload

@@ -46,6 +46,7 @@ from gateway.dtls.messages.key_exchange import (
     PskServerKeyExchange,
 )
 from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ClientCertificateType, ExtensionType, HandshakeType
+from gateway.dtls.sizes import UNLIMITED, RecordSizes, accept_sizes, offer_sizes
 
 _NO_RENEGOTIATION = ext.encode_u8_list(b"")
 
@@ -63,6 +64,8 @@ class ClientParameters:
         server_name: Sent as SNI when not None.
         groups: For ECDHE, in order of preference.
         extended_master_secret: Whether to offer RFC 7627.
+        max_fragment_length: 512, 1024, 2048 or 4096: asks for records of at most so many bytes (RFC 6066 section 4).
+        record_size_limit: Bytes of plaintext that we take in a protected record, to be offered (RFC 8449).
         extra_extensions: Added to the ClientHello as they are.
     """
 
@@ -73,6 +76,8 @@ class ClientParameters:
     server_name: str | None = None
     groups: tuple[int, ...] = SUPPORTED_GROUPS
     extended_master_secret: bool = True
+    max_fragment_length: int | None = None
+    record_size_limit: int | None = None
     extra_extensions: tuple[tuple[int, bytes], ...] = ()
 
     def offered_suites(self) -> tuple[int, ...]:
@@ -100,12 +105,15 @@ class Agreed:
     suite: Suite
     randoms: Randoms
     extended_master_secret: bool
+    sizes: RecordSizes = UNLIMITED
 
     def keys(self, context: ClientContext, premaster: bytes) -> SessionKeys:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
         session_hash = context.transcript.digest() if self.extended_master_secret else None
         master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
-        return client_side(context.address, self.suite, master, self.randoms)
+        keys = client_side(context.address, self.suite, master, self.randoms)
+        keys.association.sizes = self.sizes
+        return keys
 
 
 def first_hello(context: ClientContext) -> "ExpectServerHello":
@@ -121,6 +129,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
         extensions[ExtensionType.SUPPORTED_GROUPS] = ext.encode_u16_list(parameters.groups)
         extensions[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
         extensions[ExtensionType.SIGNATURE_ALGORITHMS] = ext.encode_u16_list(SUPPORTED_SIGNATURES)
+    offer_sizes(extensions, parameters.max_fragment_length, parameters.record_size_limit)
     extensions.update(parameters.extra_extensions)
     hello = ClientHello(context.random(32), suites, extensions)
     context.facts.suites_offered = suites
@@ -155,7 +164,8 @@ class ExpectServerHello(ReadingState):
             raise HandshakeError(FailureReason.INSECURE_RENEGOTIATION, "the server speaks of a handshake before this")
         suite = SUITES[answer.cipher_suite]
         ems = ExtensionType.EXTENDED_MASTER_SECRET in extensions
-        agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems)
+        context.outbox.sizes = accept_sizes(offered, extensions)
+        agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems, context.outbox.sizes)
         context.facts.suite, context.facts.key_exchange = suite.name, suite.key_exchange
         context.facts.extended_master_secret = ems
         context.transcript.add(message)

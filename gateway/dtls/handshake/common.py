@@ -10,6 +10,7 @@ from gateway.dtls.handshake.key_schedule import traffic_keys
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.numbers import HandshakeType
+from gateway.dtls.sizes import UNLIMITED, RecordSizes
 
 Random = Callable[[int], bytes]
 """Gives that many bytes of cryptographic quality."""
@@ -51,14 +52,20 @@ def client_side(address: Address, suite: Suite, master: bytes, randoms: Randoms)
 
 
 class Outbox:
-    """Messages of the flight that is being prepared, numbered and entered into the transcript as they are added."""
+    """Messages of the flight that is being prepared, numbered and entered into the transcript as they are added.
 
-    __slots__ = ("_items", "_transcript", "next_seq")
+    Attributes:
+        next_seq: message_seq of the next message.
+        sizes: What the hellos settled for records, from the ServerHello on.
+    """
+
+    __slots__ = ("_items", "_transcript", "next_seq", "sizes")
 
     def __init__(self, transcript: Transcript, next_seq: int) -> None:
         self._transcript = transcript
         self._items: list[HandshakeMessage | None] = []
         self.next_seq = next_seq
+        self.sizes: RecordSizes = UNLIMITED
 
     def add(self, message_type: HandshakeType, body: bytes) -> None:
         message = HandshakeMessage(message_type, self.next_seq, body)

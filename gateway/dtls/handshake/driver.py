@@ -10,7 +10,7 @@ from gateway.dtls.crypto import KeyExchange
 from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DecodeError, DropReason, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeCompleted, HandshakeFacts, HandshakeFailed
 from gateway.dtls.handshake.common import Outbox
-from gateway.dtls.handshake.flight import Flight, FlightFilter, Retransmission, Sealer
+from gateway.dtls.handshake.flight import Flight, FlightFilter, Retransmission, Sealer, payload_limit
 from gateway.dtls.handshake.reassembly import Reassembler
 from gateway.dtls.handshake.states import (
     Established,
@@ -20,13 +20,7 @@ from gateway.dtls.handshake.states import (
     State,
     SuspendedState,
 )
-from gateway.dtls.limits import (
-    FALLBACK_DATAGRAM_PAYLOAD,
-    MAX_EARLY_RECORD_BYTES,
-    MAX_EARLY_RECORDS,
-    MAX_REMEMBERED_RECORDS,
-    REPETITIONS_AT_FULL_SIZE,
-)
+from gateway.dtls.limits import MAX_EARLY_RECORD_BYTES, MAX_EARLY_RECORDS, MAX_REMEMBERED_RECORDS
 from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, Alert, Fragment, decode_fragments
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
@@ -131,6 +125,8 @@ class Driver:
     # --- records ---------------------------------------------------------------------------------------------------
 
     def _receive_plain(self, record: Record, now: float) -> DropReason | None:
+        if len(record.fragment) > self._outbox.sizes.plain and record.fragment[0] != HandshakeType.CLIENT_HELLO:
+            return DropReason.TOO_LARGE  # a repeated hello may be larger: it was sent before anything was settled
         if record.content_type == ContentType.HANDSHAKE:
             if isinstance(self._state, FinishedState):
                 return self._receive_late(record, now)
@@ -258,6 +254,7 @@ class Driver:
             if self._flight_filter is not None:
                 items = self._flight_filter(items)
             self._flight = Flight(items, answers_seq=message_seq)
+            self._sealer.sizes = self._outbox.sizes
             if isinstance(state, Established):
                 self._sealer.association = state.keys.association
             elif isinstance(state, ExpectChangeCipherSpec):
@@ -290,10 +287,10 @@ class Driver:
     # --- output ----------------------------------------------------------------------------------------------------
 
     def _send_flight(self) -> None:
-        limit = self._limit
-        if self._retransmission.count > REPETITIONS_AT_FULL_SIZE:  # RFC 6347 section 4.1.1.1: the path may be narrow
-            limit = min(limit, FALLBACK_DATAGRAM_PAYLOAD)
-        self.datagrams += self._flight.datagrams(self._sealer, limit)
+        self.datagrams += self._flight.datagrams(self._sealer, self._payload_limit())
+
+    def _payload_limit(self) -> int:
+        return payload_limit(self._limit, self._retransmission.count)
 
     def _fail(self, error: HandshakeError, now: float) -> None:
         description = ALERT_FOR[error.reason]

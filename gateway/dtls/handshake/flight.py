@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
 from gateway.dtls.errors import ApiMisuse
-from gateway.dtls.limits import MAX_REPEATS, MIN_REPEAT_INTERVAL_S, REMINDER_INTERVALS, RETRANSMIT_MAX_S
+from gateway.dtls.limits import (
+    FALLBACK_DATAGRAM_PAYLOADS,
+    MAX_REPEATS,
+    MIN_REPEAT_INTERVAL_S,
+    REMINDER_INTERVALS,
+    REPETITIONS_AT_ONE_SIZE,
+    RETRANSMIT_MAX_S,
+)
 from gateway.dtls.messages.framing import (
     CHANGE_CIPHER_SPEC,
     HANDSHAKE_HEADER_LENGTH,
@@ -18,19 +25,31 @@ from gateway.dtls.messages.framing import (
 )
 from gateway.dtls.numbers import ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH, PlainWriter
+from gateway.dtls.sizes import UNLIMITED
 
 FlightFilter = Callable[[list[HandshakeMessage | None]], list[HandshakeMessage | None]]
 """Turns a flight's items into what is sent instead (tests only)."""
 
 
 class Sealer:
-    """Turns contents into records of the current write epoch: plain, then protected."""
+    """Turns contents into records of the current write epoch: plain, then protected.
 
-    __slots__ = ("association", "plain")
+    Attributes:
+        association: With the keys; None before there are any.
+        plain: Writes the records of epoch 0.
+        sizes: What a plain record may hold. Protected ones keep to those of the association.
+    """
+
+    __slots__ = ("association", "plain", "sizes")
 
     def __init__(self, first_record: int = 0) -> None:
         self.plain = PlainWriter(first_record)
         self.association: Association | None = None
+        self.sizes = UNLIMITED
+
+    def content_limit(self, *, protected: bool) -> int:
+        """Bytes that a record may hold."""
+        return self._keys().sizes.send if protected else self.sizes.plain
 
     def overhead(self, *, protected: bool) -> int:
         """Bytes that a record adds to its content."""
@@ -65,14 +84,15 @@ class Flight:
                 packer.add(sealer.seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, protected=False))
                 protected = True
                 continue
-            overhead = sealer.overhead(protected=protected)
-            if overhead + len(message.whole) <= packer.left:
+            overhead, content_limit = sealer.overhead(protected=protected), sealer.content_limit(protected=protected)
+            if overhead + len(message.whole) <= packer.left and len(message.whole) <= content_limit:
                 packer.add(sealer.seal(ContentType.HANDSHAKE, message.whole, protected=protected))
                 continue
             header_length = overhead + HANDSHAKE_HEADER_LENGTH
             offset, length = 0, len(message.body)
             while True:
-                size = min(length - offset, packer.room(header_length + min(1, length)) - header_length)
+                room = packer.room(header_length + min(1, length)) - header_length
+                size = min(length - offset, room, content_limit - HANDSHAKE_HEADER_LENGTH)
                 piece = message.body[offset : offset + size]
                 header = handshake_header(message.type, length, message.message_seq, offset, size)
                 packer.add(sealer.seal(ContentType.HANDSHAKE, header + piece, protected=protected))
@@ -80,6 +100,15 @@ class Flight:
                 if offset == length:
                     break
         return packer.finish()
+
+
+def payload_limit(configured: int, repetitions: int) -> int:
+    """Bytes of UDP payload of a handshake whose flights were repeated so often (RFC 6347 section 4.1.1.1).
+
+    The path may be narrower than configured, and nobody tells. What got smaller stays so: the count never falls.
+    """
+    step = min((repetitions - 1) // REPETITIONS_AT_ONE_SIZE, len(FALLBACK_DATAGRAM_PAYLOADS))
+    return min(configured, FALLBACK_DATAGRAM_PAYLOADS[step - 1]) if step > 0 else configured
 
 
 class _Packer:

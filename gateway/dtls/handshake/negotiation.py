@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
+from gateway.dtls.limits import MAX_PLAINTEXT
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.certificate import Certificate
 from gateway.dtls.messages.hello import ClientHello, Extensions
@@ -16,6 +17,7 @@ from gateway.dtls.numbers import (
     ExtensionType,
     NamedGroup,
 )
+from gateway.dtls.sizes import UNLIMITED, RecordSizes, answer_sizes
 
 _FIRST_HANDSHAKE = ext.encode_u8_list(b"")
 
@@ -45,12 +47,14 @@ class ServerParameters:
         credential: Without one, no ECDHE_ECDSA suite is offered.
         psk: Whether pre-shared keys are accepted.
         psk_hint: Sent in ServerKeyExchange when not None.
+        record_size_limit: Bytes of plaintext that we take in a protected record, told to clients that ask (RFC 8449).
     """
 
     suites: tuple[int, ...] = DEFAULT_SUITES
     credential: Credential | None = None
     psk: bool = True
     psk_hint: bytes | None = None
+    record_size_limit: int = MAX_PLAINTEXT
 
 
 @dataclass(slots=True)
@@ -64,6 +68,7 @@ class Negotiated:
         group: For ECDHE; None otherwise.
         signature_scheme: For our ServerKeyExchange; None for PSK.
         server_name: What the client called us; None if it did not.
+        sizes: What a record may hold.
     """
 
     suite: Suite
@@ -72,6 +77,7 @@ class Negotiated:
     group: int | None = None
     signature_scheme: int | None = None
     server_name: str | None = None
+    sizes: RecordSizes = UNLIMITED
 
 
 def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
@@ -93,6 +99,7 @@ def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "uncompressed points are not offered")
         if group is not None:
             answers[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
+    sizes = answer_sizes(offered, answers, parameters.record_size_limit)
     name = offered.get(ExtensionType.SERVER_NAME)
     return Negotiated(
         suite=suite,
@@ -101,6 +108,7 @@ def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
         group=group,
         signature_scheme=scheme,
         server_name=ext.decode_server_name(name) if name is not None else None,
+        sizes=sizes,
     )
 
 

@@ -122,7 +122,7 @@ class ServerHandshake(Driver):
             self._resume(state.accepted(), now)
 
     def linger(self, expires_at: float, now: float) -> Linger:
-        return Linger(self.client_random, expires_at, self._flight, self._sealer, self._limit, now)
+        return Linger(self.client_random, expires_at, self._flight, self._sealer, self._payload_limit(), now)
 
     def _suspended(self, state: SuspendedState) -> None:
         name = self.facts.server_name

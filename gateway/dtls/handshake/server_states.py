@@ -66,7 +66,9 @@ class Hellos:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
         session_hash = context.transcript.digest() if self.negotiated.extended_master_secret else None
         master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
-        return server_side(context.address, self.negotiated.suite, master, self.randoms)
+        keys = server_side(context.address, self.negotiated.suite, master, self.randoms)
+        keys.association.sizes = self.negotiated.sizes
+        return keys
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class ExpectClientHello(ReadingState):
         hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))
         # RFC 5246 section 7.4.1.3: an empty session id says that this session will not be resumed.
         server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, negotiated.extensions or None)
+        context.outbox.sizes = negotiated.sizes
         context.outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
         if negotiated.suite.key_exchange is KeyExchange.PSK:
             return _offer_psk(context, hellos)
