@@ -102,6 +102,7 @@ class DirectionKeys:
 
     def __init__(self, suite: int, key: bytes, iv: bytes) -> None:
         self.suite = suite
+        self.key = key
         self.iv = iv
         self.explicit_length = explicit_length(suite)
         self.tag_length = tag_length(suite)
