@@ -7,7 +7,6 @@ outcome a handshake, no session ended by anybody without its keys, nothing deliv
 
 from collections import Counter
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +24,7 @@ from gateway.dtls import (
     PskRequested,
 )
 from gateway.dtls.limits import MAX_EARLY_RECORDS, MAX_REASSEMBLY_BYTES, MAX_SETTLED, TIMER_SLACK
+from tests.dtls.nonces import watch_nonces
 from tests.dtls.rawclient import HANDSHAKE, RawClient, handshake, raw_record
 from tests.dtls.support import PSK, World, device
 
@@ -36,21 +36,6 @@ STEPS_S = (0.0, 0.25, 1.0, 3.0, 30.0, 61.0, 121.0, 250.0, 1000.0)
 
 which = st.integers(0, CLIENTS - 1)
 sequences = st.integers(0, 80) | st.sampled_from([1 << 32, (1 << 48) - 1])
-
-
-class Nonces:
-    """Stands before an AEAD and sees that no nonce comes twice under one key, whoever asks."""
-
-    seen: set[tuple[bytes, bytes]]
-
-    def __init__(self, aead: Any, key: bytes, seen: set[tuple[bytes, bytes]]) -> None:
-        self._aead, self._key, self._seen = aead, key, seen
-
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
-        assert (self._key, nonce) not in self._seen, "a nonce was used twice"
-        self._seen.add((self._key, nonce))
-        sealed: bytes = self._aead.encrypt(nonce, data, associated_data)
-        return sealed
 
 
 class Party:
@@ -105,19 +90,7 @@ class EndpointMachine(RuleBasedStateMachine):
         self.may_end: set[str] = set()
         self.delivered: Counter[tuple[int, bytes]] = Counter()
         self.patch = pytest.MonkeyPatch()
-        self.seen: set[tuple[bytes, bytes]] = set()
-        self.instrument()
-
-    def instrument(self) -> None:
-        wake, seen = Association._wake_writer, self.seen
-
-        def watched(association: Association) -> Nonces:
-            wake(association)
-            nonces = Nonces(association._writer, association._write_key, seen)
-            association._writer = nonces  # type: ignore[assignment]
-            return nonces
-
-        self.patch.setattr(Association, "_wake_writer", watched)
+        watch_nonces(self.patch)
 
     def teardown(self) -> None:
         self.patch.undo()
