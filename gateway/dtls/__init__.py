@@ -26,10 +26,13 @@ from gateway.dtls.events import (
     HandshakeFacts,
     HandshakeFailed,
     PskRequested,
+    ResumptionRequested,
 )
-from gateway.dtls.handshake.client_states import ClientParameters
+from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
 from gateway.dtls.handshake.negotiation import Credential, ServerParameters
-from gateway.dtls.numbers import AlertDescription, CipherSuite, ContentType
+from gateway.dtls.numbers import AlertDescription, Authentication, CipherSuite, ContentType
+from gateway.dtls.resumption import ResumptionConfig, ResumptionOutcome
+from gateway.dtls.tickets import TicketKeys
 
 __all__ = [
     "ALERT_FOR",
@@ -40,11 +43,13 @@ __all__ = [
     "ApplicationData",
     "Association",
     "AssociationClosed",
+    "Authentication",
     "CertificatePresented",
     "CipherSuite",
     "ClientConfig",
     "ClientConnection",
     "ClientParameters",
+    "ClientSession",
     "ContentType",
     "Credential",
     "DecodeError",
@@ -57,9 +62,13 @@ __all__ = [
     "HandshakeFailed",
     "KeyExchange",
     "PskRequested",
+    "ResumptionConfig",
+    "ResumptionOutcome",
+    "ResumptionRequested",
     "SequenceExhausted",
     "ServerConfig",
     "ServerEndpoint",
     "ServerParameters",
     "SigningKey",
+    "TicketKeys",
 ]

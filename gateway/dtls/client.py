@@ -2,21 +2,23 @@
 
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
 from gateway.dtls.handshake.client import ClientHandshake
-from gateway.dtls.handshake.client_states import ClientParameters
-from gateway.dtls.handshake.common import Random
+from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
+from gateway.dtls.handshake.common import KeyLog, Random
 from gateway.dtls.handshake.flight import FlightFilter
-from gateway.dtls.limits import CLIENT_HANDSHAKE_TIMEOUT_S, DEFAULT_DATAGRAM_PAYLOAD, RETRANSMIT_INITIAL_S
+from gateway.dtls.handshake.linger import Linger
+from gateway.dtls.limits import CLIENT_HANDSHAKE_TIMEOUT_S, DEFAULT_DATAGRAM_PAYLOAD, LINGER_S, RETRANSMIT_INITIAL_S
 from gateway.dtls.messages.framing import Alert
-from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType
+from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record, split_records
 
+_FINISHED = bytes((HandshakeType.FINISHED,))
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 
 
@@ -29,6 +31,7 @@ class ClientConfig:
         datagram_limit: Bytes of UDP payload that a handshake datagram may have.
         retransmit_initial_s: Seconds to the first repetition of a flight; doubles after that.
         handshake_timeout_s: Seconds that the handshake may take.
+        key_log: Gets the secrets of the handshake (NSS key log format, CLIENT_RANDOM lines).
         flight_filter: For tests that need a client that misbehaves: gets each flight before it is first sent and
             returns what is sent instead. The transcript stays what an honest client's would be.
     """
@@ -38,6 +41,7 @@ class ClientConfig:
     retransmit_initial_s: float = RETRANSMIT_INITIAL_S
     handshake_timeout_s: float = CLIENT_HANDSHAKE_TIMEOUT_S
     flight_filter: FlightFilter | None = None
+    key_log: KeyLog | None = field(default=None, repr=False)
 
 
 class ClientConnection:
@@ -45,11 +49,15 @@ class ClientConnection:
 
     Attributes:
         association: None before the handshake has completed and after the association has closed.
+        session: What a later connection can resume (`ClientParameters.session`); None before the handshake has
+            completed, where the server offers nothing, and after a fatal alert (RFC 5246 section 7.2.2).
         drops: Records dropped, by reason.
     """
 
     def __init__(self, config: ClientConfig, address: Address, random: Random, now: float) -> None:
         self.association: Association | None = None
+        self.session: ClientSession | None = None
+        self._linger: Linger | None = None
         self.drops = dict.fromkeys(DropReason, 0)
         self._address = address
         self._events: deque[Event] = deque()
@@ -64,6 +72,7 @@ class ClientConnection:
             now=now,
             on_event=self._events.append,
             flight_filter=config.flight_filter,
+            key_log=config.key_log,
         )
         self._handshake.start(now)
         self._collect(self._handshake, now)
@@ -140,9 +149,19 @@ class ClientConnection:
                 self._send_close_notify(self.association)  # RFC 5246 section 7.2.1
                 self._closed(self.association, "close_notify")
             elif content[0] == AlertLevel.FATAL:
+                self.session = None
                 self._closed(self.association, "alert")
+        elif record.content_type == ContentType.HANDSHAKE:
+            return self._repeat(content, now)
         else:
-            return DropReason.REPEATED if record.content_type == ContentType.HANDSHAKE else DropReason.UNEXPECTED
+            return DropReason.UNEXPECTED
+        return None
+
+    def _repeat(self, content: bytes, now: float) -> DropReason | None:
+        """A repeated Finished of the server: it did not get ours, if ours was the last (RFC 6347 section 4.2.4)."""
+        if self._linger is None or self._linger.expires_at <= now or content[:1] != _FINISHED:
+            return DropReason.REPEATED
+        self._outgoing += self._linger.repeat(now)
         return None
 
     def _collect(self, handshake: ClientHandshake, now: float) -> None:
@@ -154,6 +173,8 @@ class ClientConnection:
             if isinstance(outcome, HandshakeCompleted):
                 self.association = outcome.association
                 self.association.last_heard = now
+                self.session = handshake.session
+                self._linger = handshake.linger(now + LINGER_S, now)
             self._events.append(outcome)
 
     def _send_close_notify(self, association: Association) -> None:

@@ -15,9 +15,10 @@ from gateway.dtls.counters import EndpointCounters
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
 from gateway.dtls.gate import Gate, HelloStart, hello_start
-from gateway.dtls.handshake.common import Random
+from gateway.dtls.handshake.common import KeyLog, Random
+from gateway.dtls.handshake.linger import Linger
 from gateway.dtls.handshake.negotiation import ServerParameters
-from gateway.dtls.handshake.server import NEVER, Linger, ServerHandshake
+from gateway.dtls.handshake.server import NEVER, ServerHandshake
 from gateway.dtls.limits import (
     DEFAULT_DATAGRAM_PAYLOAD,
     EVICTION_SAMPLE,
@@ -37,10 +38,13 @@ from gateway.dtls.limits import (
 from gateway.dtls.messages.framing import Alert, decode_fragments
 from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record, split_records
+from gateway.dtls.resumption import ResumptionConfig, ServerSessions
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
+_FATAL = frozenset({"alert", "authentication_failures"})
+"""Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
 _PERHAPS_OF_THE_HANDSHAKE = (DropReason.NO_SESSION, DropReason.BAD_MAC, DropReason.REPLAY)
 
 
@@ -57,6 +61,9 @@ class ServerConfig:
         idle_timeout_s: Seconds without an authenticated record after which an association is dropped.
         max_handshakes: In progress at once; beyond it the oldest is given up.
         max_associations: Beyond it a stale one is evicted.
+        resumption: How sessions are resumed; None for not at all.
+        key_log: Gets the secrets of every handshake, for whoever has to read the traffic (NSS key log format,
+            CLIENT_RANDOM lines).
     """
 
     parameters: ServerParameters
@@ -67,6 +74,8 @@ class ServerConfig:
     idle_timeout_s: float = IDLE_TIMEOUT_S
     max_handshakes: int = MAX_HANDSHAKES
     max_associations: int = MAX_ASSOCIATIONS
+    resumption: ResumptionConfig | None = None
+    key_log: KeyLog | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.datagram_limit < MIN_DATAGRAM_PAYLOAD:
@@ -80,12 +89,14 @@ class ServerEndpoint:
     associations: Established sessions by address. Read only, for the shell's direct path:
         `associations.get(address)`, then `Association.open_application(datagram)`.
     counters: Plain integers for metrics.
+    sessions: What clients can resume; None where nothing is resumed.
     """
 
     def __init__(self, config: ServerConfig, random: Random) -> None:
         self.config = config
         self.associations: dict[Address, Association] = {}
         self.counters = EndpointCounters()
+        self.sessions = ServerSessions(config.resumption, random) if config.resumption is not None else None
         self._random = random
         self._gate = Gate(config.cookie_secret)
         self._handshakes: dict[Address, ServerHandshake] = {}
@@ -174,6 +185,7 @@ class ServerEndpoint:
         *,
         context: object = None,
         refusal: HandshakeError | None = None,
+        credential: bytes | None = None,
     ) -> None:
         """Answers `PskRequested`. A late answer, a second one, or one for a handshake that has ended is a no-op.
 
@@ -183,21 +195,38 @@ class ServerEndpoint:
             now: Seconds.
             context: Becomes `Association.context`.
             refusal: The reason to report when `psk` is None.
+            credential: By which `ResumptionRequested` will ask again; None if the session must not be resumed.
         """
         if psk is None and refusal is None:
             refusal = HandshakeError(FailureReason.UNKNOWN_IDENTITY)
         waiting = self._by_id.get(handshake)
         if waiting is not None:
-            waiting.provide_psk(psk, refusal, now, context)
+            waiting.provide_psk(psk, refusal, now, context, credential)
             self._settle(waiting, now)
 
     def certificate_verdict(
-        self, handshake: int, refusal: HandshakeError | None, now: float, *, context: object = None
+        self,
+        handshake: int,
+        refusal: HandshakeError | None,
+        now: float,
+        *,
+        context: object = None,
+        credential: bytes | None = None,
     ) -> None:
         """Answers `CertificatePresented`: None accepts. No-op under the same conditions as `provide_psk`."""
         waiting = self._by_id.get(handshake)
         if waiting is not None:
-            waiting.certificate_verdict(refusal, now, context)
+            waiting.certificate_verdict(refusal, now, context, credential)
+            self._settle(waiting, now)
+
+    def resumption_verdict(self, handshake: int, accepted: bool, now: float, *, context: object = None) -> None:
+        """Answers `ResumptionRequested`: False gives a full handshake in the same exchange.
+
+        No-op under the same conditions as `provide_psk`.
+        """
+        waiting = self._by_id.get(handshake)
+        if waiting is not None:
+            waiting.resumption_verdict(accepted, now, context)
             self._settle(waiting, now)
 
     def close(self, association: Association, now: float, reason: str = "local") -> None:
@@ -335,6 +364,8 @@ class ServerEndpoint:
             deadline=now + self.config.handshake_timeout_s,
             now=now,
             on_event=self._events.append,
+            sessions=self.sessions,
+            key_log=self.config.key_log,
         )
         self._next_id += 1
         self._handshakes[address] = handshake
@@ -371,6 +402,8 @@ class ServerEndpoint:
                 direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
                 self.counters.alerts[direction, "fatal", outcome.alert] += 1
             self._remember_settled(address, handshake.client_random)
+            if handshake.resumed_id and outcome.alert is not None and self.sessions is not None:
+                self.sessions.cache.forget(handshake.resumed_id)  # RFC 5246 section 7.2.2
             outcome = replace(outcome, context=handshake.context)
         self._events.append(outcome)
 
@@ -465,6 +498,8 @@ class ServerEndpoint:
 
     def _close(self, association: Association, reason: str) -> None:
         association.closed = True
+        if self.sessions is not None:
+            self.sessions.cache.closed(association, fatal=reason in _FATAL)
         linger = self._lingering.pop(association, None)
         if linger is not None:
             self._remember_settled(association.address, linger.client_random)

@@ -78,6 +78,7 @@ class FailureReason(StrEnum):
     REGISTRY_UNAVAILABLE = "registry_unavailable"
     # Finished, time, peer, us.
     FINISHED_MISMATCH = "finished_mismatch"
+    RESUMPTION_MISMATCH = "resumption_mismatch"
     TIMEOUT = "timeout"
     PEER_ALERT = "peer_alert"
     SUPERSEDED = "superseded"
@@ -121,6 +122,7 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.REGISTRY_FULL: _A.ACCESS_DENIED,
     FailureReason.REGISTRY_UNAVAILABLE: _A.INTERNAL_ERROR,
     FailureReason.FINISHED_MISMATCH: _A.DECRYPT_ERROR,
+    FailureReason.RESUMPTION_MISMATCH: _A.HANDSHAKE_FAILURE,
     FailureReason.TIMEOUT: None,
     FailureReason.PEER_ALERT: None,
     FailureReason.SUPERSEDED: None,

@@ -6,6 +6,7 @@ from gateway.dtls.association import Association
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import KeyExchange
 from gateway.dtls.errors import FailureReason
+from gateway.dtls.numbers import Authentication
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class HandshakeFacts:
         chain: The peer's certificates, DER, leaf first.
         retransmissions: How often we repeated a flight.
         extended_master_secret: Whether RFC 7627 was negotiated.
+        resumed: An abbreviated handshake: the peer proved that it holds the secret of a session before this one.
     """
 
     address: Address
@@ -37,6 +39,7 @@ class HandshakeFacts:
     chain: tuple[bytes, ...] = ()
     retransmissions: int = 0
     extended_master_secret: bool = False
+    resumed: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +57,26 @@ class CertificatePresented:
 
     handshake: int
     chain: tuple[bytes, ...]
+    server_name: str | None
+
+
+@dataclass(slots=True)
+class ResumptionRequested:
+    """The peer wants to resume a session that the engine has nothing against. Whether the credential behind it still
+    lets anybody in is the shell's to say: answer with `ServerEndpoint.resumption_verdict(...)`.
+
+    The peer has not proven anything yet: it does so by its Finished.
+
+    Attributes:
+        authentication: What kind of credential it was.
+        identity: The PSK identity, or SHA-256 of the leaf certificate.
+        credential: What the shell gave with its answer when the peer was authenticated.
+    """
+
+    handshake: int
+    authentication: Authentication
+    identity: bytes
+    credential: bytes
     server_name: str | None
 
 
@@ -95,4 +118,12 @@ class AssociationClosed:
     reason: str
 
 
-Event = PskRequested | CertificatePresented | HandshakeCompleted | HandshakeFailed | ApplicationData | AssociationClosed
+Event = (
+    PskRequested
+    | CertificatePresented
+    | ResumptionRequested
+    | HandshakeCompleted
+    | HandshakeFailed
+    | ApplicationData
+    | AssociationClosed
+)

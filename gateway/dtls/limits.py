@@ -126,6 +126,37 @@ MAX_CERTIFICATES = 8
 MAX_PSK_IDENTITY = 1024
 """Bytes of a PSK identity; RFC 4279 section 5.3 asks for 128 at least."""
 
+# --- resumption ------------------------------------------------------------------------------------------------
+
+TICKET_LIFETIME_S = 24 * 3600.0
+"""Seconds after the full authentication for which a session can be resumed, unless it is configured."""
+
+MAX_TICKET_LIFETIME_S = 7 * 24 * 3600.0
+"""Seconds that can be configured for it, and how long a ticket key is in use at most (RFC 9325 section 3.4)."""
+
+MAX_CLOCK_SKEW_S = 300
+"""Seconds by which a session may seem to be from the future: the clocks of two machines that share ticket keys."""
+
+MAX_TICKET = 1024
+"""Bytes of a ticket that is given out or looked at. One with usual names has about 200; the client keeps it in flash
+and sends it over its radio."""
+
+MAX_TICKET_SECRETS = 3
+"""Secrets that open tickets at once: the one in use, the one before, and the one to come."""
+
+MAX_CACHED_SESSIONS = 10_000
+"""Sessions kept for clients that know session ids only: about 600 bytes each. Beyond it the stalest one goes."""
+
+MAX_CACHED_SESSIONS_PER_IDENTITY = 2
+"""Sessions kept of one identity: the newest, and the one before, whose client may not have got our last flight. Who
+holds one device's key drives no other device out."""
+
+SESSION_ID_LENGTH = 32
+"""Bytes of a session id, the most that RFC 5246 section 7.4.1.2 allows: nobody guesses one."""
+
+MAX_RESUMED_NAME = 255
+"""Characters of a server name that a session is kept with; longer ones are no DNS names (RFC 1035 section 2.3.4)."""
+
 # --- associations ----------------------------------------------------------------------------------------------
 
 MAX_ASSOCIATIONS = 200_000

@@ -124,6 +124,14 @@ class ClientCertificateType(IntEnum):
     ECDSA_SIGN = 64
 
 
+class Authentication(IntEnum):
+    """What kind of credential a session began with. Our own numbers; they stand in tickets."""
+
+    PSK = 1
+    CERTIFICATE = 2
+    RAW_PUBLIC_KEY = 3
+
+
 COMPRESSION_NULL = 0
 EC_POINT_UNCOMPRESSED = 0
 EC_CURVE_TYPE_NAMED = 3

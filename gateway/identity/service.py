@@ -17,6 +17,7 @@ A device that is not active is refused before anything is written.
 The trust store follows the registry: each handshake asks whether anchors changed, in this process or in another one.
 """
 
+import hmac
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from gateway.identity.reasons import IdentityRefused, Refusal
+from gateway.identity.remembering import Remembered, recall, remember
 from gateway.model import DEFAULT_TENANT, AuthKind, Device, DeviceStatus, Principal
 from gateway.pki import (
     LEAF_CURVES,
@@ -166,6 +168,67 @@ class IdentityService:
             anchor_id=verified.anchor.id,
             fingerprint=verified.fingerprint,
             created=found.created,
+            valid_until=verified.not_after.timestamp(),
+        )
+
+    def resume(self, auth: AuthKind, identity: bytes, remembered: bytes) -> Principal:
+        """Whether the credential that a session began with would still let its device in.
+
+        Args:
+            auth: What kind of credential it was.
+            identity: The PSK identity, or SHA-256 of the leaf certificate.
+            remembered: What `remembering.remember` made of the principal then.
+
+        Returns:
+            The device as it is now.
+
+        Raises:
+            IdentityRefused: Device, credential or trust anchor are not what they were; the device has to prove again
+                who it is.
+        """
+        try:
+            if auth is AuthKind.PSK:
+                known = self.psk(identity).principal
+            else:
+                known = self._certificate_again(identity, recall(remembered))
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        if not hmac.compare_digest(remember(known), remembered):
+            raise IdentityRefused(
+                Refusal.CREDENTIAL_REVOKED, f"the credential of device '{known.device.id}' has changed since then"
+            )
+        return known
+
+    def _certificate_again(self, fingerprint: bytes, then: Remembered) -> Principal:
+        """The principal that this certificate would prove now, without the certificate."""
+        if self._registry.anchor_revision() != self._revision:
+            self.reload()
+        now = self._clock()
+        if not any(
+            anchor.id == then.anchor_id
+            and anchor.tenant_id == then.tenant_id
+            and anchor.certificate.not_valid_after_utc >= now
+            for anchor in self._trust.anchors
+        ):
+            raise IdentityRefused(Refusal.UNKNOWN_ROOT, f"trust anchor {then.anchor_id[:16]}... is no longer trusted")
+        if now.timestamp() > then.valid_until:
+            raise IdentityRefused(Refusal.EXPIRED, f"the certificate chain of device '{then.device_id}' has ended")
+        found = self._registry.find_certificate_device(then.tenant_id, then.device_id)
+        if found is None:
+            raise IdentityRefused(Refusal.NOT_PROVISIONED, f"device '{then.device_id}' is not in the registry")
+        _check_usable(found)
+        if found.anchor_id not in (None, then.anchor_id):
+            raise IdentityRefused(
+                Refusal.OTHER_ISSUER, f"device '{then.device_id}' is bound to another trust anchor by now"
+            )
+        return Principal(
+            found.device,
+            AuthKind.X509,
+            found.credential_id,
+            found.version,
+            anchor_id=then.anchor_id,
+            fingerprint=fingerprint.hex(),
+            valid_until=then.valid_until,
         )
 
     def reload(self) -> None:

@@ -28,6 +28,7 @@ class Principal:
         anchor_id: SHA-256 fingerprint (lower-case hex) of the trust anchor that verified the chain; None for PSK.
         fingerprint: SHA-256 fingerprint (lower-case hex) of the leaf certificate; None for PSK.
         created: The device was created by this very handshake.
+        valid_until: Seconds since the epoch, UTC, at which the chain ends; None for PSK.
     """
 
     device: Device
@@ -37,3 +38,4 @@ class Principal:
     anchor_id: str | None = None
     fingerprint: str | None = None
     created: bool = False
+    valid_until: float | None = None

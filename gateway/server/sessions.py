@@ -6,6 +6,7 @@ from typing import assert_never
 from gateway.dtls import (
     ApplicationData,
     AssociationClosed,
+    Authentication,
     CertificatePresented,
     CipherSuite,
     Event,
@@ -15,16 +16,22 @@ from gateway.dtls import (
     HandshakeFacts,
     HandshakeFailed,
     PskRequested,
+    ResumptionRequested,
     ServerEndpoint,
 )
-from gateway.identity import IdentityRefused, IdentityService, Refusal
+from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
+from gateway.model import AuthKind
 from gateway.server.dispatch import Dispatcher
 from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
 from gateway.server.refusals import handshake_error
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
-_FULL = "full"
+_AUTH_KINDS = {
+    Authentication.PSK: AuthKind.PSK,
+    Authentication.CERTIFICATE: AuthKind.X509,
+    Authentication.RAW_PUBLIC_KEY: AuthKind.RPK,
+}
 _NO_CID = "no"
 _SHOWN_SUITES = 16
 _KNOWN_SUITES = frozenset(CipherSuite)
@@ -56,6 +63,8 @@ class Sessions:
                 self._on_psk_requested(event, now)
             case CertificatePresented():
                 self._on_certificate_presented(event, now)
+            case ResumptionRequested():
+                self._on_resumption_requested(event, now)
             case HandshakeCompleted():
                 self._on_completed(event)
             case HandshakeFailed():
@@ -78,7 +87,10 @@ class Sessions:
             self._endpoint.provide_psk(event.handshake, None, now, refusal=self._internal(error))
         else:
             self._looked_up("psk", started, None)
-            self._endpoint.provide_psk(event.handshake, answer.key, now, context=Session(answer.principal))
+            principal = answer.principal
+            self._endpoint.provide_psk(
+                event.handshake, answer.key, now, context=Session(principal), credential=remember(principal)
+            )
 
     def _on_certificate_presented(self, event: CertificatePresented, now: float) -> None:
         started = perf_counter()
@@ -99,7 +111,26 @@ class Sessions:
                     anchor=principal.anchor_id,
                     fingerprint=principal.fingerprint,
                 )
-            self._endpoint.certificate_verdict(event.handshake, None, now, context=Session(principal))
+            self._endpoint.certificate_verdict(
+                event.handshake, None, now, context=Session(principal), credential=remember(principal)
+            )
+
+    def _on_resumption_requested(self, event: ResumptionRequested, now: float) -> None:
+        started = perf_counter()
+        auth = _AUTH_KINDS[event.authentication]
+        try:
+            principal = self._identity.resume(auth, event.identity, event.credential)
+        except IdentityRefused as refused:
+            # No failure yet: the full handshake that follows says what is wrong, if something is.
+            self._looked_up(auth, started, refused.reason)
+            self._log.debug("dtls.resumption_refused", reason=refused.reason.value, hint=refused.detail)
+            self._endpoint.resumption_verdict(event.handshake, False, now)
+        except Exception as error:
+            self._internal(error)
+            self._endpoint.resumption_verdict(event.handshake, False, now)
+        else:
+            self._looked_up(auth, started, None)
+            self._endpoint.resumption_verdict(event.handshake, True, now, context=Session(principal))
 
     def _on_completed(self, event: HandshakeCompleted) -> None:
         association, facts = event.association, event.facts
@@ -110,8 +141,9 @@ class Sessions:
         auth, device = session.principal.auth, session.principal.device
         duration = facts.finished_at - facts.started_at
         metrics = self._metrics
-        metrics.handshakes.add(auth, _FULL, "success", "none")
-        metrics.durations.observe(duration, auth, _FULL)
+        mode = _mode(facts)
+        metrics.handshakes.add(auth, mode, "success", "none")
+        metrics.durations.observe(duration, auth, mode)
         metrics.retransmissions.add("server", by=facts.retransmissions)
         metrics.suites.add(facts.suite or "none")
         metrics.sessions[auth, _NO_CID] += 1
@@ -120,6 +152,7 @@ class Sessions:
             device=device.id,
             tenant=device.tenant_id,
             auth=auth.value,
+            mode=mode,
             suite=facts.suite,
             peer=_peer(facts),
             duration_ms=round(duration * 1000, 1),
@@ -130,7 +163,7 @@ class Sessions:
         facts = event.facts
         auth = AUTH_FOR[facts.key_exchange]
         metrics = self._metrics
-        metrics.handshakes.add(auth, _FULL, "failure", event.reason)
+        metrics.handshakes.add(auth, _mode(facts), "failure", event.reason)
         metrics.retransmissions.add("server", by=facts.retransmissions)
         claimed = event.context.principal.device if isinstance(event.context, Session) else None
         self._log.warning(
@@ -140,6 +173,7 @@ class Sessions:
             hint=event.detail,
             alert=event.alert,
             auth=auth.value,
+            mode=_mode(facts),
             peer=_peer(facts),
             suite=facts.suite,
             suite_offer=_suite_offer(facts.suites_offered),
@@ -181,6 +215,10 @@ class Sessions:
         """A fault of ours must not end the loop, nor let anybody in."""
         self._log.error("identity.failed", exc_info=error)
         return HandshakeError(FailureReason.INTERNAL_ERROR, f"{type(error).__name__} in the gateway; see the log")
+
+
+def _mode(facts: HandshakeFacts) -> str:
+    return "resumed" if facts.resumed else "full"
 
 
 def _peer(facts: HandshakeFacts) -> str:

@@ -20,6 +20,7 @@ from gateway.dtls import (
     HandshakeCompleted,
     HandshakeFailed,
     PskRequested,
+    ResumptionRequested,
 )
 
 _RECEIVE_BYTES = 65535
@@ -207,7 +208,7 @@ class SimulatedDevice:
                 self._settle_connect(DeviceError(f"{self.identity.name}: {event.reason}{alert}: {event.detail}"))
             case AssociationClosed():
                 self._fail(DeviceError(f"{self.identity.name}: the gateway ended the session ({event.reason})"))
-            case PskRequested():
+            case PskRequested() | ResumptionRequested():
                 pass  # only a server is asked
             case _:
                 assert_never(event)

@@ -1,7 +1,7 @@
 """The one place of the engine that touches `cryptography`. No cipher, curve, signature or hash is written here."""
 
-from gateway.dtls.crypto.aead import Aead, AuthenticationFailed
-from gateway.dtls.crypto.kdf import Hmac, RunningHash
+from gateway.dtls.crypto.aead import Aead, AuthenticationFailed, ticket_aead
+from gateway.dtls.crypto.kdf import Hmac, RunningHash, sha256
 from gateway.dtls.crypto.keyshare import SUPPORTED_GROUPS, KeyShare
 from gateway.dtls.crypto.signature import (
     SUPPORTED_SIGNATURES,
@@ -26,4 +26,6 @@ __all__ = [
     "Suite",
     "VerifyingKey",
     "leaf_key",
+    "sha256",
+    "ticket_aead",
 ]

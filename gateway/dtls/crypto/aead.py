@@ -37,3 +37,8 @@ def aes_gcm(key: bytes) -> Aead:
 def chacha20_poly1305(key: bytes) -> Aead:
     """AEAD_CHACHA20_POLY1305 (RFC 8439 section 2.8, RFC 7905 section 2)."""
     return ChaCha20Poly1305(key)
+
+
+def ticket_aead(key: bytes) -> Aead:
+    """AEAD_AES_256_GCM, what tickets are sealed with: 32 bytes of key, 12 of nonce."""
+    return AESGCM(key)

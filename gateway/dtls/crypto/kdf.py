@@ -30,6 +30,12 @@ class Hmac:
         return output[:length]
 
 
+def sha256(data: bytes) -> bytes:
+    context = hashes.Hash(_SHA256)
+    context.update(data)
+    return context.finalize()
+
+
 class RunningHash:
     """SHA-256 over a growing input, readable at any point."""
 

@@ -5,10 +5,17 @@ from collections.abc import Callable
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, HandshakeError
 from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts
-from gateway.dtls.handshake.client_states import AwaitServerVerdict, ClientContext, ClientParameters, first_hello
-from gateway.dtls.handshake.common import Outbox, Random
+from gateway.dtls.handshake.client_states import (
+    AwaitServerVerdict,
+    ClientContext,
+    ClientParameters,
+    ClientSession,
+    first_hello,
+)
+from gateway.dtls.handshake.common import KeyLog, Outbox, Random
 from gateway.dtls.handshake.driver import Driver
 from gateway.dtls.handshake.flight import FlightFilter, Sealer
+from gateway.dtls.handshake.linger import Linger
 from gateway.dtls.handshake.states import SuspendedState
 from gateway.dtls.handshake.transcript import Transcript
 
@@ -30,12 +37,13 @@ class ClientHandshake(Driver):
         now: float,
         on_event: Callable[[Event], None],
         flight_filter: FlightFilter | None,
+        key_log: KeyLog | None = None,
     ) -> None:
         self._on_event = on_event
         facts = HandshakeFacts(address, started_at=now)
         transcript = Transcript()
         outbox = Outbox(transcript, 0)
-        self._context = ClientContext(address, parameters, random, transcript, outbox, facts)
+        self._context = ClientContext(address, parameters, random, transcript, outbox, facts, key_log)
         super().__init__(
             state=first_hello(self._context),
             facts=facts,
@@ -47,6 +55,17 @@ class ClientHandshake(Driver):
             deadline=deadline,
             flight_filter=flight_filter,
         )
+
+    @property
+    def session(self) -> ClientSession | None:
+        """What can be resumed later, once the handshake has completed."""
+        return self._context.promised.session
+
+    def linger(self, expires_at: float, now: float) -> Linger | None:
+        """Our flight, for a server that did not get it, if ours was the last one."""
+        if not self.facts.resumed:
+            return None
+        return Linger(b"", expires_at, self._flight, self._sealer, self._limit, now)
 
     def start(self, now: float) -> None:
         self._entered(-1, now)

@@ -3,7 +3,10 @@
 ExpectServerHello -+- PSK -> ExpectPskHint ------------------------------------------------------------+
    (hello again    +- X.509 -> ExpectServerCertificate -> ExpectEcdheParameters                        |
     when verified)       -> ExpectCertificateRequest -> ExpectServerHelloDone -> AwaitServerVerdict ---+
-                   Established <- ExpectServerFinished <- ExpectChangeCipherSpec <---------------------+
+    Established <- ExpectServerFinished <- ExpectChangeCipherSpec <- [ExpectNewSessionTicket] <--------+
+
+    A session is resumed: ExpectServerHello -> [ExpectNewSessionTicket] -> ExpectChangeCipherSpec
+                                                           -> ExpectResumedServerFinished -> Established
 """
 
 import hmac
@@ -24,7 +27,7 @@ from gateway.dtls.crypto import (
 from gateway.dtls.errors import ApiMisuse, DecodeError, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
-from gateway.dtls.handshake.common import Outbox, Random, Randoms, SessionKeys, client_side
+from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, client_side
 from gateway.dtls.handshake.negotiation import Credential
 from gateway.dtls.handshake.states import (
     Established,
@@ -38,7 +41,7 @@ from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
-from gateway.dtls.messages.hello import ClientHello, Extensions, HelloVerifyRequest, ServerHello
+from gateway.dtls.messages.hello import ClientHello, Extensions, HelloVerifyRequest, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
     EcdheClientKeyExchange,
     EcdheServerKeyExchange,
@@ -48,7 +51,31 @@ from gateway.dtls.messages.key_exchange import (
 from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ClientCertificateType, ExtensionType, HandshakeType
 from gateway.dtls.sizes import UNLIMITED, RecordSizes, accept_sizes, offer_sizes
 
+_OWN_ID_LENGTH = 16
 _NO_RENEGOTIATION = ext.encode_u8_list(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSession:
+    """What a client keeps of a session, to resume it in a handshake to come.
+
+    Attributes:
+        suite: IANA number.
+        extended_master_secret: Whether RFC 7627 was negotiated.
+        server_name: What the server was called.
+        session_id: From the server; empty with a ticket.
+        ticket: From the server; empty with an id.
+        lifetime_hint: Seconds that the server meant to know the ticket for; 0 if it did not say.
+        master: The master secret, 48 bytes.
+    """
+
+    suite: int
+    extended_master_secret: bool
+    server_name: str | None
+    session_id: bytes
+    ticket: bytes = field(repr=False)
+    lifetime_hint: int
+    master: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +93,8 @@ class ClientParameters:
         extended_master_secret: Whether to offer RFC 7627.
         max_fragment_length: 512, 1024, 2048 or 4096: asks for records of at most so many bytes (RFC 6066 section 4).
         record_size_limit: Bytes of plaintext that we take in a protected record, to be offered (RFC 8449).
+        tickets: Whether to ask for a ticket (RFC 5077).
+        session: To be resumed, if the server still knows it; ignored where it does not go with the rest of the offer.
         extra_extensions: Added to the ClientHello as they are.
     """
 
@@ -78,12 +107,42 @@ class ClientParameters:
     extended_master_secret: bool = True
     max_fragment_length: int | None = None
     record_size_limit: int | None = None
+    tickets: bool = False
+    session: ClientSession | None = None
     extra_extensions: tuple[tuple[int, bytes], ...] = ()
 
     def offered_suites(self) -> tuple[int, ...]:
         usable = {KeyExchange.PSK: self.psk is not None, KeyExchange.ECDHE_ECDSA: self.credential is not None}
         explicit = self.suites is not DEFAULT_SUITES
         return tuple(n for n in self.suites if explicit or usable[SUITES[n].key_exchange])
+
+    def offered_session(self) -> ClientSession | None:
+        session = self.session
+        if (
+            session is None
+            or session.suite not in self.offered_suites()
+            or session.server_name != self.server_name
+            or (session.extended_master_secret and not self.extended_master_secret)
+        ):
+            return None
+        return session
+
+
+@dataclass(slots=True)
+class Promised:
+    """How the session can be resumed later, as far as the server has said.
+
+    Attributes:
+        ticket: A NewSessionTicket will come.
+        session_id: Of the ServerHello.
+        given: What came.
+        session: The whole; None before the server's Finished has verified, and where nothing can be resumed.
+    """
+
+    ticket: bool = False
+    session_id: bytes = b""
+    given: NewSessionTicket | None = None
+    session: ClientSession | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +155,8 @@ class ClientContext:
     transcript: Transcript
     outbox: Outbox
     facts: HandshakeFacts
+    key_log: KeyLog | None = None
+    promised: Promised = field(default_factory=Promised)
 
 
 @dataclass(slots=True)
@@ -111,9 +172,15 @@ class Agreed:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
         session_hash = context.transcript.digest() if self.extended_master_secret else None
         master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
-        keys = client_side(context.address, self.suite, master, self.randoms)
-        keys.association.sizes = self.sizes
-        return keys
+        return _keys(context, self.suite, master, self.randoms)
+
+
+def _keys(context: ClientContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
+    if context.key_log is not None:
+        context.key_log(randoms.client, master)
+    keys = client_side(context.address, suite, master, randoms)
+    keys.association.sizes = context.outbox.sizes
+    return keys
 
 
 def first_hello(context: ClientContext) -> "ExpectServerHello":
@@ -130,8 +197,14 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
         extensions[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
         extensions[ExtensionType.SIGNATURE_ALGORITHMS] = ext.encode_u16_list(SUPPORTED_SIGNATURES)
     offer_sizes(extensions, parameters.max_fragment_length, parameters.record_size_limit)
+    session, session_id = parameters.offered_session(), b""
+    if session is not None:
+        # With a ticket, an id of our own: the server says yes by it (RFC 5077 section 3.4).
+        session_id = context.random(_OWN_ID_LENGTH) if session.ticket else session.session_id
+    if parameters.tickets or (session is not None and session.ticket):
+        extensions[ExtensionType.SESSION_TICKET] = session.ticket if session is not None else b""
     extensions.update(parameters.extra_extensions)
-    hello = ClientHello(context.random(32), suites, extensions)
+    hello = ClientHello(context.random(32), suites, extensions, session_id)
     context.facts.suites_offered = suites
     context.outbox.add(HandshakeType.CLIENT_HELLO, hello.encode())
     return ExpectServerHello(context, hello)
@@ -162,6 +235,8 @@ class ExpectServerHello(ReadingState):
         if extensions.get(ExtensionType.RENEGOTIATION_INFO, _NO_RENEGOTIATION) != _NO_RENEGOTIATION:
             # RFC 5746 section 3.4: this is no first handshake to the server, so somebody stands between us.
             raise HandshakeError(FailureReason.INSECURE_RENEGOTIATION, "the server speaks of a handshake before this")
+        if extensions.get(ExtensionType.SESSION_TICKET):  # RFC 5077 section 3.2: it is empty
+            raise DecodeError("session_ticket with something in it")
         suite = SUITES[answer.cipher_suite]
         ems = ExtensionType.EXTENDED_MASTER_SECRET in extensions
         context.outbox.sizes = accept_sizes(offered, extensions)
@@ -169,9 +244,26 @@ class ExpectServerHello(ReadingState):
         context.facts.suite, context.facts.key_exchange = suite.name, suite.key_exchange
         context.facts.extended_master_secret = ems
         context.transcript.add(message)
+        context.promised = Promised(ExtensionType.SESSION_TICKET in extensions, answer.session_id)
+        if answer.session_id and answer.session_id == self.hello.session_id:
+            return self._resume(agreed)
         if suite.key_exchange is KeyExchange.PSK:
             return ExpectPskHint(context, agreed)
         return ExpectServerCertificate(context, agreed)
+
+    def _resume(self, agreed: Agreed) -> State:
+        context, session = self.context, self.context.parameters.offered_session()
+        if session is None or agreed.suite.id != session.suite:  # RFC 5246 section 7.4.1.3: the same suite
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server resumes a session with another suite")
+        if agreed.extended_master_secret != session.extended_master_secret:  # RFC 7627 section 5.3: abort
+            raise HandshakeError(
+                FailureReason.RESUMPTION_MISMATCH, "the server resumes a session with another kind of master secret"
+            )
+        context.facts.resumed = True
+        keys = _keys(context, agreed.suite, session.master, agreed.randoms)
+        refusal = HandshakeError(FailureReason.FINISHED_MISMATCH, "the server's Finished does not authenticate")
+        finished = ExpectChangeCipherSpec(ExpectResumedServerFinished(context, keys, refusal))
+        return ExpectNewSessionTicket(context, finished) if context.promised.ticket else finished
 
     def _again(self, cookie: bytes) -> "ExpectServerHello":
         # RFC 6347 section 4.2.6: neither the first hello nor this answer is part of the transcript.
@@ -329,7 +421,25 @@ def _finish(context: ClientContext, keys: SessionKeys) -> State:
     context.outbox.add_change_cipher_spec()
     context.outbox.add(HandshakeType.FINISHED, finished)
     refusal = HandshakeError(FailureReason.FINISHED_MISMATCH, "the server's Finished does not authenticate")
-    return ExpectChangeCipherSpec(ExpectServerFinished(context, keys, refusal))
+    following = ExpectChangeCipherSpec(ExpectServerFinished(context, keys, refusal))
+    return ExpectNewSessionTicket(context, following) if context.promised.ticket else following
+
+
+@dataclass(slots=True)
+class ExpectNewSessionTicket(ReadingState):
+    """The server has promised a ticket; it comes before its ChangeCipherSpec (RFC 5077 section 3.3)."""
+
+    context: ClientContext
+    then: ExpectChangeCipherSpec
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.NEW_SESSION_TICKET})
+
+    def write_keys(self) -> SessionKeys:
+        return self.then.write_keys()
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        self.context.promised.given = NewSessionTicket.decode(message.body)
+        self.context.transcript.add(message)
+        return self.then
 
 
 @dataclass(slots=True)
@@ -340,8 +450,52 @@ class ExpectServerFinished(FinishedState):
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
 
     def on_message(self, message: HandshakeMessage) -> State:
-        digest = self.context.transcript.digest()
-        expected = key_schedule.verify_data(self.keys.master, key_schedule.SERVER_FINISHED, digest)
-        if not hmac.compare_digest(expected, message.body):
-            raise self.refusal
+        _verify(self.context, self.keys, message, self.refusal)
+        _save(self.context, self.keys)
         return Established(self.keys)
+
+
+@dataclass(slots=True)
+class ExpectResumedServerFinished(FinishedState):
+    """The server's Finished comes first; ours is the last message."""
+
+    context: ClientContext
+    keys: SessionKeys
+    refusal: HandshakeError
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        context = self.context
+        _verify(context, self.keys, message, self.refusal)
+        context.transcript.add(message)
+        ours = key_schedule.verify_data(self.keys.master, key_schedule.CLIENT_FINISHED, context.transcript.digest())
+        context.outbox.add_change_cipher_spec()
+        context.outbox.add(HandshakeType.FINISHED, ours)
+        _save(context, self.keys)
+        return Established(self.keys)
+
+
+def _verify(context: ClientContext, keys: SessionKeys, finished: HandshakeMessage, refusal: HandshakeError) -> None:
+    expected = key_schedule.verify_data(keys.master, key_schedule.SERVER_FINISHED, context.transcript.digest())
+    if not hmac.compare_digest(expected, finished.body):
+        raise refusal
+
+
+def _save(context: ClientContext, keys: SessionKeys) -> None:
+    """The server's Finished has verified: what it gave to resume by is worth keeping (RFC 5077 section 3.3)."""
+    promised = context.promised
+    if context.facts.resumed and promised.given is None:
+        promised.session = context.parameters.session  # no new ticket: the old one goes on
+        return
+    ticket = promised.given.ticket if promised.given is not None else b""
+    session_id = b"" if promised.ticket else promised.session_id
+    if ticket or session_id:
+        promised.session = ClientSession(
+            suite=keys.association.suite.id,
+            extended_master_secret=context.facts.extended_master_secret,
+            server_name=context.parameters.server_name,
+            session_id=session_id,
+            ticket=ticket,
+            lifetime_hint=promised.given.lifetime_hint if promised.given is not None else 0,
+            master=keys.secret,
+        )

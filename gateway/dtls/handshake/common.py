@@ -16,15 +16,21 @@ Random = Callable[[int], bytes]
 """Gives that many bytes of cryptographic quality."""
 
 
+KeyLog = Callable[[bytes, bytes], None]
+"""Takes a client's random and the master secret that goes with it: all that it takes to read the session."""
+
+
 @dataclass(slots=True)
 class SessionKeys:
     """What a handshake has come to.
 
     Attributes:
-        master: Keyed with the master secret.
+        secret: The master secret, 48 bytes.
+        master: Keyed with it.
         association: With the traffic keys; not in use before the peer's Finished has verified.
     """
 
+    secret: bytes = field(repr=False)
     master: Hmac = field(repr=False)
     association: Association
 
@@ -41,14 +47,14 @@ def server_side(address: Address, suite: Suite, master: bytes, randoms: Randoms)
     keyed = Hmac(master)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
     association = associate(address, suite, keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
-    return SessionKeys(keyed, association)
+    return SessionKeys(master, keyed, association)
 
 
 def client_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     keyed = Hmac(master)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
     association = associate(address, suite, keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
-    return SessionKeys(keyed, association)
+    return SessionKeys(master, keyed, association)
 
 
 class Outbox:

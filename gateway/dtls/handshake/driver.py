@@ -255,10 +255,9 @@ class Driver:
                 items = self._flight_filter(items)
             self._flight = Flight(items, answers_seq=message_seq)
             self._sealer.sizes = self._outbox.sizes
-            if isinstance(state, Established):
-                self._sealer.association = state.keys.association
-            elif isinstance(state, ExpectChangeCipherSpec):
-                self._sealer.association = state.then.keys.association
+            keys = state.write_keys()
+            if keys is not None:
+                self._sealer.association = keys.association
             self._send_flight()
             self._retransmission.sent(now)
         if isinstance(state, SuspendedState):

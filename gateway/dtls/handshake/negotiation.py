@@ -80,8 +80,18 @@ class Negotiated:
     sizes: RecordSizes = UNLIMITED
 
 
-def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
-    """Raises `HandshakeError` with the reason, or `DecodeError` for an extension with a broken body."""
+def negotiate(hello: ClientHello, parameters: ServerParameters, resumed: Suite | None = None) -> Negotiated:
+    """What comes of a ClientHello.
+
+    Args:
+        hello: With a good cookie.
+        parameters: Ours.
+        resumed: The suite of the session that goes on; all else is settled anew (RFC 5246 section 7.4.1.4).
+
+    Raises:
+        HandshakeError: With the reason.
+        DecodeError: An extension has a broken body.
+    """
     # DTLS versions count down: 1.0 is FEFF, 1.2 is FEFD, later ones are smaller (RFC 6347 section 4.1).
     if hello.version >> 8 != DTLS_1_2 >> 8 or hello.version > DTLS_1_2:
         raise HandshakeError(FailureReason.PROTOCOL_VERSION, f"the client speaks at most version {hello.version:#06x}")
@@ -92,7 +102,7 @@ def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
     _renegotiation(hello, offered, answers)
     if _empty_extension(offered, ExtensionType.EXTENDED_MASTER_SECRET):
         answers[ExtensionType.EXTENDED_MASTER_SECRET] = b""
-    suite, group, scheme = _choose_suite(hello, offered, parameters)
+    suite, group, scheme = _choose_suite(hello, offered, parameters) if resumed is None else (resumed, None, None)
     # RFC 8422 section 5.1.2: a list must hold "uncompressed"; 5.2: echoed only where an ECC suite was chosen.
     if ExtensionType.EC_POINT_FORMATS in offered:
         if EC_POINT_UNCOMPRESSED not in ext.decode_u8_list(offered[ExtensionType.EC_POINT_FORMATS]):
@@ -109,6 +119,15 @@ def negotiate(hello: ClientHello, parameters: ServerParameters) -> Negotiated:
         signature_scheme=scheme,
         server_name=ext.decode_server_name(name) if name is not None else None,
         sizes=sizes,
+    )
+
+
+def usable_suites(parameters: ServerParameters) -> tuple[int, ...]:
+    """The suites that the parameters allow, IANA numbers."""
+    return tuple(
+        number
+        for number in parameters.suites
+        if (parameters.psk if SUITES[number].key_exchange is KeyExchange.PSK else parameters.credential is not None)
     )
 
 

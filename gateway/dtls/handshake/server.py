@@ -3,45 +3,27 @@
 from collections.abc import Callable
 
 from gateway.dtls.cookie import Address
-from gateway.dtls.errors import ApiMisuse, DropReason, FailureReason, HandshakeError
-from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts, PskRequested
-from gateway.dtls.handshake.common import Outbox, Random
+from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError
+from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts, PskRequested, ResumptionRequested
+from gateway.dtls.handshake.common import KeyLog, Outbox, Random
 from gateway.dtls.handshake.driver import Driver
-from gateway.dtls.handshake.flight import Flight, Retransmission, Sealer
+from gateway.dtls.handshake.flight import Flight, Sealer
+from gateway.dtls.handshake.linger import Linger
 from gateway.dtls.handshake.negotiation import ServerParameters
-from gateway.dtls.handshake.server_states import AwaitCertificateVerdict, AwaitPsk, ExpectClientHello, ServerContext
+from gateway.dtls.handshake.server_states import (
+    AwaitCertificateVerdict,
+    AwaitPsk,
+    AwaitResumption,
+    ExpectClientHello,
+    ServerContext,
+)
 from gateway.dtls.handshake.states import SuspendedState
 from gateway.dtls.handshake.transcript import Transcript
-from gateway.dtls.numbers import ContentType
+from gateway.dtls.numbers import Authentication, ContentType
 from gateway.dtls.record import Record
+from gateway.dtls.resumption import ServerSessions
 
 NEVER = float("inf")
-
-
-class Linger:
-    """What an association keeps for a while after the handshake, for a peer that did not get our last flight.
-
-    Attributes:
-        client_random: Tells a late copy of the ClientHello from a new one.
-        expires_at: When to forget this, seconds.
-    """
-
-    __slots__ = ("_flight", "_limit", "_retransmission", "_sealer", "client_random", "expires_at")
-
-    def __init__(
-        self, client_random: bytes, expires_at: float, flight: Flight, sealer: Sealer, limit: int, now: float
-    ) -> None:
-        self.client_random = client_random
-        self.expires_at = expires_at
-        self._flight = flight
-        self._sealer = sealer
-        self._limit = limit
-        self._retransmission = Retransmission(0.0)
-        self._retransmission.sent(now)
-
-    def repeat(self, now: float) -> list[bytes]:
-        """The last flight again, under new record numbers; empty when it was only just sent."""
-        return self._flight.datagrams(self._sealer, self._limit) if self._retransmission.asked(now) else []
 
 
 class ServerHandshake(Driver):
@@ -51,10 +33,11 @@ class ServerHandshake(Driver):
         id: The number by which the shell answers.
         client_random: Of the ClientHello that the gate let in.
         context: The shell's object for the association to come.
+        resumed_id: Under which the session is kept that is being resumed; empty where there is none.
         scheduled_at: For the endpoint: when the timer that it has set is due, or `NEVER`; perhaps too early.
     """
 
-    __slots__ = ("_on_event", "client_random", "context", "id", "scheduled_at")
+    __slots__ = ("_context", "_on_event", "client_random", "context", "id", "resumed_id", "scheduled_at")
 
     def __init__(
         self,
@@ -71,18 +54,22 @@ class ServerHandshake(Driver):
         deadline: float,
         now: float,
         on_event: Callable[[Event], None],
+        sessions: ServerSessions | None = None,
+        key_log: KeyLog | None = None,
     ) -> None:
         self.id = id
         self.client_random = client_random
         self.context: object = None
+        self.resumed_id = b""
         self.scheduled_at = NEVER
         self._on_event = on_event
         facts = HandshakeFacts(address, started_at=now)
         transcript = Transcript()
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
         outbox = Outbox(transcript, first_seq)
+        self._context = ServerContext(address, parameters, random, transcript, outbox, facts, sessions, key_log)
         super().__init__(
-            state=ExpectClientHello(ServerContext(address, parameters, random, transcript, outbox, facts)),
+            state=ExpectClientHello(self._context),
             facts=facts,
             outbox=outbox,
             # RFC 6347 section 4.2.1: the ServerHello's record number is the ClientHello's; the HelloVerifyRequest had
@@ -98,31 +85,70 @@ class ServerHandshake(Driver):
         flight = self._flight
         dropped = super().receive(record, now)
         used = dropped is None and record.content_type != ContentType.ALERT
-        if used and flight.items and self._flight is flight:
+        # A client that resumes has no timer for its last flight, which is the last of all: a part of it that got lost
+        # comes again only when ours does.
+        if used and flight.items and self._flight is flight and not self.facts.resumed:
             self._retransmission.answered(now)
         return dropped
 
-    def provide_psk(self, psk: bytes | None, refusal: HandshakeError | None, now: float, context: object) -> None:
+    def provide_psk(
+        self,
+        psk: bytes | None,
+        refusal: HandshakeError | None,
+        now: float,
+        context: object,
+        credential: bytes | None = None,
+    ) -> None:
         """The answer to `PskRequested`; ignored, with its context, where none is awaited."""
         state = self._state
         if self.outcome is None and isinstance(state, AwaitPsk):
             self.context = context
+            self._grant(Authentication.PSK, credential)
             reason = refusal or HandshakeError(FailureReason.WRONG_KEY, "the device's key is not the one on record")
             self._resume(state.on_psk(psk, reason), now)
 
-    def certificate_verdict(self, refusal: HandshakeError | None, now: float, context: object) -> None:
+    def certificate_verdict(
+        self, refusal: HandshakeError | None, now: float, context: object, credential: bytes | None = None
+    ) -> None:
         """The answer to `CertificatePresented`; ignored, with its context, where none is awaited."""
         state = self._state
         if self.outcome is not None or not isinstance(state, AwaitCertificateVerdict):
             return
         self.context = context
+        self._grant(Authentication.CERTIFICATE, credential)
         if refusal is not None:
             self._fail(refusal, now)
         else:
             self._resume(state.accepted(), now)
 
+    def resumption_verdict(self, accepted: bool, now: float, context: object) -> None:
+        """The answer to `ResumptionRequested`; ignored, with its context, where none is awaited."""
+        state = self._state
+        if self.outcome is not None or not isinstance(state, AwaitResumption):
+            return
+        if accepted:
+            self.context = context
+            self.resumed_id = state.offer.session_id
+        elif self._context.sessions is not None:
+            self._context.sessions.refused(state.offer)
+        try:
+            following = state.accepted() if accepted else state.declined()
+        except DecodeError as error:
+            self._fail(HandshakeError(FailureReason.DECODE_ERROR, str(error)), now)
+        except HandshakeError as error:
+            self._fail(error, now)
+        else:
+            self._resume(following, now)
+
     def linger(self, expires_at: float, now: float) -> Linger:
-        return Linger(self.client_random, expires_at, self._flight, self._sealer, self._payload_limit(), now)
+        # Where a session was resumed, the client has the last word, and what we keep is only who it was.
+        flight = Flight() if self.facts.resumed else self._flight
+        return Linger(self.client_random, expires_at, flight, self._sealer, self._payload_limit(), now)
+
+    def _grant(self, authentication: Authentication, credential: bytes | None) -> None:
+        grant = self._context.grant
+        if grant is not None:
+            grant.authentication, grant.credential = authentication, credential
 
     def _suspended(self, state: SuspendedState) -> None:
         name = self.facts.server_name
@@ -130,5 +156,12 @@ class ServerHandshake(Driver):
             self._on_event(PskRequested(self.id, state.identity, name))
         elif isinstance(state, AwaitCertificateVerdict):
             self._on_event(CertificatePresented(self.id, state.chain, name))
+        elif isinstance(state, AwaitResumption):
+            session = state.offer.state
+            self._on_event(
+                ResumptionRequested(
+                    self.id, session.authentication, session.identity, session.credential, session.server_name
+                )
+            )
         else:
             raise ApiMisuse(f"nobody answers {type(state).__name__}")

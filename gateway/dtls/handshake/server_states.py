@@ -2,6 +2,8 @@
 
 States know no time, no datagrams and no retransmission.
 
+    ExpectClientHello -> AwaitResumption -> ExpectChangeCipherSpec -> ExpectResumedFinished -> Established
+                            or, when it is refused, as without it:
     ExpectClientHello -+- PSK -> ExpectPskKeyExchange -> AwaitPsk ----------------------------------+
                        +- X.509 -> ExpectCertificate -> ExpectEcdheKeyExchange                       |
                                      -> ExpectCertificateVerify -> AwaitCertificateVerdict ----------+
@@ -13,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gateway.dtls.cookie import Address
-from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, VerifyingKey, leaf_key
+from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, Suite, VerifyingKey, leaf_key, sha256
 from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
-from gateway.dtls.handshake.common import Outbox, Random, Randoms, SessionKeys, server_side
-from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate
+from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side
+from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate, usable_suites
 from gateway.dtls.handshake.states import (
     Established,
     ExpectChangeCipherSpec,
@@ -30,7 +32,7 @@ from gateway.dtls.handshake.states import (
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
-from gateway.dtls.messages.hello import ClientHello, ServerHello
+from gateway.dtls.messages.hello import ClientHello, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
     EcdheClientKeyExchange,
     EcdheParameters,
@@ -38,9 +40,55 @@ from gateway.dtls.messages.key_exchange import (
     PskClientKeyExchange,
     PskServerKeyExchange,
 )
-from gateway.dtls.numbers import ClientCertificateType, HandshakeType
+from gateway.dtls.numbers import Authentication, ClientCertificateType, ExtensionType, HandshakeType
+from gateway.dtls.resumption import Offer, ServerSessions, SessionState
 
 _CERTIFICATE_REQUEST = CertificateRequest(bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES).encode()
+
+
+@dataclass(slots=True)
+class Grant:
+    """How the client will be able to resume this session; promised in the ServerHello, given after its Finished.
+
+    Attributes:
+        ticket: A ticket was promised.
+        session_id: In the ServerHello; empty with a ticket (RFC 5077 section 3.4).
+        authentication: What the client proved itself with.
+        credential: The shell's bytes; None while there are none, and where it does not want the session resumed.
+    """
+
+    ticket: bool
+    session_id: bytes
+    authentication: Authentication = Authentication.PSK
+    credential: bytes | None = None
+
+    @classmethod
+    def to(cls, hello: ClientHello, sessions: ServerSessions) -> "Grant":
+        ticket = sessions.tickets and ExtensionType.SESSION_TICKET in (hello.extensions or {})
+        return cls(ticket, b"" if ticket else sessions.new_id())
+
+    def fulfil(self, context: "ServerContext", sessions: ServerSessions, keys: SessionKeys) -> None:
+        """The client's Finished has verified."""
+        ticket, hint = b"", 0
+        if self.credential is not None:
+            facts, now = context.facts, sessions.now()
+            state = SessionState(
+                authentication=self.authentication,
+                identity=facts.psk_identity if facts.psk_identity is not None else sha256(facts.chain[0]),
+                credential=self.credential,
+                suite=keys.association.suite.id,
+                extended_master_secret=facts.extended_master_secret,
+                server_name=facts.server_name,
+                authenticated_at=now,
+                issued_at=now,
+                master=keys.secret,
+            )
+            if self.ticket:
+                ticket, hint = sessions.ticket(state), sessions.lifetime_hint(state)
+            elif self.session_id:
+                sessions.keep(self.session_id, state, keys.association)
+        if self.ticket:  # promised: an empty one says that there is none (RFC 5077 section 3.3)
+            context.outbox.add(HandshakeType.NEW_SESSION_TICKET, NewSessionTicket(hint, ticket).encode())
 
 
 @dataclass(slots=True)
@@ -53,6 +101,9 @@ class ServerContext:
     transcript: Transcript
     outbox: Outbox
     facts: HandshakeFacts
+    sessions: ServerSessions | None = None
+    key_log: KeyLog | None = None
+    grant: Grant | None = None
 
 
 @dataclass(slots=True)
@@ -66,9 +117,15 @@ class Hellos:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
         session_hash = context.transcript.digest() if self.negotiated.extended_master_secret else None
         master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
-        keys = server_side(context.address, self.negotiated.suite, master, self.randoms)
-        keys.association.sizes = self.negotiated.sizes
-        return keys
+        return _keys(context, self.negotiated.suite, master, self.randoms)
+
+
+def _keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
+    if context.key_log is not None:
+        context.key_log(randoms.client, master)
+    keys = server_side(context.address, suite, master, randoms)
+    keys.association.sizes = context.outbox.sizes
+    return keys
 
 
 @dataclass(slots=True)
@@ -82,20 +139,80 @@ class ExpectClientHello(ReadingState):
         context = self.context
         hello = ClientHello.decode(message.body)
         context.facts.suites_offered = hello.cipher_suites
-        negotiated = negotiate(hello, context.parameters)
-        context.facts.suite = negotiated.suite.name
-        context.facts.key_exchange = negotiated.suite.key_exchange
-        context.facts.server_name = negotiated.server_name
-        context.facts.extended_master_secret = negotiated.extended_master_secret
-        context.transcript.add(message)
-        hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))
-        # RFC 5246 section 7.4.1.3: an empty session id says that this session will not be resumed.
-        server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, negotiated.extensions or None)
-        context.outbox.sizes = negotiated.sizes
-        context.outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
-        if negotiated.suite.key_exchange is KeyExchange.PSK:
-            return _offer_psk(context, hellos)
-        return _offer_certificate(context, hellos)
+        if context.sessions is not None:
+            offer = context.sessions.find(hello, usable_suites(context.parameters))
+            if offer is not None:
+                return AwaitResumption(context, message, hello, offer)
+        return _begin(context, message, hello)
+
+
+def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello) -> State:
+    """A full handshake."""
+    negotiated = _settle(context, message, negotiate(hello, context.parameters))
+    hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))
+    # RFC 5246 section 7.4.1.3: an empty session id says that this session will not be resumed by an id.
+    session_id = b""
+    if context.sessions is not None:
+        context.grant = grant = Grant.to(hello, context.sessions)
+        session_id = grant.session_id
+        if grant.ticket:
+            negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
+    server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, negotiated.extensions or None, session_id)
+    context.outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
+    if negotiated.suite.key_exchange is KeyExchange.PSK:
+        return _offer_psk(context, hellos)
+    return _offer_certificate(context, hellos)
+
+
+def _settle(context: ServerContext, message: HandshakeMessage, negotiated: Negotiated) -> Negotiated:
+    """Writes down what the ClientHello has come to."""
+    context.facts.suite = negotiated.suite.name
+    context.facts.key_exchange = negotiated.suite.key_exchange
+    context.facts.server_name = negotiated.server_name
+    context.facts.extended_master_secret = negotiated.extended_master_secret
+    context.outbox.sizes = negotiated.sizes
+    context.transcript.add(message)
+    return negotiated
+
+
+@dataclass(slots=True)
+class AwaitResumption(SuspendedState):
+    """The shell says whether the credential behind the session still lets anybody in."""
+
+    context: ServerContext
+    message: HandshakeMessage
+    hello: ClientHello
+    offer: Offer
+
+    def declined(self) -> State:
+        return _begin(self.context, self.message, self.hello)
+
+    def accepted(self) -> State:
+        """RFC 5246 section 7.3, figure 2; RFC 5077 section 3.1, figure 2."""
+        context, offer, state = self.context, self.offer, self.offer.state
+        context.facts.resumed = True
+        if state.authentication is Authentication.PSK:
+            context.facts.psk_identity = state.identity
+        negotiated = _settle(context, self.message, negotiate(self.hello, context.parameters, offer.suite))
+        ticket = context.sessions.renewed(offer) if context.sessions is not None else b""
+        if ticket:
+            negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
+        randoms = Randoms(self.hello.random, context.random(32))
+        keys = _keys(context, offer.suite, state.master, randoms)
+        # The client's own session id says yes, also where it brought a ticket (RFC 5077 section 3.4).
+        server_hello = ServerHello(randoms.server, offer.suite.id, negotiated.extensions or None, self.hello.session_id)
+        outbox = context.outbox
+        outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
+        if ticket and context.sessions is not None:
+            renewal = NewSessionTicket(context.sessions.lifetime_hint(state), ticket)
+            outbox.add(HandshakeType.NEW_SESSION_TICKET, renewal.encode())
+        outbox.add_change_cipher_spec()
+        ours = key_schedule.verify_data(keys.master, key_schedule.SERVER_FINISHED, context.transcript.digest())
+        outbox.add(HandshakeType.FINISHED, ours)
+        mismatch = HandshakeError(
+            FailureReason.FINISHED_MISMATCH, "who resumes the session does not have its secret, or damaged the record"
+        )
+        return ExpectChangeCipherSpec(ExpectResumedFinished(context, keys, mismatch, offer))
 
 
 def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange":
@@ -242,7 +359,29 @@ class ExpectFinished(FinishedState):
         if not hmac.compare_digest(expected, message.body) or self.hopeless:
             raise self.refusal
         transcript.add(message)
+        if self.context.grant is not None and self.context.sessions is not None:
+            self.context.grant.fulfil(self.context, self.context.sessions, self.keys)
         outbox.add_change_cipher_spec()
         ours = key_schedule.verify_data(master, key_schedule.SERVER_FINISHED, transcript.digest())
         outbox.add(HandshakeType.FINISHED, ours)
+        return Established(self.keys)
+
+
+@dataclass(slots=True)
+class ExpectResumedFinished(FinishedState):
+    """Our Finished went out first; the client's is the last message, and nothing answers it."""
+
+    context: ServerContext
+    keys: SessionKeys
+    refusal: HandshakeError
+    offer: Offer
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        digest = self.context.transcript.digest()
+        expected = key_schedule.verify_data(self.keys.master, key_schedule.CLIENT_FINISHED, digest)
+        if not hmac.compare_digest(expected, message.body):
+            raise self.refusal
+        if self.context.sessions is not None:
+            self.context.sessions.resumed(self.offer, self.keys.association)
         return Established(self.keys)

@@ -20,6 +20,10 @@ class State:
     __slots__ = ()
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset()
 
+    def write_keys(self) -> SessionKeys | None:
+        """What protects our own flight behind its ChangeCipherSpec, if a flight that leads to this state has one."""
+        return None
+
 
 class ReadingState(State):
     """Waits for a message of the peer."""
@@ -61,6 +65,9 @@ class ExpectChangeCipherSpec(State):
 
     then: FinishedState
 
+    def write_keys(self) -> SessionKeys:
+        return self.then.keys
+
     def on_change_cipher_spec(self) -> FinishedState:
         return self.then
 
@@ -70,3 +77,6 @@ class Established(State):
     """The peer's Finished has verified."""
 
     keys: SessionKeys
+
+    def write_keys(self) -> SessionKeys:
+        return self.keys

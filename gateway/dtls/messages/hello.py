@@ -1,6 +1,6 @@
 """ClientHello, HelloVerifyRequest, ServerHello (RFC 5246 section 7.4.1, RFC 6347 section 4.2.1)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.dtls.errors import DecodeError
 from gateway.dtls.limits import MAX_EXTENSIONS
@@ -133,6 +133,30 @@ class ServerHello:
             self.compression_method,
             _encode_extensions(self.extensions),
         )
+
+
+@dataclass(slots=True)
+class NewSessionTicket:
+    """RFC 5077 section 3.3.
+
+    Attributes:
+        lifetime_hint: Seconds; 0 says nothing.
+        ticket: Empty for "none after all".
+    """
+
+    lifetime_hint: int
+    ticket: bytes = field(repr=False)
+
+    @classmethod
+    def decode(cls, body: bytes) -> "NewSessionTicket":
+        reader = Reader(body)
+        hint = int.from_bytes(reader.take(4))
+        ticket = reader.opaque(2)
+        reader.finish()
+        return cls(hint, ticket)
+
+    def encode(self) -> bytes:
+        return Writer().raw(self.lifetime_hint.to_bytes(4)).opaque(2, self.ticket).getvalue()
 
 
 def _decode_extensions(reader: Reader) -> Extensions | None:
