@@ -32,7 +32,7 @@ class ClientStage:
     @property
     def epoch(self) -> int:
         """The epoch that the client reads in this state."""
-        return 1 if self.state in ("ExpectServerFinished", "Established") else 0
+        return 1 if self.state in ("ExpectServerFinished", "ExpectResumedServerFinished", "Established") else 0
 
 
 def psk_steps(world: ClientWorld, server: RawServer) -> Iterator[str]:
@@ -64,6 +64,21 @@ def certificate_steps(world: ClientWorld, server: RawServer) -> Iterator[str]:
     yield from _finish(world, server)
 
 
+def resumed_steps(world: ClientWorld, server: RawServer) -> Iterator[str]:
+    yield "ExpectServerHello"
+    assert server.heard is not None
+    hello = server.answer_hello(session_id=server.heard.session_id)
+    server.resume()
+    world.deliver(hello)
+    yield "ExpectNewSessionTicket"
+    world.deliver(server.new_ticket())
+    yield "ExpectChangeCipherSpec"
+    world.deliver(server.change_cipher_spec())
+    yield "ExpectResumedServerFinished"
+    server.read(world.deliver(server.finished()))
+    yield "Established"
+
+
 def _finish(world: ClientWorld, server: RawServer) -> Iterator[str]:
     yield "ExpectChangeCipherSpec"
     world.deliver(server.change_cipher_spec())
@@ -72,7 +87,7 @@ def _finish(world: ClientWorld, server: RawServer) -> Iterator[str]:
     yield "Established"
 
 
-STEPS = {"psk": psk_steps, "certificate": certificate_steps}
+STEPS = {"psk": psk_steps, "certificate": certificate_steps, "resumed": resumed_steps}
 
 
 def reach(kind: str, state: str) -> ClientStage:

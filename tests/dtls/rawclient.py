@@ -150,6 +150,8 @@ class RawClient:
     received: Every record of the server, in order of arrival.
     messages: Its handshake messages, whole: (type, message_seq, body), each once, in order.
     transcript: What both sides hash (RFC 6347 section 4.2.6).
+    resuming: Master secret of a session before this one, with whose keys the server's first flight ends.
+    ticket: The server's, from NewSessionTicket (RFC 5077 section 3.3), and the lifetime that it says.
     next_seq: message_seq of the next message.
     next_number: Next record number, by epoch.
     """
@@ -174,6 +176,9 @@ class RawClient:
     server_chain: tuple[bytes, ...] = ()
     server_finished_verified: bool = False
     master: bytes = b""
+    resuming: bytes = b""
+    ticket: bytes = b""
+    ticket_lifetime: int = 0
     write_keys: DirectionKeys | None = None
     read_keys: DirectionKeys | None = None
     _fragments: dict[int, tuple[int, bytearray, set[int]]] = field(default_factory=dict)
@@ -306,6 +311,12 @@ class RawClient:
         self.received += news
         return news
 
+    def resume(self) -> None:
+        """RFC 5246 section 7.3: the new randoms with the old master secret."""
+        assert self.server_hello is not None
+        self.master = self.resuming
+        self.write_keys, self.read_keys = traffic_keys(self.suite, self.master, self.random, self.server_hello.random)
+
     def transcript_hash(self) -> bytes:
         return hashlib.sha256(b"".join(self.transcript)).digest()
 
@@ -350,6 +361,10 @@ class RawClient:
         self.transcript.append(handshake(message_type, seq, body))
         if message_type == 2:
             self.server_hello = ServerHello.decode(body)
+            if self.resuming:
+                self.resume()
+        elif message_type == 4:
+            self.ticket_lifetime, self.ticket = int.from_bytes(body[:4], "big"), body[6:]
         elif message_type == 11:
             self.server_chain = Certificate.decode(body).chain
         elif message_type == 12 and not self.is_psk:

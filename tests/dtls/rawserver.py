@@ -20,6 +20,7 @@ from gateway.dtls import (
     ClientConfig,
     ClientConnection,
     ClientParameters,
+    ClientSession,
     Credential,
     Event,
     HandshakeCompleted,
@@ -111,6 +112,9 @@ class RawServer(RawClient):
             verify_data = prf(self.master, b"server finished", self.transcript_hash(), 12)
         return self.message(20, verify_data, epoch=epoch)
 
+    def new_ticket(self, ticket: bytes = b"a ticket", hint: int = 3600) -> bytes:
+        return self.message(4, hint.to_bytes(4, "big") + len(ticket).to_bytes(2, "big") + ticket)
+
     def first_flight(self, *, request: bool = True) -> list[bytes]:
         """ServerHello to ServerHelloDone as they should be, one record an item."""
         if self.chosen in PSK_SUITES:
@@ -163,6 +167,10 @@ class RawServer(RawClient):
         if self.group == 29:
             return self._x25519.public_key().public_bytes_raw()
         return self._p256.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def resume(self) -> None:
+        RawClient.resume(self)
+        self.write_keys, self.read_keys = self.read_keys, self.write_keys
 
     def _derive(self, premaster: bytes) -> None:
         RawClient._derive(self, premaster)  # super() does not find its way out of a slotted dataclass
@@ -291,9 +299,28 @@ def certificate_parameters(suite: int = 0xC0AE, **changes: Any) -> ClientParamet
     return replace(ClientParameters((suite,), credential=own_credential()), **changes)
 
 
+def saved_session(**changes: Any) -> ClientSession:
+    """What a client keeps of a session before."""
+    session = ClientSession(
+        suite=0xC0A8,
+        extended_master_secret=True,
+        server_name=None,
+        session_id=b"",
+        ticket=b"the ticket of before",
+        lifetime_hint=3600,
+        master=bytes(range(48)),
+    )
+    return replace(session, **changes)
+
+
 def pair(kind: str, **changes: Any) -> tuple[ClientWorld, RawServer]:
-    """A client (psk or certificate) and a server that has read its first hello."""
-    if kind == "psk":
+    """A client (psk, certificate or resumed) and a server that has read its first hello."""
+    if kind == "resumed":
+        session = saved_session()
+        world = ClientWorld(psk_parameters(session=session, **changes))
+        answers = {23: b"", 35: b"", 0xFF01: b"\x00"}
+        server = RawServer(chosen=0xC0A8, resuming=session.master, extensions=answers)
+    elif kind == "psk":
         world, server = ClientWorld(psk_parameters(**changes)), RawServer(chosen=0xC0A8)
     else:
         world, server = ClientWorld(certificate_parameters(**changes)), RawServer(chosen=0xC0AE)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gateway.dtls import Address, Event
 from tests.dtls.rawclient import RawClient, raw_record, split
+from tests.dtls.resuming import ResumingWorld, newcomer, returning
 from tests.dtls.support import CLIENT, World, certificate_client
 
 HELLO_CUT = 60
@@ -42,7 +43,7 @@ class Stage:
     @property
     def epoch(self) -> int:
         """The epoch that the server reads in this state."""
-        return 1 if self.state in ("ExpectFinished", "Established") else 0
+        return 1 if self.state in ("ExpectFinished", "ExpectResumedFinished", "Established") else 0
 
 
 def psk_steps(world: World, client: RawClient, source: Address = CLIENT) -> Iterator[str]:
@@ -69,6 +70,22 @@ def certificate_steps(world: World, client: RawClient, source: Address = CLIENT)
     yield from _answer_and_finish(world, client, question, source)
 
 
+def resumed_steps(world: World, client: RawClient, source: Address = CLIENT) -> Iterator[str]:
+    """The client resumes the session of a handshake before, which has left no trace in the world."""
+    world.answering = False
+    yield from _hellos(world, client, source)
+    question = world.events[-1]
+    yield "AwaitResumption"
+    world.answering = True
+    world.answer(question)
+    client.read(world.collect(source))
+    yield "ExpectChangeCipherSpec"
+    world.deliver(client.change_cipher_spec(), source=source)
+    yield "ExpectResumedFinished"
+    client.read(world.deliver(client.finished(), source=source))
+    yield "Established"
+
+
 PSK_STATES = (
     "ExpectClientHello",
     "ExpectPskKeyExchange",
@@ -88,23 +105,46 @@ CERTIFICATE_STATES = (
     "Established",
 )
 
-ALL = [("psk", state) for state in PSK_STATES] + [("certificate", state) for state in CERTIFICATE_STATES]
+RESUMED_STATES = (
+    "ExpectClientHello",
+    "AwaitResumption",
+    "ExpectChangeCipherSpec",
+    "ExpectResumedFinished",
+    "Established",
+)
+
+FULL = [("psk", state) for state in PSK_STATES] + [("certificate", state) for state in CERTIFICATE_STATES]
+"""(kind of handshake, state)"""
+
+ALL = FULL + [("resumed", state) for state in RESUMED_STATES]
 """(kind of handshake, state)"""
 
 UNFINISHED = [(kind, state) for kind, state in ALL if state != "Established"]
 
 
+STEPS = {"psk": psk_steps, "certificate": certificate_steps, "resumed": resumed_steps}
+
+
+def world_for(kind: str) -> World:
+    """A world in which a handshake of this kind can come about."""
+    return ResumingWorld() if kind == "resumed" else World()
+
+
+def client_for(kind: str) -> RawClient:
+    """The client of a handshake of this kind."""
+    if kind == "resumed":
+        before = newcomer()
+        ResumingWorld().connect(before)
+        return returning(before)
+    return RawClient() if kind == "psk" else certificate_client()
+
+
 def reach(
     kind: str, state: str, world: World | None = None, client: RawClient | None = None, source: Address = CLIENT
 ) -> Stage:
-    """A handshake of a kind (psk or certificate) stopped at a state."""
-    world = world or World()
-    if kind == "psk":
-        client = client or RawClient()
-        steps = psk_steps(world, client, source)
-    else:
-        client = client or certificate_client()
-        steps = certificate_steps(world, client, source)
+    """A handshake of a kind (psk, certificate or resumed) stopped at a state."""
+    world, client = world or world_for(kind), client or client_for(kind)
+    steps = STEPS[kind](world, client, source)
     for name in steps:
         if name == state:
             return Stage(state, world, client, steps)
@@ -113,7 +153,7 @@ def reach(
 
 def _hellos(world: World, client: RawClient, source: Address) -> Iterator[str]:
     client.read(world.deliver(client.hello(), source=source))
-    first, *rest = records(client.hello(pieces=(HELLO_CUT,)))
+    first, *rest = records(client.hello(pieces=(HELLO_CUT + len(client.session_id),)))
     world.deliver(first, source=source)
     yield "ExpectClientHello"
     client.read(world.deliver(*rest, source=source))

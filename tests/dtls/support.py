@@ -25,6 +25,8 @@ from gateway.dtls import (
     HandshakeError,
     HandshakeFailed,
     PskRequested,
+    ResumptionConfig,
+    ResumptionRequested,
     ServerConfig,
     ServerEndpoint,
     ServerParameters,
@@ -82,6 +84,8 @@ class World:
         keys: PSK by identity; any other identity is unknown.
         refusals: Why an identity is refused although it is known.
         verdict: What the shell says of a chain; None accepts.
+        credential: What the shell wants to be reminded of when a session is to be resumed.
+        welcome: Whether the shell lets sessions be resumed.
         answering: Whether the shell answers the engine's questions at once.
         events: Everything that the engine has said, in order.
     """
@@ -99,6 +103,8 @@ class World:
         handshake_timeout_s: float = 120.0,
         idle_timeout_s: float = 86_400.0,
         random: Callable[[int], bytes] | None = None,
+        resumption: ResumptionConfig | None = None,
+        key_log: Callable[[bytes, bytes], None] | None = None,
     ) -> None:
         parameters = ServerParameters(
             suites=suites or DEFAULT_SUITES, credential=credential() if certificate else None, psk=psk, psk_hint=hint
@@ -111,12 +117,16 @@ class World:
             max_associations=max_associations,
             handshake_timeout_s=handshake_timeout_s,
             idle_timeout_s=idle_timeout_s,
+            resumption=resumption,
+            key_log=key_log,
         )
         self.endpoint = ServerEndpoint(self.config, random or counting_random())
         self.now = 1000.0
         self.keys = {b"dev1": PSK}
         self.refusals: dict[bytes, HandshakeError] = {}
         self.verdict: HandshakeError | None = None
+        self.credential: bytes | None = b"credential 1"
+        self.welcome = True
         self.answering = True
         self.events: list[Event] = []
 
@@ -142,9 +152,20 @@ class World:
         if isinstance(event, PskRequested):
             refusal = self.refusals.get(event.identity)
             key = None if refusal else self.keys.get(event.identity)
-            self.endpoint.provide_psk(event.handshake, key, self.now, context=event.identity, refusal=refusal)
+            self.endpoint.provide_psk(
+                event.handshake,
+                key,
+                self.now,
+                context=event.identity,
+                refusal=refusal,
+                credential=self.credential if key is not None else None,
+            )
         elif isinstance(event, CertificatePresented):
-            self.endpoint.certificate_verdict(event.handshake, self.verdict, self.now, context=event.chain)
+            self.endpoint.certificate_verdict(
+                event.handshake, self.verdict, self.now, context=event.chain, credential=self.credential
+            )
+        elif isinstance(event, ResumptionRequested):
+            self.endpoint.resumption_verdict(event.handshake, self.welcome, self.now, context=event.identity)
 
     def advance(self, seconds: float, source: Address = CLIENT) -> list[bytes]:
         """Lets time pass, each timer at its moment; returns what was sent."""
@@ -166,6 +187,14 @@ class World:
         flight = self.deliver(client.hello(), source=source)
         client.read(flight)
         return flight
+
+    def resume(self, client: RawClient, source: Address = CLIENT) -> Association:
+        """An abbreviated handshake of a client that offers a session."""
+        self.reach_server_done(client, source)
+        assert client.server_finished_verified
+        assert self.deliver(client.change_cipher_spec(), client.finished(), source=source) == []
+        assert self.completed[-1].facts.resumed
+        return self.completed[-1].association
 
     def connect(self, client: RawClient, source: Address = CLIENT) -> Association:
         self.reach_server_done(client, source)

@@ -292,9 +292,9 @@ def drain(world: World) -> None:
 
 @pytest.mark.parametrize(("kind", "state"), stages.ALL)
 def test_handshakes_abandoned_in_every_state_leave_nothing(kind: str, state: str) -> None:
-    world = World()
+    world = stages.world_for(kind)
     for port in range(1, 40):
-        client = RawClient() if kind == "psk" else certificate_client()
+        client = stages.client_for(kind)
         client.random = bytes((port,)) * 32
         stages.reach(kind, state, world, client, ("192.0.2.1", port))
     drain(world)

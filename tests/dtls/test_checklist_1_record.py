@@ -664,7 +664,7 @@ def test_1_21_new_handshake_on_the_same_address_completes_and_replaces_the_old_a
 
 def test_1_21_old_association_serves_until_the_new_one_is_proven() -> None:
     for kind, state in stages.UNFINISHED:
-        world, before = World(), RawClient(random=b"before".ljust(32, b"."))
+        world, before = stages.world_for(kind), RawClient(random=b"before".ljust(32, b"."))
         old = world.connect(before)
         world.events.clear()
         stage = stages.reach(kind, state, world)

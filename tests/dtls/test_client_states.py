@@ -25,6 +25,8 @@ ACCEPTED = {
     "ExpectServerHelloDone": {14},
     "AwaitServerVerdict": set(),
     "ExpectChangeCipherSpec": set(),
+    "ExpectNewSessionTicket": {4},
+    "ExpectResumedServerFinished": {20},
     "ExpectServerFinished": {20},
     "Established": set(),
 }

@@ -64,6 +64,43 @@ return check, plain  | -unexp -unexp -unexp -unexp -unexp -nobod -unexp -unexp -
     -why    dropped and counted
 """
 
+RESUMED = """
+                     | R-Hel  R-Ask  R-CCS  R-Fin  R-Done
+hello request        | keep   keep   !10    !10    -unexp
+client hello         | keep   keep   !10    !10    ~100
+client hello, old    | more   -again -again -old   -stale
+client hello, another| ask    ask    ask    ask    ask
+server hello         | keep   keep   !10    !10    -unexp
+hello verify request | keep   keep   !10    !10    -unexp
+new session ticket   | keep   keep   !10    !10    -unexp
+certificate          | keep   keep   !10    !10    -unexp
+server key exchange  | keep   keep   !10    !10    -unexp
+certificate request  | keep   keep   !10    !10    -unexp
+server hello done    | keep   keep   !10    !10    -unexp
+certificate verify   | keep   keep   !10    !10    -unexp
+client key exchange  | keep   keep   !10    !10    -unexp
+finished             | keep   keep   !10    go     keep
+finished, plain      | keep   keep   !10    -old   -nobod
+unassigned message   | keep   keep   !10    !10    -unexp
+change cipher spec   | keep   keep   go     -unexp -nobod
+ccs that is none     | -bad   -bad   -bad   -bad   -nobod
+ccs, protected       | keep   keep   keep   -unexp -unexp
+warning, plain       | keep   keep   keep   -old   -nobod
+fatal, plain         | end    end    end    -old   -nobod
+close notify, plain  | end    end    end    -old   -nobod
+half an alert, plain | -bad   -bad   -bad   -old   -nobod
+fatal, protected     | keep   keep   keep   end    closed
+warning, protected   | keep   keep   keep   keep   keep
+data, plain          | -zero  -zero  -zero  -zero  -zero
+data, protected      | keep   keep   keep   -unexp data
+data, forged         | keep   keep   keep   -mac   -mac
+finished, forged     | keep   keep   keep   !51    -mac
+record of epoch 2    | -epoch -epoch -epoch -epoch -epoch
+heartbeat, plain     | -unexp -unexp -unexp -unexp -nobod
+return check, plain  | -unexp -unexp -unexp -unexp -nobod
+"""
+"""The same for R, a handshake that resumes a session (RFC 5246 section 7.3, figure 2)."""
+
 STATES = {
     "Hel": "ExpectClientHello",
     "Cert": "ExpectCertificate",
@@ -77,6 +114,8 @@ OWN_STATES = {
     "C-Key": "ExpectEcdheKeyExchange",
     "P-Ask": "AwaitPsk",
     "C-Ask": "AwaitCertificateVerdict",
+    "R-Ask": "AwaitResumption",
+    "R-Fin": "ExpectResumedFinished",
 }
 DROPS = {
     "unexp": "unexpected",
@@ -156,10 +195,11 @@ def certificate_verify(stage: Stage) -> bytes:
 
 
 def finished(stage: Stage) -> bytes:
-    if stage.state == "ExpectFinished":
+    if stage.state in ("ExpectFinished", "ExpectResumedFinished"):
         return stage.client.finished()
     if stage.state == "Established":  # the one that has been, repeated
-        return stage.client.record(HANDSHAKE, stage.client.transcript[-2], 1)
+        ours = stage.client.transcript[-1 if stage.client.resuming else -2]
+        return stage.client.record(HANDSHAKE, ours, 1)
     return message(20, bytes(12))(stage)
 
 
@@ -200,13 +240,17 @@ INPUTS: dict[str, Callable[[Stage], bytes]] = {
 
 
 def rows() -> dict[str, dict[str, str]]:
-    (_, head), *lines = [line.split("|") for line in TABLE.strip("\n").splitlines()]
-    return {name.strip(): dict(zip(head.split(), cells.split(), strict=True)) for name, cells in lines}
+    found: dict[str, dict[str, str]] = {}
+    for table in (TABLE, RESUMED):
+        (_, head), *lines = [line.split("|") for line in table.strip("\n").splitlines()]
+        for name, cells in lines:
+            found.setdefault(name.strip(), {}).update(zip(head.split(), cells.split(), strict=True))
+    return found
 
 
 def place(column: str) -> tuple[str, str]:
     """(kind of handshake, state) of a column."""
-    kind = {"P": "psk", "C": "certificate"}[column[0]]
+    kind = {"P": "psk", "C": "certificate", "R": "resumed"}[column[0]]
     return kind, OWN_STATES.get(column) or STATES[column[2:]]
 
 
@@ -221,7 +265,7 @@ def state_of(stage: Stage) -> str:
 
 
 def following(kind: str, state: str) -> str:
-    states = stages.PSK_STATES if kind == "psk" else stages.CERTIFICATE_STATES
+    states = [each for of, each in stages.ALL if of == kind]
     return states[states.index(state) + 1]
 
 

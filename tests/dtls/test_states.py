@@ -8,11 +8,13 @@ from gateway.dtls.handshake import server_states, states
 from gateway.dtls.numbers import HandshakeType
 from tests.dtls import stages
 from tests.dtls.rawclient import HANDSHAKE, RawClient, handshake, raw_record
-from tests.dtls.support import World, alerts
+from tests.dtls.support import alerts
 
 # RFC 5246 section 7.3 figure 1, for our two kinds of handshake with a client certificate required.
 ACCEPTED = {
     "ExpectClientHello": {1},
+    "AwaitResumption": set(),
+    "ExpectResumedFinished": {20},
     "ExpectPskKeyExchange": {16},
     "AwaitPsk": set(),
     "ExpectCertificate": {11},
@@ -26,7 +28,7 @@ ACCEPTED = {
 
 # Every assigned handshake type of TLS 1.2 and DTLS 1.2, one of TLS 1.3, and two that nobody has assigned.
 TYPES = [*HandshakeType, 8, 99, 255]
-SUSPENDED = {"AwaitPsk", "AwaitCertificateVerdict"}
+SUSPENDED = {"AwaitPsk", "AwaitCertificateVerdict", "AwaitResumption"}
 UNEXPECTED = (2, 10)
 
 running = [pair for pair in stages.UNFINISHED if pair[1] not in SUSPENDED | {"ExpectClientHello"}]
@@ -97,7 +99,7 @@ def test_message_while_the_shell_thinks(kind: str, state: str, message_type: int
     assert stage.world.reason == "unexpected_message"
 
 
-QUESTIONS = {"PskRequested", "CertificatePresented"}
+QUESTIONS = {"PskRequested", "CertificatePresented", "ResumptionRequested"}
 
 
 @pytest.mark.parametrize("kind", ["psk", "certificate"])
@@ -139,7 +141,7 @@ def test_message_after_a_failure_is_nobody_s(kind: str, state: str) -> None:
 def test_failure_does_not_stick() -> None:
     # CVE-2020-27222: one failed handshake made the next one of that peer fail, too.
     for kind, state in running:
-        world = World()
+        world = stages.world_for(kind)
         offer(stages.reach(kind, state, world), 99)
         world.events.clear()
         world.connect(RawClient(random=b"another try".ljust(32, b".")))

@@ -84,7 +84,8 @@ class Grant:
                 master=keys.secret,
             )
             if self.ticket:
-                ticket, hint = sessions.ticket(state), sessions.lifetime_hint(state)
+                ticket = sessions.ticket(state)
+                hint = sessions.lifetime_hint(state) if ticket else 0
             elif self.session_id:
                 sessions.keep(self.session_id, state, keys.association)
         if self.ticket:  # promised: an empty one says that there is none (RFC 5077 section 3.3)
