@@ -65,7 +65,7 @@ class ClientHandshake(Driver):
         """Our flight, for a server that did not get it, if ours was the last one."""
         if not self.facts.resumed:
             return None
-        return Linger(b"", expires_at, self._flight, self._sealer, self._limit, now)
+        return Linger(b"", expires_at, self._flight, self._sealer, self._payload_limit(), now)
 
     def start(self, now: float) -> None:
         self._entered(-1, now)
