@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 import aiocoap  # type: ignore[import-untyped]
 from aiocoap.numbers.types import Type  # type: ignore[import-untyped]
 
-_ANSWER_S = 20.0
+_ANSWER_S = 10.0
 _EXIT_S = 20.0
 _TOKEN = b"\x5a\x02"
 

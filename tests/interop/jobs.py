@@ -1,10 +1,10 @@
-"""Client libraries in processes of their own: a job goes in as JSON, and a line of JSON comes out for each response."""
+"""Clients with a CoAP of their own: a job goes in as JSON, and a line of JSON comes out for each response."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 from tests.interop.gateway_process import REPOSITORY
 
@@ -13,16 +13,12 @@ Request = tuple[str, str, str]
 
 
 class Job(TypedDict):
-    """What a client is to do. It has a key, or files of a certificate."""
+    """What a client is to do."""
 
     port: int
     requests: Sequence[Request]
-    identity: NotRequired[str]
-    key: NotRequired[str]
-    chain: NotRequired[str]
-    private_key: NotRequired[str]
-    root: NotRequired[str]
-    suites: NotRequired[Sequence[str]]
+    identity: str
+    key: str
 
 
 def run_job(module: str, job: Job) -> list[tuple[str, bytes]]:

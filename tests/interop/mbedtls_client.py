@@ -1,4 +1,4 @@
-"""Mbed TLS as a device has it, by python-mbedtls: `python -m tests.interop.mbedtls_client` (see `jobs`)."""
+"""Mbed TLS 2.28 by python-mbedtls as a driven client: `python -m tests.interop.mbedtls_client JSON` (see `driven`)."""
 
 import importlib
 import json
@@ -8,11 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import aiocoap  # type: ignore[import-untyped]
-from aiocoap.numbers.types import Type  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-
-from tests.interop.jobs import Job
 
 _ANSWER_S = 20.0
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.DOTALL)
@@ -27,37 +23,39 @@ def certificates(path: str) -> list[Any]:
     return [x509.CRT.from_PEM(text) for text in _CERTIFICATE.findall(Path(path).read_text())]
 
 
-def configuration(job: Job) -> Any:
-    options: dict[str, Any] = {"ciphers": tuple(job["suites"])} if "suites" in job else {}
-    if "key" in job:
-        psk = (job["identity"], bytes.fromhex(job["key"]))
+def configuration(wanted: dict[str, str]) -> Any:
+    options: dict[str, Any] = {"ciphers": (wanted["suite"],)} if "suite" in wanted else {}
+    if "key" in wanted:
+        psk = (wanted["identity"], bytes.fromhex(wanted["key"]))
         return tls.DTLSConfiguration(pre_shared_key=psk, validate_certificates=False, **options)
     trusted = tls.TrustStore()
-    for certificate in certificates(job["root"]):
+    for certificate in certificates(wanted["root"]):
         trusted.add(certificate)
-    key = load_pem_private_key(Path(job["private_key"]).read_bytes(), None)
+    key = load_pem_private_key(Path(wanted["private_key"]).read_bytes(), None)
     der = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    own = (certificates(job["chain"]), pk.ECC.from_buffer(der))
+    own = (certificates(wanted["chain"]), pk.ECC.from_buffer(der))
     return tls.DTLSConfiguration(trust_store=trusted, certificate_chain=own, validate_certificates=True, **options)
 
 
-def run(job: Job) -> None:
+def run(wanted: dict[str, str]) -> None:
+    settings = configuration(wanted)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(_ANSWER_S)
-        udp.connect(("127.0.0.1", job["port"]))
-        session = tls.ClientContext(configuration(job)).wrap_socket(udp, server_hostname="localhost")
-        session.do_handshake()
-        for number, (method, path, payload) in enumerate(job["requests"], start=1):
-            segments = path.strip("/").split("/")
-            body = bytes.fromhex(payload)
-            code = aiocoap.Code[method]
-            request = aiocoap.Message(code=code, uri_path=segments, payload=body, _mid=number, _mtype=Type.CON)
-            session.send(request.encode())
-            response = aiocoap.Message.decode(session.recv(4096))
-            assert (response.mtype, response.mid) == (Type.ACK, number)
-            print(json.dumps([response.code.dotted, response.payload.hex()]), flush=True)
+        udp.connect(("127.0.0.1", int(wanted["port"])))
+        session: Any = None
+        for line in sys.stdin:
+            command, _, argument = line.strip().partition(" ")
+            if command in ("connect", "again"):
+                session = tls.ClientContext(settings).wrap_socket(udp, server_hostname="localhost")
+                session.do_handshake()
+                print(f"connected suite={session.cipher()}", flush=True)
+            else:
+                assert command == "exchange"
+                session.send(bytes.fromhex(argument))
+                print(f"data {session.recv(4096).hex()}", flush=True)
+        session.shutdown(socket.SHUT_RDWR)
         session.close()
 
 
 if __name__ == "__main__":
-    run(json.load(sys.stdin))
+    run(json.loads(sys.argv[1]))

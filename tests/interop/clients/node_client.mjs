@@ -19,7 +19,7 @@ function connect(listenPort) {
     socket = dtls.createSocket({
       type: "udp4",
       address: "127.0.0.1",
-      port: wanted.port,
+      port: Number(wanted.port),
       psk: { [wanted.identity]: Buffer.from(wanted.key, "hex") },
       timeout: 10000,
       listenPort,
