@@ -11,16 +11,17 @@ INSTALL := $(PIP) install --require-hashes --only-binary :all:
 INSTALL_SELF := $(PIP) install --no-build-isolation --no-deps --no-index -e .
 UV ?= $(or $(wildcard $(BIN)/uv),uv)
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 1
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long fuzz peers lock format clean
+.PHONY: help demo test test-long fuzz fuzz-million peers lock format clean
 
 help: ## Show what there is to run
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | \
-		while read -r make name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+		while read -r make name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.installed ## Run a gateway with two simulated devices (DEMO_ARGS="--duration 30" for options)
 	@$(BIN)/gateway demo $(DEMO_ARGS)
@@ -38,6 +39,9 @@ test-long: $(VENV)/.installed-dev ## Run the campaigns of minutes
 
 fuzz: $(VENV)/.installed-fuzz ## Run each atheris target of tests/fuzz for a minute (FUZZ_SECONDS=60)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh .ci/fuzz $(BIN)/python
+
+fuzz-million: $(VENV)/.installed-dev ## Give endpoints a million datagrams, out of the kept corpus changed at random (FUZZ_SEED=1)
+	@$(BIN)/python -m tests.fuzz.campaign --seed $(FUZZ_SEED)
 
 peers: $(VENV)/.installed-dev ## Install the foreign clients that the interop tests talk to
 	@sh .ci/peers $(BIN)/python

@@ -19,16 +19,24 @@ from gateway.dtls import (
     HandshakeCompleted,
     HandshakeError,
 )
-from tests.dtls.rawclient import SUITES, handshake, raw_record
+from tests.dtls.rawclient import SUITES, default_extensions, handshake, raw_record
 from tests.dtls.support import CLIENT, World, client_for
 
-OFFERED = tuple(SUITES)
+FIRST_SUITES = (0xC0A8, 0xC0A4, 0x00A8, 0xC0AE, 0xC0AC, 0xC02B)
+LATER_SUITES = tuple(suite for suite in SUITES if suite not in FIRST_SUITES)
+FIRST_LATER_SUITE = 0xC0
+"""First bytes from here on name a suite that the engine did not have when the first corpus was kept."""
 MAX_STEPS = 80
 HANDSHAKE_TIMEOUT_S = 120.0
 IDLE_TIMEOUT_S = 900.0
 OTHERS: tuple[Address, ...] = (CLIENT, ("203.0.113.7", 5684), ("2001:db8::1", 5684, 0, 0))
 STEPS_S = (0.0, 0.25, 1.0, 2.5, 31.0, 61.0, 125.0, 300.0)
 CONTENT_TYPES = (20, 21, 22, 23, 24, 25, 0, 255)
+VERSIONS = (0xFEFD, 0xFEFD, 0xFEFF, 0xFEFC, 0x0303, 0)
+# What hellos carry beside what every client of ours says: names, sizes, certificate types, tickets, connection ids.
+EXTENSIONS = (0, 1, 10, 11, 13, 16, 17, 19, 20, 22, 23, 28, 35, 53, 54, 61, 0xFF01)
+FIRST_LATER_STEP = 240
+"""Steps that were added after the first corpus was kept have the bytes from here on."""
 
 
 class Program:
@@ -64,6 +72,7 @@ class Run:
     Attributes:
         world: The endpoint and its shell.
         client: The honest client whose datagrams are at hand.
+        delivered: Datagrams that the endpoint was given.
         source: Where it sends from.
     """
 
@@ -73,6 +82,7 @@ class Run:
         )
         self.client = client_for(suite)
         self.source = CLIENT
+        self.delivered = 0
         self._suite = suite
         self._stage = 0
         self._flight: list[bytes] = []
@@ -136,7 +146,12 @@ class Run:
             self.restart,
             self.behind_junk,
         )
-        steps[program.byte() % len(steps)](program)
+        later = (self.any_record, self.offers, self.any_message, self.empty_records)
+        number = program.byte()
+        if number >= FIRST_LATER_STEP:
+            later[number % len(later)](program)
+        else:
+            steps[number % len(steps)](program)
 
     def honest(self, program: Program) -> None:
         self.deliver(self.next_datagram())
@@ -205,6 +220,40 @@ class Run:
         sequence = program.word() if program.byte() & 1 else None
         self.deliver(self.client.record(content_type, content, 1, sequence))
 
+    def any_record(self, program: Program) -> None:
+        """A record of any type, version and epoch; protected with the client's keys if that makes sense."""
+        content_type, version = program.byte(), VERSIONS[program.byte() % len(VERSIONS)]
+        epoch, sequence, content = program.byte() % 4, program.word(), program.text()
+        if epoch == 1 and program.byte() & 1 and self.client.write_keys is not None:
+            if content_type == 23 and version == 0xFEFD:
+                self._contents[content] += 1
+            self.deliver(self.client.record(content_type, content, 1, sequence, version))
+            return
+        number = epoch << 48 | (sequence << 32 if program.byte() & 1 else sequence)
+        self.deliver(raw_record(content_type, number, content, version), OTHERS[program.byte() % 3])
+
+    def offers(self, program: Program) -> None:
+        """The device begins anew, with other extensions than it had: known ones with any body, and unknown ones."""
+        self.restart(program)
+        offered = dict(default_extensions() if program.byte() & 1 else {})
+        for _ in range(program.byte() % 5):
+            which = program.byte()
+            number = EXTENSIONS[which % len(EXTENSIONS)] if which < 250 else program.word()
+            offered[number] = program.text()
+        self.client.extensions = offered
+        self.client.session_id = program.take(program.byte() % 33)
+
+    def any_message(self, program: Program) -> None:
+        """The message that is due by its number, of any type and content, whole, in the epoch that is read."""
+        kind, body = program.byte(), program.text()
+        epoch = 1 if program.byte() & 1 and self.client.write_keys is not None else 0
+        self.deliver(self.client.record(22, handshake(kind, self.client.next_seq, body), epoch))
+
+    def empty_records(self, program: Program) -> None:
+        """Many records with nothing in them, in one datagram."""
+        content_type, count = CONTENT_TYPES[program.byte() % 8], 1 + program.byte() % 64
+        self.deliver(raw_record(content_type, program.word(), b"") * count)
+
     def split_message(self, program: Program) -> None:
         """A ClientHello in pieces that may overlap, leave gaps, and come in any order."""
         body = self.client.hello_body()
@@ -241,6 +290,7 @@ class Run:
         verified = endpoint.counters.hello_verify_valid
         known = source in endpoint.associations or endpoint.handshakes_in_progress
         self._sent.append(datagram)
+        self.delivered += 1
         endpoint.receive_datagram(datagram, source, self.world.now)
         answers = self.collect()
         if not known and endpoint.counters.hello_verify_valid == verified:
@@ -329,6 +379,11 @@ class Run:
         assert self.world.endpoint.next_timer() is None
 
 
+def suite_of(byte: int) -> int:
+    suites = FIRST_SUITES if byte < FIRST_LATER_SUITE else LATER_SUITES
+    return suites[byte % len(suites)]
+
+
 def run(data: bytes) -> Run:
     """Runs a program.
 
@@ -336,7 +391,7 @@ def run(data: bytes) -> Run:
         AssertionError: The endpoint broke one of its promises. Any other exception is as bad.
     """
     program = Program(data)
-    run = Run(OFFERED[program.byte() % len(OFFERED)])
+    run = Run(suite_of(program.byte()))
     for _ in range(MAX_STEPS):
         if not program:
             break

@@ -1,21 +1,39 @@
 """A gateway in a process of its own, so that its memory can be measured: `python -m tests.security.process FOLDER`.
 
-It prints its UDP port and its admin port, serves until SIGTERM, and logs nowhere.
+It prints its UDP port and its admin port, serves until SIGTERM, and logs nowhere. With `--devices N` its registry knows
+N more devices, see `device_identity`, and handshakes are given up after a few seconds.
 """
 
+import argparse
 import asyncio
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import structlog
 
 from gateway.config import load_settings
+from gateway.registry import open_registry
 from gateway.server import Worker
 from tests.server.support import echo_app, prepare
 
+HANDSHAKE_TIMEOUT = "3s"
 
-async def serve(folder: Path) -> None:
-    worker = Worker(load_settings(None, prepare(folder), environ={}), app=echo_app())
+
+def device_identity(number: int) -> tuple[bytes, bytes]:
+    """PSK identity and key of one of the devices."""
+    name = b"honest%d" % number
+    return name, sha256(name).digest()[:16]
+
+
+async def serve(folder: Path, devices: int) -> None:
+    values = prepare(folder)
+    if devices:
+        values["dtls.handshake_timeout"] = HANDSHAKE_TIMEOUT
+        with open_registry(str(values["registry.url"])) as registry:
+            for number in range(devices):
+                registry.add_psk_device(f"honest{number}", *device_identity(number))
+    worker = Worker(load_settings(None, values, environ={}), app=echo_app())
     async with worker as bound:
         print(bound.udp.port, bound.admin.port, flush=True)
         await worker.wait()
@@ -23,4 +41,8 @@ async def serve(folder: Path) -> None:
 
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    asyncio.run(serve(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--devices", type=int, default=0)
+    options = parser.parse_args()
+    asyncio.run(serve(options.folder, options.devices))

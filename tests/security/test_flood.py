@@ -111,10 +111,12 @@ def test_everything_else_that_a_stranger_may_send() -> None:
 
 
 @asynccontextmanager
-async def gateway_process(folder: Path) -> AsyncIterator[tuple[int, int, AdminAddress]]:
+async def gateway_process(folder: Path, *options: str) -> AsyncIterator[tuple[int, int, AdminAddress]]:
     """Process id, UDP port and admin address of a gateway."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.security.process", str(folder), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        *(sys.executable, "-m", "tests.security.process", str(folder), *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert process.stdout is not None
