@@ -24,6 +24,7 @@ from gateway.cli.common import (
     stdin_is_terminal,
 )
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
+from gateway.pki import PkiError, load_public_key, public_key_fingerprint
 from gateway.registry import Conflict, NotFound, Registry
 
 _GENERATED_KEY_BYTES = 16
@@ -49,6 +50,9 @@ def add(
         bool,
         typer.Option("--certificate", help="Let certificates of any trusted CA of its tenant speak for the device."),
     ] = False,
+    public_key: Annotated[
+        Path | None, typer.Option(help="File with its raw public key (RFC 7250), PEM or DER.", metavar="FILE")
+    ] = None,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
     config: ConfigOption = None,
@@ -57,19 +61,21 @@ def add(
 
     With neither a key nor --certificate it takes the first certificate that names it, which binds it to the CA of that
     one: no other CA can speak for it then. With a key alone it takes no certificate. Called again with --certificate,
-    takes a device out of its binding.
+    takes a device out of its binding; called again with --public-key, gives it one more key.
     """
-    with readable_errors():
+    with readable_errors(failure=(PkiError,)):
         sources = [psk_file is not None, psk_stdin, generate]
         if psk_identity is None and (any(sources) or psk_text or allow_short_key):
             raise UsageError("a key needs --psk-identity")
         if psk_identity is not None and sum(sources) != 1:
             raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate")
+        if psk_identity is not None and public_key is not None:
+            raise UsageError("one key at a time: call again with the other one")
         if generate and (psk_text or allow_short_key):
             raise UsageError("--generate makes a random key; leave --psk-text and --allow-short-key away")
         facts: dict[str, Any] = {"device": id, "tenant": tenant}
         with registry_of(config) as registry:
-            known = certificate and _is_known(registry, id, tenant)
+            known = (certificate or public_key is not None) and _is_known(registry, id, tenant)
             if psk_identity is not None:
                 key = secrets.token_bytes(_GENERATED_KEY_BYTES) if generate else read_key(psk_file, text=psk_text)
                 identity = argument_bytes(psk_identity)
@@ -80,6 +86,10 @@ def add(
                 facts["psk_identity"] = _text(identity)
                 if generate:
                     facts["psk_hex"] = key.hex()
+            elif public_key is not None:
+                spki = load_public_key(public_key)
+                (registry.add_rpk if known else registry.add_rpk_device)(id, spki, tenant_id=tenant)
+                facts["public_key_sha256"] = public_key_fingerprint(spki)
             elif not known:
                 registry.add_device(id, tenant_id=tenant)
             if certificate:
@@ -118,6 +128,7 @@ def show(
                 "status": each.status.value,
                 "version": each.version,
                 "psk_identity": _text(each.psk_identity) if each.psk_identity is not None else None,
+                "public_key_sha256": each.public_key,
                 "trust_anchor": each.anchor_id,
             }
             for each in registry.credentials(id, tenant_id=tenant)

@@ -69,6 +69,9 @@ class FailureReason(StrEnum):
     CHAIN_TOO_LONG = "chain_too_long"
     NO_DEVICE_NAME = "no_device_name"
     POSSESSION_NOT_PROVEN = "possession_not_proven"
+    # Raw public key.
+    NO_SHARED_CERTIFICATE_TYPE = "no_shared_certificate_type"
+    UNKNOWN_PUBLIC_KEY = "unknown_public_key"
     # The registry's word.
     NOT_PROVISIONED = "not_provisioned"
     DEVICE_DISABLED = "device_disabled"
@@ -115,6 +118,8 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.CHAIN_TOO_LONG: _A.BAD_CERTIFICATE,
     FailureReason.NO_DEVICE_NAME: _A.BAD_CERTIFICATE,
     FailureReason.POSSESSION_NOT_PROVEN: _A.DECRYPT_ERROR,
+    FailureReason.NO_SHARED_CERTIFICATE_TYPE: _A.UNSUPPORTED_CERTIFICATE,
+    FailureReason.UNKNOWN_PUBLIC_KEY: _A.CERTIFICATE_UNKNOWN,
     FailureReason.NOT_PROVISIONED: _A.ACCESS_DENIED,
     FailureReason.DEVICE_DISABLED: _A.ACCESS_DENIED,
     FailureReason.CREDENTIAL_REVOKED: _A.ACCESS_DENIED,

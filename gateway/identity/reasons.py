@@ -7,6 +7,7 @@ class Refusal(StrEnum):
     """A closed label set for metrics and logs. The second half is `gateway.pki.ChainProblem`, value for value."""
 
     UNKNOWN_IDENTITY = "unknown_identity"
+    UNKNOWN_PUBLIC_KEY = "unknown_public_key"
     DEVICE_DISABLED = "device_disabled"
     CREDENTIAL_REVOKED = "credential_revoked"
     NOT_PROVISIONED = "not_provisioned"

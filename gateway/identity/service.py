@@ -3,12 +3,14 @@
 Who may speak for a device:
 
 - the PSK credentials of the device, by their identity;
+- its raw public keys, by the SHA-256 of their SubjectPublicKeyInfo;
 - certificates, verified to a trust anchor of the device's tenant, that name the device (`gateway.pki.names`):
   - a device that does not exist is created if the anchor has `auto_provision`; it is bound to that anchor, so that
     another factory trusted by the same tenant cannot speak for it;
   - a device that an operator added without a credential takes the first certificate that names it, of any anchor, and
     is bound to that anchor in the same way;
-  - a device with a pre-shared key takes certificates only after an operator allowed them (`allow_certificate`);
+  - a device with a pre-shared or raw public key takes certificates only after an operator allowed them
+    (`allow_certificate`);
   - a device whose certificate an operator allowed takes those of the anchor that was named then, or, when none was
     (`gateway device add ID --certificate`), of any: it is not bound.
 
@@ -17,6 +19,7 @@ A device that is not active is refused before anything is written.
 The trust store follows the registry: each handshake asks whether anchors changed, in this process or in another one.
 """
 
+import hashlib
 import hmac
 import shlex
 from collections.abc import Callable, Sequence
@@ -48,6 +51,7 @@ from gateway.registry import (
     NotActive,
     NotFound,
     PskCredential,
+    PublicKeyCredential,
     RegistryError,
 )
 
@@ -74,7 +78,7 @@ def utc_now() -> datetime:
 
 
 class IdentityService:
-    """Answers the engine's two questions: the key of an identity, and whose certificate this is."""
+    """Answers the engine's questions: the key of an identity, and whose certificate or public key this is."""
 
     def __init__(
         self,
@@ -134,6 +138,33 @@ class IdentityService:
         _check_usable(found)
         principal = Principal(found.device, AuthKind.PSK, found.credential_id, found.version)
         return PskAnswer(found.key, principal)
+
+    def raw_public_key(self, public_key: bytes) -> Principal:
+        """Finds the device of a raw public key (RFC 7250). Nothing vouches for such a key but the registry.
+
+        The peer must have proven that it holds the private key.
+
+        Args:
+            public_key: The SubjectPublicKeyInfo as presented, DER.
+
+        Raises:
+            IdentityRefused: It is no device's, or may not be used now.
+        """
+        fingerprint = hashlib.sha256(public_key)
+        try:
+            found = self._registry.find_rpk(fingerprint.digest())
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        if found is None:
+            raise IdentityRefused(
+                Refusal.UNKNOWN_PUBLIC_KEY,
+                f"no device has the public key with the SHA-256 {fingerprint.hexdigest()}; add one with "
+                "`gateway device add ID --public-key FILE`",
+            )
+        _check_usable(found)
+        return Principal(
+            found.device, AuthKind.RPK, found.credential_id, found.version, fingerprint=fingerprint.hexdigest()
+        )
 
     def certificate(self, chain_der: Sequence[bytes]) -> Principal:
         """Verifies a chain and finds, or makes, its device.
@@ -264,7 +295,7 @@ class IdentityService:
         except Conflict as error:
             raise IdentityRefused(
                 Refusal.NOT_PROVISIONED,
-                f"device '{name}' has a valid certificate, but the registry allows it only a pre-shared key; allow the "
+                f"device '{name}' has a valid certificate, but the registry allows it only its key; allow the "
                 f"certificate with `{_add(device)} --certificate`",
             ) from error
         except NotActive as error:
@@ -275,7 +306,7 @@ class IdentityService:
             raise IdentityRefused(Refusal.NO_IDENTITY, str(error)) from error
 
 
-def _check_usable(found: PskCredential | CertificateCredential) -> None:
+def _check_usable(found: PskCredential | PublicKeyCredential | CertificateCredential) -> None:
     device = found.device
     if device.status is not DeviceStatus.ACTIVE:
         raise _disabled(device)

@@ -26,7 +26,7 @@ class Principal:
         credential_version: Grows whenever the credential changes; what a session or a ticket remembers of it is
             void once the registry holds a newer one.
         anchor_id: SHA-256 fingerprint (lower-case hex) of the trust anchor that verified the chain; None for PSK.
-        fingerprint: SHA-256 fingerprint (lower-case hex) of the leaf certificate; None for PSK.
+        fingerprint: SHA-256 (lower-case hex) of the leaf certificate, or of the raw public key; None for PSK.
         created: The device was created by this very handshake.
         valid_until: Seconds since the epoch, UTC, at which the chain ends; None for PSK.
     """

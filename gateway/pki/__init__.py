@@ -20,6 +20,7 @@ from gateway.pki.files import (
 from gateway.pki.issuing import CertifiedKey, create_intermediate, create_root, issue_device, issue_server
 from gateway.pki.names import device_name, is_device_name
 from gateway.pki.policy import LEAF_CURVES
+from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
 from gateway.pki.trust import TrustAnchor, TrustStore, VerifiedChain
 
 __all__ = [
@@ -44,8 +45,11 @@ __all__ = [
     "load_certificates",
     "load_certified_key",
     "load_private_key",
+    "load_public_key",
     "parse_certificates",
+    "parse_public_key",
     "pem_bundle",
+    "public_key_fingerprint",
     "write_certificates",
     "write_certified_key",
     "write_development_pki",

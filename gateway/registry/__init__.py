@@ -22,6 +22,7 @@ from gateway.registry.records import (
     CredentialStatus,
     CredentialSummary,
     PskCredential,
+    PublicKeyCredential,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "NotActive",
     "NotFound",
     "PskCredential",
+    "PublicKeyCredential",
     "Registry",
     "RegistryError",
     "Unavailable",

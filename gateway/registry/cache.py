@@ -7,7 +7,7 @@ from typing import TypeVar
 from gateway.registry.errors import RegistryError
 from gateway.registry.interface import HandshakeReads
 from gateway.registry.limits import CACHE_CHECK_S, MAX_CACHED_CREDENTIALS
-from gateway.registry.records import AnchorRecord, CertificateCredential, PskCredential
+from gateway.registry.records import AnchorRecord, CertificateCredential, PskCredential, PublicKeyCredential
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -35,6 +35,7 @@ class CachedReads:
         self._foreign_changes = -1
         self._anchor_revision: int | None = None
         self._psks: dict[bytes, PskCredential] = {}
+        self._public_keys: dict[bytes, PublicKeyCredential] = {}
         self._certificates: dict[tuple[str, str], CertificateCredential] = {}
 
     def find_psk(self, identity: bytes) -> PskCredential | None:
@@ -44,6 +45,15 @@ class CachedReads:
             found = self._store.find_psk(identity)
             if found is not None:
                 _keep(self._psks, identity, found)
+        return found
+
+    def find_rpk(self, fingerprint: bytes) -> PublicKeyCredential | None:
+        self._refresh()
+        found = self._public_keys.get(fingerprint)
+        if found is None:
+            found = self._store.find_rpk(fingerprint)
+            if found is not None:
+                _keep(self._public_keys, fingerprint, found)
         return found
 
     def find_certificate_device(self, tenant_id: str, device_id: str) -> CertificateCredential | None:
@@ -96,6 +106,7 @@ class CachedReads:
             self._own_changes, self._foreign_changes = own, foreign
             self._anchor_revision = None
             self._psks.clear()
+            self._public_keys.clear()
             self._certificates.clear()
 
 

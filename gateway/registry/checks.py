@@ -8,6 +8,7 @@ from gateway.registry.limits import (
     MAX_DEVICE_ID_CHARACTERS,
     MAX_PSK_BYTES,
     MAX_PSK_IDENTITY_BYTES,
+    MAX_PUBLIC_KEY_BYTES,
     MIN_PSK_BYTES,
 )
 
@@ -52,6 +53,16 @@ def check_certificate(der: bytes) -> None:
     """
     if not 1 <= len(der) <= MAX_CERTIFICATE_BYTES:
         raise InvalidValue(f"a certificate has 1-{MAX_CERTIFICATE_BYTES} bytes as DER, this one has {len(der)}")
+
+
+def check_public_key(der: bytes) -> None:
+    """Checks the size of a raw public key.
+
+    Raises:
+        InvalidValue: It is empty or too large.
+    """
+    if not 1 <= len(der) <= MAX_PUBLIC_KEY_BYTES:
+        raise InvalidValue(f"a public key has 1-{MAX_PUBLIC_KEY_BYTES} bytes as DER, this one has {len(der)}")
 
 
 def shown_identity(identity: bytes) -> str:

@@ -12,6 +12,7 @@ from gateway.registry.records import (
     CredentialStatus,
     CredentialSummary,
     PskCredential,
+    PublicKeyCredential,
 )
 
 
@@ -20,6 +21,9 @@ class HandshakeReads(Protocol):
 
     def find_psk(self, identity: bytes) -> PskCredential | None:
         """The pre-shared key of an identity, compared byte for byte; None when there is none."""
+
+    def find_rpk(self, fingerprint: bytes) -> PublicKeyCredential | None:
+        """The device of a raw public key, by the SHA-256 of its SubjectPublicKeyInfo; None when there is none."""
 
     def find_certificate_device(self, tenant_id: str, device_id: str) -> CertificateCredential | None:
         """A device with its permission to use certificates; None when either is missing."""
@@ -154,6 +158,26 @@ class Registry(HandshakeReads, Protocol):
             InvalidValue: The identity's or the key's length is not acceptable.
             NotFound: The device does not exist.
         """
+
+    def add_rpk(self, device_id: str, public_key: bytes, *, tenant_id: str = DEFAULT_TENANT) -> PublicKeyCredential:
+        """Lets a device prove itself by a raw public key (RFC 7250); a device may have several.
+
+        Args:
+            device_id: The device.
+            public_key: Its SubjectPublicKeyInfo, DER; unique in the whole registry. Whether it is a usable key is for
+                the caller to know.
+            tenant_id: The device's tenant.
+
+        Raises:
+            Conflict: The key is taken.
+            InvalidValue: It is empty or too large.
+            NotFound: The device does not exist.
+        """
+
+    def add_rpk_device(
+        self, device_id: str, public_key: bytes, *, tenant_id: str = DEFAULT_TENANT
+    ) -> PublicKeyCredential:
+        """`add_device` and `add_rpk` in one transaction; raises what they raise."""
 
     def allow_certificate(
         self, device_id: str, *, tenant_id: str = DEFAULT_TENANT, anchor_id: str | None = None

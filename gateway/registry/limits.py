@@ -12,6 +12,9 @@ MIN_PSK_BYTES = 16
 MAX_PSK_BYTES = 64
 """Bytes of a pre-shared key. RFC 4279 section 5.3 obliges to support 64; more adds nothing to a 256-bit PRF."""
 
+MAX_PUBLIC_KEY_BYTES = 1024
+"""Bytes of a raw public key as DER; one on P-256 has 91, RSA-4096 550."""
+
 MAX_DEVICES_PER_TENANT = 1_000_000
 """Devices of a tenant. Whoever holds a factory CA's key can make devices at will; this bounds the disk it costs."""
 

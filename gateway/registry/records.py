@@ -56,16 +56,34 @@ class CertificateCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicKeyCredential:
+    """A raw public key (RFC 7250) and the device it belongs to.
+
+    Attributes:
+        device: The device.
+        credential_id: Id of the row; never used again for another credential.
+        version: Grows with every change of the credential.
+        status: See `CredentialStatus`.
+    """
+
+    device: Device
+    credential_id: str
+    version: int
+    status: CredentialStatus
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialSummary:
     """A credential without its secret, for lists.
 
     Attributes:
         credential_id: Id of the row.
-        kind: `psk` or `x509`.
+        kind: `psk`, `x509` or `rpk`.
         psk_identity: The identity of a pre-shared key, else None.
         anchor_id: The trust anchor a certificate is bound to, if any.
         version: Grows with every change of the credential.
         status: See `CredentialStatus`.
+        public_key: SHA-256 (lower-case hex) of a raw public key, else None.
     """
 
     credential_id: str
@@ -74,6 +92,7 @@ class CredentialSummary:
     anchor_id: str | None
     version: int
     status: CredentialStatus
+    public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

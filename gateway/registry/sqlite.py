@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
-from gateway.registry.checks import check_certificate, check_id, check_psk, shown_identity
+from gateway.registry.checks import check_certificate, check_id, check_psk, check_public_key, shown_identity
 from gateway.registry.database import failure, snapshot, transaction, translated
 from gateway.registry.errors import Conflict, LimitReached, NotActive, NotFound
 from gateway.registry.limits import MAX_DEVICES_PER_TENANT
@@ -20,11 +20,13 @@ from gateway.registry.records import (
     CredentialStatus,
     CredentialSummary,
     PskCredential,
+    PublicKeyCredential,
 )
 
 _DEVICE = "d.id, d.tenant_id, d.status, d.auto_provisioned, d.created_at"
 _JOIN = "FROM credential c JOIN device d ON d.tenant_id = c.tenant_id AND d.id = c.device_id"
 _FIND_PSK = f"SELECT {_DEVICE}, c.secret, c.id, c.version, c.status {_JOIN} WHERE c.kind = 'psk' AND c.lookup_key = ?"
+_FIND_RPK = f"SELECT {_DEVICE}, c.id, c.version, c.status {_JOIN} WHERE c.kind = 'rpk' AND c.lookup_key = ?"
 _FIND_CERTIFICATE = (
     f"SELECT {_DEVICE}, c.id, c.version, c.status, c.anchor_id {_JOIN} WHERE c.kind = 'x509' AND c.lookup_key = ?"
 )
@@ -55,6 +57,15 @@ class SqliteRegistry:
         if row is None:
             return None
         return PskCredential(_device(row), row[5], row[6], row[7], _CREDENTIAL_STATUS[row[8]])
+
+    def find_rpk(self, fingerprint: bytes) -> PublicKeyCredential | None:
+        try:
+            row = self._connection.execute(_FIND_RPK, (fingerprint,)).fetchone()
+        except sqlite3.Error as error:
+            raise failure(error) from error
+        if row is None:
+            return None
+        return PublicKeyCredential(_device(row), row[5], row[6], _CREDENTIAL_STATUS[row[7]])
 
     def find_certificate_device(self, tenant_id: str, device_id: str) -> CertificateCredential | None:
         try:
@@ -175,6 +186,20 @@ class SqliteRegistry:
         with transaction(self._connection):
             return self._insert_psk(self._existing(tenant_id, device_id), identity, key)
 
+    def add_rpk(self, device_id: str, public_key: bytes, *, tenant_id: str = DEFAULT_TENANT) -> PublicKeyCredential:
+        check_public_key(public_key)
+        with transaction(self._connection):
+            return self._insert_rpk(self._existing(tenant_id, device_id), public_key)
+
+    def add_rpk_device(
+        self, device_id: str, public_key: bytes, *, tenant_id: str = DEFAULT_TENANT
+    ) -> PublicKeyCredential:
+        check_id("device", device_id)
+        check_public_key(public_key)
+        with transaction(self._connection):
+            device = self._insert_device(tenant_id, device_id, DeviceStatus.ACTIVE, auto_provisioned=False)
+            return self._insert_rpk(device, public_key)
+
     def allow_certificate(
         self, device_id: str, *, tenant_id: str = DEFAULT_TENANT, anchor_id: str | None = None
     ) -> CertificateCredential:
@@ -201,11 +226,11 @@ class SqliteRegistry:
         with translated():
             self._existing(tenant_id, device_id)
         rows = self._read(
-            "SELECT id, kind, CASE kind WHEN 'psk' THEN lookup_key END, anchor_id, version, status FROM credential "
+            "SELECT id, kind, lookup_key, anchor_id, version, status FROM credential "
             "WHERE tenant_id = ? AND device_id = ? ORDER BY created_at, rowid",
             (tenant_id, device_id),
         )
-        return [CredentialSummary(row[0], row[1], row[2], row[3], row[4], _CREDENTIAL_STATUS[row[5]]) for row in rows]
+        return [_summary(row) for row in rows]
 
     def set_credential_status(self, credential_id: str, status: CredentialStatus) -> None:
         with transaction(self._connection) as connection:
@@ -367,6 +392,16 @@ class SqliteRegistry:
         credential_id = self._insert_credential(device, "psk", identity, secret=key)
         return PskCredential(device, key, credential_id, 1, CredentialStatus.ACTIVE)
 
+    def _insert_rpk(self, device: Device, public_key: bytes) -> PublicKeyCredential:
+        fingerprint = hashlib.sha256(public_key).digest()
+        taken = self._connection.execute(_FIND_RPK, (fingerprint,)).fetchone()
+        if taken:
+            raise Conflict(
+                f"the public key {fingerprint.hex()} belongs to device '{taken[0]}' already; every device needs its own"
+            )
+        credential_id = self._insert_credential(device, "rpk", fingerprint)
+        return PublicKeyCredential(device, credential_id, 1, CredentialStatus.ACTIVE)
+
     def _insert_certificate(
         self, device: Device, anchor_id: str | None, *, created: bool = False
     ) -> CertificateCredential:
@@ -395,6 +430,19 @@ def _certificate_key(tenant_id: str, device_id: str) -> bytes:
 
 def _device(row: Any) -> Device:
     return Device(row[0], row[1], _DEVICE_STATUS[row[2]], row[3] == 1, row[4])
+
+
+def _summary(row: Any) -> CredentialSummary:
+    kind, lookup_key = row[1], row[2]
+    return CredentialSummary(
+        row[0],
+        kind,
+        lookup_key if kind == "psk" else None,
+        row[3],
+        row[4],
+        _CREDENTIAL_STATUS[row[5]],
+        lookup_key.hex() if kind == "rpk" else None,
+    )
 
 
 def _anchor_record(row: Any) -> AnchorRecord:

@@ -7,6 +7,7 @@ from gateway.identity import IdentityRefused, Refusal
 
 REASON_FOR: Final[dict[Refusal, FailureReason]] = {
     Refusal.UNKNOWN_IDENTITY: FailureReason.UNKNOWN_IDENTITY,
+    Refusal.UNKNOWN_PUBLIC_KEY: FailureReason.UNKNOWN_PUBLIC_KEY,
     Refusal.DEVICE_DISABLED: FailureReason.DEVICE_DISABLED,
     Refusal.CREDENTIAL_REVOKED: FailureReason.CREDENTIAL_REVOKED,
     Refusal.NOT_PROVISIONED: FailureReason.NOT_PROVISIONED,

@@ -5,6 +5,7 @@ import pty
 import re
 import sqlite3
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,53 @@ def test_tenants(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "acme" in run("device", "show", "dev1").refused(3)
     assert "acme" in run("device", "add", "dev2").refused(3)
     ok("device", "show", "dev1", "--tenant", "default")
+
+
+# --- raw public keys -------------------------------------------------------------------------------------------------
+
+
+def public_key(name: str) -> tuple[Path, str]:
+    """A file that openssl wrote, and the SHA-256 of the key."""
+    made = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{name}.key"]
+    subprocess.run(made, check=True, capture_output=True)
+    path = Path(f"{name}.pub")
+    subprocess.run(["openssl", "pkey", "-in", f"{name}.key", "-pubout", "-out", path], check=True)
+    der = subprocess.run(
+        ["openssl", "pkey", "-in", f"{name}.key", "-pubout", "-outform", "DER"], check=True, capture_output=True
+    ).stdout
+    return path, sha256(der).hexdigest()
+
+
+def test_a_device_with_a_raw_public_key(site: Path) -> None:
+    path, fingerprint = public_key("dev1")
+    added = ok("device", "add", "dev1", "--public-key", str(path), "-o", "json").json
+    assert added == {"device": "dev1", "tenant": "default", "public_key_sha256": fingerprint}
+    [credential] = ok("device", "show", "dev1", "-o", "json").json["credentials"]
+    assert (credential["kind"], credential["public_key_sha256"]) == ("rpk", fingerprint)
+    assert f"public_key_sha256={fingerprint}" in ok("device", "show", "dev1").stdout
+    # One more, for a rotation.
+    other, second = public_key("dev1-next")
+    ok("device", "add", "dev1", "--public-key", str(other))
+    shown = ok("device", "show", "dev1", "-o", "json").json["credentials"]
+    assert [each["public_key_sha256"] for each in shown] == [fingerprint, second]
+
+
+def test_a_public_key_of_another_device_is_a_conflict(site: Path) -> None:
+    path, fingerprint = public_key("dev1")
+    ok("device", "add", "dev1", "--public-key", str(path))
+    assert fingerprint in run("device", "add", "dev2", "--public-key", str(path)).refused(4)
+    assert devices() == ["dev1"]
+
+
+def test_files_without_a_public_key_are_refused_and_add_nothing(site: Path) -> None:
+    public_key("dev1")
+    for name in ("dev1.key", "missing"):
+        line = run("device", "add", "dev1", "--public-key", name).refused(1)
+        assert name in line
+    assert devices() == []
+
+
+def test_one_kind_of_key_at_a_time(site: Path) -> None:
+    path, _ = public_key("dev1")
+    run("device", "add", "dev1", "--public-key", str(path), "--psk-identity", "id", "--generate").refused(2)
+    assert devices() == []

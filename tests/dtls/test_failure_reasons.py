@@ -33,6 +33,8 @@ ALERTS = {
     "chain_too_long": 42,
     "no_device_name": 42,
     "possession_not_proven": 51,
+    "no_shared_certificate_type": 43,  # RFC 7250 4.2: "unsupported_certificate"
+    "unknown_public_key": 46,
     "not_provisioned": 49,
     "device_disabled": 49,
     "credential_revoked": 49,
@@ -71,6 +73,7 @@ VERDICTS = [
     "weak_key",
     "chain_too_long",
     "no_device_name",
+    "unknown_public_key",
     "not_provisioned",
     "device_disabled",
     "credential_revoked",

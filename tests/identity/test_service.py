@@ -5,6 +5,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,50 @@ def test_a_psk_identity_proves_its_device(registry: Registry, service: IdentityS
     assert (principal.device, principal.auth) == (added.device, AuthKind.PSK)
     assert (principal.credential_id, principal.credential_version) == (added.credential_id, 1)
     assert (principal.anchor_id, principal.fingerprint, principal.created) == (None, None, False)
+
+
+# Raw public keys.
+
+SPKI = b"stands for a SubjectPublicKeyInfo"
+SPKI_SHA256 = sha256(SPKI).hexdigest()
+
+
+def test_a_raw_public_key_proves_its_device(registry: Registry, service: IdentityService) -> None:
+    added = registry.add_rpk_device("meter-1", SPKI)
+    principal = service.raw_public_key(SPKI)
+    assert (principal.device, principal.auth) == (added.device, AuthKind.RPK)
+    assert (principal.credential_id, principal.credential_version) == (added.credential_id, 1)
+    assert (principal.anchor_id, principal.fingerprint, principal.created) == (None, SPKI_SHA256, False)
+
+
+def test_an_unknown_raw_public_key_is_refused_with_what_to_do(service: IdentityService) -> None:
+    with pytest.raises(IdentityRefused) as caught:
+        service.raw_public_key(SPKI)
+    assert caught.value.reason is Refusal.UNKNOWN_PUBLIC_KEY
+    assert SPKI_SHA256 in caught.value.detail
+    assert "gateway device add ID --public-key FILE" in caught.value.detail
+
+
+def test_a_raw_public_key_that_may_not_be_used(registry: Registry, service: IdentityService) -> None:
+    added = registry.add_rpk_device("meter-1", SPKI)
+    registry.set_status("meter-1", DeviceStatus.DISABLED)
+    with pytest.raises(IdentityRefused) as caught:
+        service.raw_public_key(SPKI)
+    assert caught.value.reason is Refusal.DEVICE_DISABLED
+    registry.set_status("meter-1", DeviceStatus.ACTIVE)
+    registry.set_credential_status(added.credential_id, CredentialStatus.REVOKED)
+    with pytest.raises(IdentityRefused) as caught:
+        service.raw_public_key(SPKI)
+    assert caught.value.reason is Refusal.CREDENTIAL_REVOKED
+    registry.close()
+    with pytest.raises(IdentityRefused) as caught:
+        service.raw_public_key(SPKI)
+    assert caught.value.reason is Refusal.REGISTRY_UNAVAILABLE
+
+
+def test_the_sha_256_of_a_public_key_is_no_psk_identity(registry: Registry, service: IdentityService) -> None:
+    registry.add_rpk_device("meter-1", SPKI)
+    assert refusal(service, bytes.fromhex(SPKI_SHA256)).reason is Refusal.UNKNOWN_IDENTITY
 
 
 def test_the_key_has_no_repr(registry: Registry, service: IdentityService) -> None:

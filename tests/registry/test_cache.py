@@ -1,6 +1,7 @@
 """The cache in front of the registry: what it saves, and when it must not."""
 
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 
@@ -37,6 +38,22 @@ def test_a_second_read_does_not_ask_the_store(cached: CachedReads, registry: Reg
     registry.close()
     second = cached.find_psk(b"id-1"), cached.find_certificate_device("default", "meter-1"), cached.anchor_revision()
     assert first == second
+
+
+def test_public_keys_are_kept_and_forgotten_as_the_others(cached: CachedReads, registry: Registry) -> None:
+    digest = sha256(b"key").digest()
+    assert cached.find_rpk(digest) is None
+    registry.add_rpk("meter-1", b"key")
+    first = cached.find_rpk(digest)
+    assert first is not None
+    registry.set_credential_status(first.credential_id, CredentialStatus.REVOKED)
+    second = cached.find_rpk(digest)
+    assert second is not None
+    assert second.status is CredentialStatus.REVOKED
+    registry.close()
+    assert cached.find_rpk(digest) == second
+    with pytest.raises(Unavailable):
+        cached.find_rpk(bytes(32))
 
 
 def test_what_is_not_there_is_asked_for_again(cached: CachedReads, registry: Registry) -> None:

@@ -1,5 +1,7 @@
 """What any registry backend must do."""
 
+from hashlib import sha256
+
 import pytest
 
 from gateway.model import Device, DeviceStatus
@@ -93,6 +95,75 @@ def test_a_device_may_have_several_keys_and_a_certificate(registry: Registry) ->
     certificate = registry.find_certificate_device("default", "meter-1")
     assert certificate is not None
     assert certificate.device.id == "meter-1"
+
+
+# Raw public keys.
+
+SPKI = b"stands for a SubjectPublicKeyInfo"
+SPKI_SHA256 = sha256(SPKI).digest()
+
+
+def test_a_public_key_finds_its_device_by_its_sha_256(registry: Registry) -> None:
+    added = registry.add_rpk_device("meter-1", SPKI)
+    found = registry.find_rpk(SPKI_SHA256)
+    assert found == added
+    assert (found.device.id, found.version, found.status) == ("meter-1", 1, CredentialStatus.ACTIVE)
+    assert registry.find_rpk(sha256(b"another").digest()) is None
+    assert registry.find_rpk(SPKI) is None
+    assert registry.find_rpk(b"") is None
+
+
+def test_a_public_key_belongs_to_one_device(registry: Registry) -> None:
+    registry.add_rpk_device("meter-1", SPKI)
+    with pytest.raises(Conflict, match=f"{SPKI_SHA256.hex()} belongs to device 'meter-1'"):
+        registry.add_rpk_device("meter-2", SPKI)
+    with pytest.raises(NotFound):
+        registry.device("meter-2")  # nothing of the failed change stays
+    with pytest.raises(Conflict):
+        registry.add_rpk("meter-1", SPKI)
+
+
+def test_a_public_key_beside_other_credentials(registry: Registry) -> None:
+    # The same bytes as a PSK identity are another credential.
+    registry.add_psk_device("meter-1", SPKI_SHA256, KEY)
+    registry.add_rpk("meter-1", SPKI)
+    registry.add_rpk("meter-1", SPKI + b"2")
+    shown = [(each.kind, each.psk_identity, each.public_key) for each in registry.credentials("meter-1")]
+    assert shown == [
+        ("psk", SPKI_SHA256, None),
+        ("rpk", None, SPKI_SHA256.hex()),
+        ("rpk", None, sha256(SPKI + b"2").hexdigest()),
+    ]
+    psk, rpk = registry.find_psk(SPKI_SHA256), registry.find_rpk(SPKI_SHA256)
+    assert psk is not None
+    assert rpk is not None
+    assert psk.credential_id != rpk.credential_id
+
+
+def test_a_public_key_is_revoked_with_a_new_version_and_deleted_with_its_device(registry: Registry) -> None:
+    added = registry.add_rpk_device("meter-1", SPKI)
+    registry.set_credential_status(added.credential_id, CredentialStatus.REVOKED)
+    found = registry.find_rpk(SPKI_SHA256)
+    assert found is not None
+    assert (found.status, found.version) == (CredentialStatus.REVOKED, 2)
+    registry.delete_device("meter-1")
+    assert registry.find_rpk(SPKI_SHA256) is None
+    registry.add_rpk_device("meter-2", SPKI)
+
+
+@pytest.mark.parametrize("size", [0, 1025])
+def test_public_keys_of_no_possible_size_are_refused(registry: Registry, size: int) -> None:
+    with pytest.raises(InvalidValue, match=f"this one has {size}"):
+        registry.add_rpk_device("meter-1", bytes(size))
+    registry.add_device("meter-2")
+    with pytest.raises(InvalidValue):
+        registry.add_rpk("meter-2", bytes(size))
+
+
+def test_a_device_with_a_public_key_takes_no_certificate_unasked(registry: Registry) -> None:
+    registry.add_rpk_device("meter-1", SPKI)
+    with pytest.raises(Conflict):
+        registry.provision_device("default", "meter-1", anchor_id="anchor", create=True)
 
 
 def test_no_secret_in_any_repr(registry: Registry) -> None:

@@ -71,6 +71,43 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         open_registry(url(path))
 
 
+def test_a_registry_of_the_first_schema_is_taken_over_whole(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    old = sqlite3.connect(path)
+    old.executescript(MIGRATIONS[0])
+    old.execute("PRAGMA user_version = 1")
+    old.execute("INSERT INTO device VALUES ('default', 'dev', 'active', 0, 1.0, 1.0)")
+    rows = [
+        ("c2", "default", "dev", "psk", b"id\0", b"k" * 16, None, None, "active", 3, 2.0, 2.0),
+        ("c1", "default", "dev", "x509", b"default\0dev", None, None, "anchor", "revoked", 1, 2.0, 2.0),
+    ]
+    old.executemany(f"INSERT INTO credential VALUES ({','.join('?' * 12)})", rows)
+    old.commit()
+    old.close()
+    path.chmod(0o600)
+    with open_registry(url(path)) as registry:
+        found = registry.find_psk(b"id\0")
+        assert found is not None
+        assert (found.key, found.credential_id, found.version) == (b"k" * 16, "c2", 3)
+        assert [each.credential_id for each in registry.credentials("dev")] == ["c2", "c1"]
+        registry.add_rpk("dev", b"public key")
+    new = sqlite3.connect(path)
+    new.execute("PRAGMA foreign_keys = ON")
+    assert new.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert new.execute("SELECT * FROM credential ORDER BY rowid LIMIT 2").fetchall() == rows
+    assert new.execute("PRAGMA foreign_key_check").fetchall() == []
+    # As strict as before.
+    for kind, lookup in (("other", b"x"), ("psk", "text"), ("psk", b"id\0")):
+        with pytest.raises(sqlite3.IntegrityError):
+            new.execute(
+                f"INSERT INTO credential VALUES ({','.join('?' * 12)})",
+                ("c3", *rows[0][1:3], kind, lookup, *rows[0][5:]),
+            )
+    new.execute("DELETE FROM device")
+    assert new.execute("SELECT count(*) FROM credential").fetchone() == (0,)
+    new.close()
+
+
 def test_relative_and_memory_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with open_registry("sqlite:///odd name?.db".replace("?", "%"), create=True) as registry:
