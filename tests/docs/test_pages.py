@@ -15,6 +15,7 @@ from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, KeyExchange
 from gateway.dtls.errors import DropReason, FailureReason
 from gateway.handlers import App, Code, TestClient
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, names, prose, spans, table
+from tests.interop import matrix
 from tests.repository.tree import pyproject, tracked
 
 README = ROOT / "README.md"
@@ -162,3 +163,8 @@ def test_suites() -> None:
         [f"`{s.name}`", f"0x{s.id:04X}", kinds[s.key_exchange]] for s in map(SUITES.__getitem__, DEFAULT_SUITES)
     ]
     assert [row[:3] for row in table(DTLS, "Cipher suites")] == expected
+
+
+def test_the_tables_of_clients_are_what_the_tests_do() -> None:
+    text = DTLS.read_text()
+    assert matrix.written(text) == text, "python -m tests.interop.matrix writes them"

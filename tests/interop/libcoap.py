@@ -62,13 +62,11 @@ def coap_client(
         folder: An empty one for what it writes.
     """
     body = folder / "payload"
-    command = [program(f"coap-client-{flavour}"), "-v", _VERBOSE, "-B", str(_WAIT_S), "-a", source]
-    command += [*_credential(flavour, device), *options, "-m", method, "-o", str(body)]
+    words = ["-a", source, *options, "-m", method, "-o", str(body)]
     if payload is not None:
-        command += ["-e", payload]
-    host = "localhost" if isinstance(device, Certified) else "127.0.0.1"
+        words += ["-e", payload]
     done = subprocess.run(
-        [*command, f"coaps://{host}:{port}{path}"],
+        coap_client_command(flavour, port, device, *words, path=path),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,6 +81,13 @@ def coap_client(
         len(_DROPPED.findall(transcript)),
         transcript,
     )
+
+
+def coap_client_command(flavour: str, port: int, device: Psk | Certified, *words: str, path: str) -> list[str]:
+    """The command line, with these words in it."""
+    host = "localhost" if isinstance(device, Certified) else "127.0.0.1"
+    command = [program(f"coap-client-{flavour}"), "-v", _VERBOSE, "-B", str(_WAIT_S), *_credential(flavour, device)]
+    return [*command, *words, f"coaps://{host}:{port}{path}"]
 
 
 def _credential(flavour: str, device: Psk | Certified) -> list[str]:

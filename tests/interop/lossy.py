@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 _MAX_DATAGRAM = 65536
+_CHANGE_CIPHER_SPEC, _HANDSHAKE = 20, 22
 
 
 @dataclass(slots=True)
@@ -113,3 +114,25 @@ class LossyPath:
                 flow.upstream.send(data)
             else:
                 self._downstream.sendto(data, flow.client)
+
+
+class LosingPath(LossyPath):
+    """A path that loses one datagram of a handshake, and nothing else."""
+
+    def __init__(self, server_port: int, number: int) -> None:
+        """Opens the path.
+
+        Args:
+            server_port: The gateway's, on 127.0.0.1.
+            number: Which one, counted from 1 over both directions.
+        """
+        super().__init__(server_port, seed=0, loss=0.0, repeated=0.0, delayed=0.0)
+        self._number = number
+
+    def _take(self, flow: Flow, *, up: bool, data: bytes) -> None:
+        if data[0] in (_CHANGE_CIPHER_SPEC, _HANDSHAKE):
+            self._number -= 1
+            if self._number == 0:
+                flow.lost += 1
+                return
+        super()._take(flow, up=up, data=data)

@@ -1,5 +1,7 @@
 """Libraries that devices are built with, each around a small program that is told what to do (see `driven`)."""
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
@@ -7,8 +9,9 @@ from aiocoap import Code  # type: ignore[import-untyped]
 
 from tests.interop.devices import Certified, Psk, new_device
 from tests.interop.driven import Driven
-from tests.interop.driven_peers import DRIVEN_PEERS, DrivenPeer, is_psk
+from tests.interop.driven_peers import DRIVEN_PEERS, MBEDTLS, WOLFSSL, DrivenPeer, is_psk
 from tests.interop.gateway_process import Gateway, Line
+from tests.interop.lossy import LosingPath
 
 pytestmark = pytest.mark.interop
 
@@ -44,13 +47,10 @@ def named(peer: DrivenPeer, *words: str) -> str:
     return "-".join((peer.name.replace(" ", ""), *words))
 
 
+@pytest.mark.peer("{peer.name}", "{suite}")
 @pytest.mark.parametrize(
     ("peer", "suite"),
-    [
-        pytest.param(peer, suite, id=named(peer, suite), marks=pytest.mark.peer(peer.name, suite))
-        for peer in DRIVEN_PEERS
-        for suite in peer.shared()
-    ],
+    [pytest.param(peer, suite, id=named(peer, suite)) for peer in DRIVEN_PEERS for suite in peer.shared()],
 )
 def test_suite(gateway: Gateway, peer: DrivenPeer, suite: str) -> None:
     device, seen = device_for(gateway, psk=is_psk(suite)), len(gateway.log)
@@ -67,9 +67,13 @@ def test_suite(gateway: Gateway, peer: DrivenPeer, suite: str) -> None:
 WAYS = [(peer, auth) for peer in DRIVEN_PEERS for auth in ("psk", "certificate") if peer.certificates or auth == "psk"]
 
 
+ALL_WAYS = pytest.mark.parametrize(
+    ("peer", "auth"), [pytest.param(peer, auth, id=named(peer, auth)) for peer, auth in WAYS]
+)
+
+
 @pytest.mark.parametrize(
-    ("peer", "auth"),
-    [pytest.param(peer, auth, id=named(peer, auth)) for peer, auth in WAYS if peer.all_suites],
+    ("peer", "auth"), [pytest.param(peer, auth, id=named(peer, auth)) for peer, auth in WAYS if peer.all_suites]
 )
 def test_all_its_suites(gateway: Gateway, peer: DrivenPeer, auth: str) -> None:
     """What a device that nobody configured offers, of Mbed TLS more than a hundred: the gateway's order decides."""
@@ -82,13 +86,8 @@ def test_all_its_suites(gateway: Gateway, peer: DrivenPeer, auth: str) -> None:
     assert line["suite"] == next(suite for suite in peer.shared() if is_psk(suite) == (auth == "psk"))
 
 
-@pytest.mark.parametrize(
-    ("peer", "auth"),
-    [
-        pytest.param(peer, auth, id=named(peer, auth), marks=pytest.mark.peer(peer.name, "reboot"))
-        for peer, auth in WAYS
-    ],
-)
+@pytest.mark.peer("{peer.name}", "reboot")
+@ALL_WAYS
 def test_reboot(gateway: Gateway, peer: DrivenPeer, auth: str) -> None:
     """A new handshake from the same port, without goodbye (RFC 6347 section 4.2.8)."""
     seen = len(gateway.log)
@@ -104,3 +103,38 @@ def test_reboot(gateway: Gateway, peer: DrivenPeer, auth: str) -> None:
     assert first["peer"] == second["peer"]
     assert first["device"] == second["device"]
     assert second["retransmissions"] == 0
+
+
+# They repeat their flights by timers of their own. Of the datagrams of a handshake each is lost once.
+PATIENT = [(peer, auth) for peer, auth in WAYS if peer in (MBEDTLS, WOLFSSL)]
+DATAGRAMS = {"psk": 6, "certificate": 7}
+AT_ONCE = 8
+
+
+def lose(gateway: Gateway, peer: DrivenPeer, auth: str, number: int) -> int:
+    """A handshake without the datagram of this number, and a request; returns how many were lost."""
+    suite = next(suite for suite in peer.shared() if is_psk(suite) == (auth == "psk"))
+    device = Psk() if auth == "psk" else new_device(gateway.site, f"lost-{number}")
+    with LosingPath(gateway.port, number) as path, peer.start(path.port, device, suite) as client:
+        client.connect()
+        assert client.request(Code.GET, "/time").code is Code.CONTENT
+        assert client.finish() == 0
+        return sum(flow.lost for flow in path.flows.values())
+
+
+@pytest.fixture(scope="module")
+def lossy_runs(gateway: Gateway) -> Iterator[dict[tuple[str, str], list[Future[int]]]]:
+    """Begins them all together: each is mostly waiting for a timer of a second."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            (peer.name, auth): [pool.submit(lose, gateway, peer, auth, n + 1) for n in range(DATAGRAMS[auth])]
+            for peer, auth in PATIENT
+        }
+
+
+@pytest.mark.peer("{peer.name}", "loss")
+@pytest.mark.parametrize(("peer", "auth"), [pytest.param(peer, auth, id=named(peer, auth)) for peer, auth in PATIENT])
+def test_each_datagram_lost_once(
+    lossy_runs: dict[tuple[str, str], list[Future[int]]], peer: DrivenPeer, auth: str
+) -> None:
+    assert [run.result() for run in lossy_runs[peer.name, auth]] == [1] * DATAGRAMS[auth]

@@ -24,6 +24,7 @@ def name_of(device: Psk | Certified) -> str:
     return device.identity if isinstance(device, Psk) else device.name
 
 
+@pytest.mark.peer("libcoap-{flavour}", "{auth}")
 @pytest.mark.parametrize("auth", AUTHS)
 def test_get(gateway: Gateway, flavour: str, auth: str, tmp_path: Path) -> None:
     device, seen = device_for(gateway, flavour, auth, "get"), len(gateway.log)

@@ -36,6 +36,7 @@ def handshake(gateway: Gateway, seen: int) -> tuple[str, str, int]:
     return line["device"], line["suite"], line["retransmissions"]
 
 
+@pytest.mark.peer("tinydtls", "TLS_PSK_WITH_AES_128_CCM_8")
 def test_aiocoap_over_tinydtls(gateway: Gateway) -> None:
     library("DTLSSocket")
     seen = len(gateway.log)

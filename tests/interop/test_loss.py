@@ -108,6 +108,7 @@ def five_runs(
         }
 
 
+@pytest.mark.peer("libcoap-{flavour}", "loss")
 @pytest.mark.parametrize(("flavour", "auth"), WAYS)
 def test_five_runs(five_runs: dict[tuple[str, str], Future[list[Answer]]], flavour: str, auth: str) -> None:
     assert len(five_runs[flavour, auth].result()) == 5

@@ -39,6 +39,7 @@ def check_log(gateway: Gateway, device: Psk | Certified, suite: str, seen: int) 
     assert [(line["device"], line["suite"], line["retransmissions"]) for line in done] == [(name, suite, 0)]
 
 
+@pytest.mark.peer("OpenSSL", "{suite}")
 @pytest.mark.parametrize("suite", openssl.SUITES)
 def test_openssl(gateway: Gateway, suite: str) -> None:
     device, seen = device_for(gateway, "openssl", suite), len(gateway.log)
@@ -49,6 +50,7 @@ def test_openssl(gateway: Gateway, suite: str) -> None:
     check_log(gateway, device, suite, seen)
 
 
+@pytest.mark.peer("GnuTLS", "{suite}")
 @pytest.mark.parametrize("suite", gnutls.SUITES)
 def test_gnutls(gateway: Gateway, suite: str, tmp_path: Path) -> None:
     device, seen, log = device_for(gateway, "gnutls", suite), len(gateway.log), tmp_path / "log"

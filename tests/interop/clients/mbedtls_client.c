@@ -115,7 +115,11 @@ static void handshake(int offer_session) {
     mbedtls_ssl_set_bio(&ssl, NULL, send_datagram, NULL, receive_datagram);
     mbedtls_ssl_set_timer_cb(&ssl, &timer, mbedtls_timing_set_delay, mbedtls_timing_get_delay);
     mbedtls_ssl_set_export_keys_cb(&ssl, exported, NULL);
-    check("handshake", mbedtls_ssl_handshake(&ssl));
+    int code;
+    do
+        code = mbedtls_ssl_handshake(&ssl);
+    while (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE);
+    check("handshake", code);
     if (value)
         check("peer's cid", mbedtls_ssl_get_peer_cid(&ssl, &used, id, &length));
     printf("connected suite=%s resumed=%s out=%d in=%d cid=", mbedtls_ssl_get_ciphersuite(&ssl),
@@ -132,7 +136,9 @@ static size_t exchange(const unsigned char *data, size_t length, unsigned char *
     int code = mbedtls_ssl_write(&ssl, data, length);
     if (code != (int) length)
         fail("write", code);
-    code = mbedtls_ssl_read(&ssl, answer, capacity);
+    do
+        code = mbedtls_ssl_read(&ssl, answer, capacity);
+    while (code == MBEDTLS_ERR_SSL_WANT_READ);
     if (code <= 0)
         fail("read", code);
     return (size_t) code;
