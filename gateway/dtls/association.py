@@ -13,8 +13,11 @@ from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import Aead, AuthenticationFailed, Suite
 from gateway.dtls.errors import DropReason, SequenceExhausted
 from gateway.dtls.limits import MAX_PLAINTEXT, REPLAY_WINDOW
-from gateway.dtls.record import RECORD_HEADER_LENGTH
+from gateway.dtls.record import RECORD_HEADER_LENGTH, Record
 from gateway.dtls.sizes import UNLIMITED
+
+Opened = tuple[int, bytes]
+"""Content type and content of a record."""
 
 _EPOCH_1 = 1 << 48
 _NONCE_LENGTH = 8
@@ -53,7 +56,12 @@ class Association:
     last_heard: When the newest authenticated record came, seconds.
     sizes: What a record may hold, either way; the sender of application data keeps to it.
     closed: No longer in its endpoint; whatever arrives or is sent is ignored.
+    cid: The connection id in what we receive; empty for none, as in this class.
+    peer_cid: The same of what we send.
     """
+
+    cid: bytes = b""
+    peer_cid: bytes = b""
 
     __slots__ = (
         "_expansion",
@@ -101,6 +109,16 @@ class Association:
 
     def __repr__(self) -> str:
         return f"<Association {self.address} {self.suite.name}>"
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest authenticated record; -1 before the first."""
+        return self._newest
+
+    @property
+    def overhead(self) -> int:
+        """Bytes by which a record is longer than its content."""
+        return RECORD_HEADER_LENGTH + self._expansion
 
     def open_application(self, datagram: bytes) -> bytes | None:
         """The plaintext of a datagram that is exactly one valid record of application data.
@@ -161,6 +179,11 @@ class Association:
             return DropReason.BAD_MAC
         self._accept(sequence)
         return plaintext
+
+    def open_record(self, record: Record) -> Opened | DropReason:
+        """As `open`, with the real content type, which a connection id hides in the record."""
+        content = self.open(record.content_type, record.number, record.fragment)
+        return content if isinstance(content, DropReason) else (record.content_type, content)
 
     def seal(self, content_type: int, plaintext: bytes) -> bytes:
         """A protected record.

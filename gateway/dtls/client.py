@@ -5,8 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.dtls.association import Association
+from gateway.dtls.connection_id import IdentifiedAssociation
 from gateway.dtls.cookie import Address
-from gateway.dtls.errors import ApiMisuse, DropReason, FailureReason, HandshakeError, SequenceExhausted
+from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
 from gateway.dtls.handshake.client import ClientHandshake
 from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
@@ -15,7 +16,8 @@ from gateway.dtls.handshake.flight import FlightFilter
 from gateway.dtls.handshake.linger import Linger
 from gateway.dtls.limits import CLIENT_HANDSHAKE_TIMEOUT_S, DEFAULT_DATAGRAM_PAYLOAD, LINGER_S, RETRANSMIT_INITIAL_S
 from gateway.dtls.messages.framing import Alert
-from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
+from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType, PathMessage
+from gateway.dtls.paths import decode_path_message, encode_path_message
 from gateway.dtls.record import Record, split_records
 
 _FINISHED = bytes((HandshakeType.FINISHED,))
@@ -60,6 +62,8 @@ class ClientConnection:
         self._linger: Linger | None = None
         self.drops = dict.fromkeys(DropReason, 0)
         self._address = address
+        self._cid_length = config.parameters.connection_id or 0
+        self._path_answers: list[bytes] = []
         self._events: deque[Event] = deque()
         self._outgoing: list[bytes] = []
         self._handshake: ClientHandshake | None = ClientHandshake(
@@ -79,13 +83,20 @@ class ClientConnection:
 
     def receive_datagram(self, datagram: bytes, now: float) -> None:
         """Takes a datagram from the server. Never raises for what is in it."""
-        records, whole = split_records(datagram)
-        if not whole:
-            self.drops[DropReason.MALFORMED] += 1
-        for record in records:
-            dropped = self._receive_record(record, now)
-            if dropped is not None:
-                self.drops[dropped] += 1
+        self._receive(datagram, now, PathMessage.RESPONSE)
+        self._outgoing += self._path_answers
+        self._path_answers.clear()
+
+    def receive_on_old_path(self, datagram: bytes, now: float) -> list[bytes]:
+        """Takes a datagram that came to an address that the client has left.
+
+        Returns:
+            What goes out from that address, and from no other: to a return routability check, that this path is no
+            longer in use (RFC 9853 section 5).
+        """
+        self._receive(datagram, now, PathMessage.DROP)
+        answers, self._path_answers = self._path_answers, []
+        return answers
 
     def datagrams_to_send(self) -> list[bytes]:
         outgoing, self._outgoing = self._outgoing, []
@@ -131,27 +142,39 @@ class ClientConnection:
             self._send_close_notify(self.association)
             self._closed(self.association, "local")
 
-    def _receive_record(self, record: Record, now: float) -> DropReason | None:
+    def _receive(self, datagram: bytes, now: float, path_answer: PathMessage) -> None:
+        records, whole = split_records(datagram, self._cid_length)
+        if not whole:
+            self.drops[DropReason.MALFORMED] += 1
+        for record in records:
+            dropped = self._receive_record(record, now, path_answer)
+            if dropped is not None:
+                self.drops[dropped] += 1
+
+    def _receive_record(self, record: Record, now: float, path_answer: PathMessage) -> DropReason | None:
         if self._handshake is not None:
             dropped = self._handshake.receive(record, now)
             self._collect(self._handshake, now)
             return dropped
         if self.association is None or record.epoch != 1:
             return DropReason.NO_SESSION if self.association is None else DropReason.OLD_EPOCH
-        content = self.association.open(record.content_type, record.number, record.fragment)
-        if isinstance(content, DropReason):
-            return content
+        opened = self.association.open_record(record)
+        if isinstance(opened, DropReason):
+            return opened
+        content_type, content = opened
         self.association.last_heard = now
-        if record.content_type == ContentType.APPLICATION_DATA:
+        if content_type == ContentType.APPLICATION_DATA:
             self._events.append(ApplicationData(self.association, content))
-        elif record.content_type == ContentType.ALERT and len(content) == 2:
+        elif content_type == ContentType.RETURN_ROUTABILITY_CHECK:
+            return self._receive_path_message(content, self.association, path_answer)
+        elif content_type == ContentType.ALERT and len(content) == 2:
             if content[1] == AlertDescription.CLOSE_NOTIFY:
                 self._send_close_notify(self.association)  # RFC 5246 section 7.2.1
                 self._closed(self.association, "close_notify")
             elif content[0] == AlertLevel.FATAL:
                 self.session = None
                 self._closed(self.association, "alert")
-        elif record.content_type == ContentType.HANDSHAKE:
+        elif content_type == ContentType.HANDSHAKE:
             return self._repeat(content, now)
         else:
             return DropReason.UNEXPECTED
@@ -162,6 +185,24 @@ class ClientConnection:
         if self._linger is None or self._linger.expires_at <= now or content[:1] != _FINISHED:
             return DropReason.REPEATED
         self._outgoing += self._linger.repeat(now)
+        return None
+
+    def _receive_path_message(self, content: bytes, association: Association, answer: PathMessage) -> DropReason | None:
+        """Answers a challenge; the client makes none itself, so that an answer is none (RFC 9853 section 5)."""
+        if not isinstance(association, IdentifiedAssociation) or not association.path_check:
+            return DropReason.UNEXPECTED
+        try:
+            message = decode_path_message(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        if message is None:
+            return None
+        kind, cookie = message
+        if kind != PathMessage.CHALLENGE:
+            return DropReason.UNEXPECTED
+        with suppress(SequenceExhausted):
+            body = encode_path_message(answer, cookie)
+            self._path_answers.append(association.seal(ContentType.RETURN_ROUTABILITY_CHECK, body))
         return None
 
     def _collect(self, handshake: ClientHandshake, now: float) -> None:

@@ -19,11 +19,14 @@ class EndpointCounters:
     alerts: By direction, level and description.
     received: Records that reached a handshake or an association, by content type.
     sent: Records sent but HelloVerifyRequests and application data, by content type.
+    address_changes: Associations that moved to another address of their peer.
+    withheld: Records not sent, because an unproven address has had three times the bytes received from there.
     direct_received: Records of application data that the shell opened without the endpoint.
     application_data_sent: Records of application data sent.
     """
 
     __slots__ = (
+        "address_changes",
         "alerts",
         "application_data_sent",
         "direct_received",
@@ -33,6 +36,7 @@ class EndpointCounters:
         "hello_verify_valid",
         "received",
         "sent",
+        "withheld",
     )
 
     def __init__(self) -> None:
@@ -42,6 +46,8 @@ class EndpointCounters:
         self.hello_verify_invalid = 0
         self.received: dict[int, int] = dict.fromkeys(ContentType, 0)
         self.sent: dict[int, int] = dict.fromkeys(ContentType, 0)
+        self.address_changes = 0
+        self.withheld = 0
         self.direct_received = 0
         self.application_data_sent = 0
         # Closed: level is one of three words, description one of the enum's names or "unknown".
@@ -54,10 +60,16 @@ class EndpointCounters:
         if content_type in self.received:
             self.received[content_type] += 1
 
-    def count_sent(self, datagram: bytes) -> None:
-        """Counts the records of a datagram of ours; not for the established path."""
+    def count_sent(self, datagram: bytes, cid_length: int = 0) -> None:
+        """Counts the records of a datagram of ours; not for the established path.
+
+        Args:
+            datagram: Well-formed.
+            cid_length: Bytes of the peer's connection id, in records that carry one.
+        """
         position, end = 0, len(datagram)
         while position < end:
-            self.sent[datagram[position]] += 1
-            length_at = position + RECORD_HEADER_LENGTH - 2
-            position += RECORD_HEADER_LENGTH + (datagram[length_at] << 8 | datagram[length_at + 1])
+            content_type = datagram[position]
+            self.sent[content_type] += 1
+            position += RECORD_HEADER_LENGTH + (cid_length if content_type == ContentType.TLS12_CID else 0)
+            position += datagram[position - 2] << 8 | datagram[position - 1]

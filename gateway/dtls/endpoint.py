@@ -7,9 +7,10 @@ keep is bounded by `limits`.
 import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from gateway.dtls.association import Association
+from gateway.dtls.connection_id import PROVEN, IdentifiedAssociation
 from gateway.dtls.cookie import Address
 from gateway.dtls.counters import EndpointCounters
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
@@ -20,6 +21,8 @@ from gateway.dtls.handshake.linger import Linger
 from gateway.dtls.handshake.negotiation import ServerParameters
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
 from gateway.dtls.limits import (
+    AMPLIFICATION_FACTOR,
+    CONNECTION_ID_LENGTH,
     DEFAULT_DATAGRAM_PAYLOAD,
     EVICTION_SAMPLE,
     HANDSHAKE_TIMEOUT_S,
@@ -34,10 +37,12 @@ from gateway.dtls.limits import (
     RETRANSMIT_INITIAL_S,
     SWEEP_INTERVAL_S,
     TIMER_SLACK,
+    UNKNOWN_SESSION_ALERTS_PER_S,
 )
 from gateway.dtls.messages.framing import Alert, decode_fragments
-from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
-from gateway.dtls.record import Record, split_records
+from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType, PathMessage
+from gateway.dtls.paths import PathChecks, decode_path_message, encode_path_message
+from gateway.dtls.record import Record, encode_record, split_records
 from gateway.dtls.resumption import ResumptionConfig, ServerSessions
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
@@ -45,7 +50,17 @@ _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
 _FATAL = frozenset({"alert", "authentication_failures"})
 """Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
-_PERHAPS_OF_THE_HANDSHAKE = (DropReason.NO_SESSION, DropReason.BAD_MAC, DropReason.REPLAY)
+_BAD_RECORD_MAC = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
+_TLS12_CID = int(ContentType.TLS12_CID)
+_ID_PREFIX_LENGTH = 2
+_PERHAPS_OF_THE_HANDSHAKE = (
+    DropReason.NO_SESSION,
+    DropReason.BAD_MAC,
+    DropReason.REPLAY,
+    DropReason.UNKNOWN_CID,
+    DropReason.MISSING_CID,
+)
+_UNKNOWN_SESSION = (DropReason.NO_SESSION, DropReason.UNKNOWN_CID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,10 @@ class ServerConfig:
         resumption: How sessions are resumed; None for not at all.
         key_log: Gets the secrets of every handshake, for whoever has to read the traffic (NSS key log format,
             CLIENT_RANDOM lines).
+        connection_ids: Whether a client that offers the extension gets a connection id (RFC 9146).
+        connection_id_prefix: The first two bytes of our connection ids: node and worker (DESIGN D8).
+        enhanced_path_check: Whether a return routability check asks the old address first (RFC 9853).
+        alert_unknown_sessions: Whether a protected record of no known session is answered with an alert, now and then.
     """
 
     parameters: ServerParameters
@@ -76,18 +95,26 @@ class ServerConfig:
     max_associations: int = MAX_ASSOCIATIONS
     resumption: ResumptionConfig | None = None
     key_log: KeyLog | None = field(default=None, repr=False)
+    connection_ids: bool = True
+    connection_id_prefix: bytes = bytes(_ID_PREFIX_LENGTH)
+    enhanced_path_check: bool = True
+    alert_unknown_sessions: bool = False
 
     def __post_init__(self) -> None:
         if self.datagram_limit < MIN_DATAGRAM_PAYLOAD:
             raise ApiMisuse(f"datagram_limit must be at least {MIN_DATAGRAM_PAYLOAD} bytes")
         if len(self.cookie_secret) < 16:
             raise ApiMisuse("cookie_secret must have at least 16 bytes")
+        if len(self.connection_id_prefix) != _ID_PREFIX_LENGTH:
+            raise ApiMisuse("connection_id_prefix must have two bytes: node and worker")
 
 
 class ServerEndpoint:
     """Attributes:
-    associations: Established sessions by address. Read only, for the shell's direct path:
-        `associations.get(address)`, then `Association.open_application(datagram)`.
+    associations: Established sessions by address: those without a connection id, and of those with one the newest that
+        has shown itself to be there. Read only, for the shell's direct path: `associations.get(address)`, then
+        `Association.open_application(datagram)`, then `open_from_elsewhere`.
+    associations_by_id: Those with a connection id. Read only.
     counters: Plain integers for metrics.
     sessions: What clients can resume; None where nothing is resumed.
     """
@@ -95,6 +122,7 @@ class ServerEndpoint:
     def __init__(self, config: ServerConfig, random: Random) -> None:
         self.config = config
         self.associations: dict[Address, Association] = {}
+        self.associations_by_id: dict[bytes, IdentifiedAssociation] = {}
         self.counters = EndpointCounters()
         self.sessions = ServerSessions(config.resumption, random) if config.resumption is not None else None
         self._random = random
@@ -106,6 +134,17 @@ class ServerEndpoint:
         # What is kept for peers that did not get our last flight: in the order in which it expires.
         self._lingering: dict[Association, Linger] = {}
         self._settled: dict[Address, bytes] = {}
+        self._anonymous = 0
+        self._cid_length = CONNECTION_ID_LENGTH if config.connection_ids else 0
+        self._reserved_ids: set[bytes] = set()
+        self._paths = PathChecks(
+            random, enhanced=config.enhanced_path_check, challenge=self._send_path_message, rebind=self._validated
+        )
+        # The association that the datagram at hand has been booked for: its bytes count once, for all its records.
+        self._booked: Association | None = None
+        self._stateless_answers = 0
+        self._alert_allowance = float(UNKNOWN_SESSION_ALERTS_PER_S)
+        self._alerted_at = float("-inf")
         self._sweep_at: float | None = None
         self._outgoing: list[tuple[bytes, Address]] = []
         self._events: deque[Event] = deque()
@@ -114,14 +153,36 @@ class ServerEndpoint:
 
     def receive_datagram(self, datagram: bytes, address: Address, now: float) -> None:
         """Takes a datagram from the network. Never raises for what is in it."""
-        records, whole = split_records(datagram)
+        records, whole = split_records(datagram, self._cid_length)
         if not whole:
             self._drop(DropReason.MALFORMED)
-        challenged = self.counters.hello_verify_sent
+        self._booked = None
+        answers = self._stateless_answers
         for record in records:
             self._receive_record(record, address, len(datagram), now)
-            if self.counters.hello_verify_sent != challenged:
+            if self._stateless_answers != answers:
                 break  # one question, one answer: what follows in the datagram is not for a stranger to ask
+
+    def open_from_elsewhere(
+        self, datagram: bytes, address: Address, now: float
+    ) -> tuple[IdentifiedAssociation, bytes] | None:
+        """The direct path of a datagram that finds its association by its connection id, not by its address.
+
+        Returns:
+            Association and plaintext, with the address policy applied; answer with `send`, which keeps to the limits.
+            None for anything that is not exactly one valid record of application data: then `receive_datagram` decides.
+        """
+        association = self.associations_by_id.get(datagram[11:19])
+        if association is None:
+            return None
+        newest = association.newest
+        plaintext = association.open_application(datagram)
+        if plaintext is None:
+            return None
+        self._booked = None
+        self._locate(association, association.newest > newest, address, len(datagram), now)
+        association.last_heard = now
+        return association, plaintext
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """What has to go out, in order; each is given once."""
@@ -138,6 +199,8 @@ class ServerEndpoint:
             times.append(next(iter(self._lingering.values())).expires_at)
         if self._sweep_at is not None:
             times.append(self._sweep_at)
+        if self._paths:
+            times.append(self._paths.timer)
         return min(times, default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -156,6 +219,7 @@ class ServerEndpoint:
             del self._lingering[association]
         if self._sweep_at is not None and self._sweep_at <= now:
             self._sweep(now)
+        self._paths.handle_timer(now)
 
     def send(self, association: Association, data: bytes, now: float) -> None:
         """Protects application data and queues it; a no-op for an association that is closed.
@@ -169,11 +233,11 @@ class ServerEndpoint:
         if association.closed:
             return
         try:
-            self._outgoing.append((association.seal(ContentType.APPLICATION_DATA, data), association.address))
+            record = association.seal(ContentType.APPLICATION_DATA, data)
         except SequenceExhausted:
             self._close(association, "exhausted")
         else:
-            self.counters.application_data_sent += 1
+            self.counters.application_data_sent += self._emit(association, record)
 
     # --- replies and orders of the shell ---------------------------------------------------------------------------
 
@@ -235,13 +299,27 @@ class ServerEndpoint:
             self._send_alert(association, _CLOSE_NOTIFY)
             self._close(association, reason)
 
+    def supersede(self, association: Association) -> None:
+        """Forgets an association whose peer has made another one; says nothing to it, for nobody would listen."""
+        if not association.closed:
+            self._close(association, "superseded")
+
     def shut_down(self, now: float) -> None:
         """Ends every handshake and closes every association with close_notify."""
         for handshake in list(self._handshakes.values()):
             handshake.abandon(FailureReason.SHUTDOWN, now)
             self._settle(handshake, now)
-        for association in list(self.associations.values()):
+        for association in self.all_associations():
             self.close(association, now, "drain")
+
+    def all_associations(self) -> list[Association]:
+        """Every established association; takes time and memory in proportion."""
+        anonymous = [association for association in self.associations.values() if not association.cid]
+        return [*anonymous, *self.associations_by_id.values()]
+
+    @property
+    def association_count(self) -> int:
+        return self._anonymous + len(self.associations_by_id)
 
     @property
     def handshakes_in_progress(self) -> int:
@@ -257,16 +335,18 @@ class ServerEndpoint:
         if record.version != DTLS_1_2:
             self._drop(DropReason.BAD_VERSION)
             return
-        association = self.associations.get(address)
-        outcome: DropReason | None = DropReason.NO_SESSION
+        association, outcome = self._addressee(record, address)
         if association is not None:
-            outcome = self._receive_protected(record, association, now)
-        if handshake is not None and outcome in _PERHAPS_OF_THE_HANDSHAKE:
+            outcome = self._receive_protected(record, association, address, size, now)
+        mine = association is not None and record.content_type == _TLS12_CID
+        if handshake is not None and not mine and outcome in _PERHAPS_OF_THE_HANDSHAKE:
             # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies. Both number
             # their records of epoch 1 from 0, so that what is a replay for the old one may be new for the other.
             failed, outcome = outcome, handshake.receive(record, now)
             if association is not None and failed is DropReason.BAD_MAC and outcome is None:
                 association.authentication_failures -= 1  # no forgery: the handshake has a use for it
+            if outcome is None:
+                self.counters.count_received(record.content_type)
             self._settle(handshake, now)
         if (
             association is not None
@@ -276,8 +356,30 @@ class ServerEndpoint:
             self._close(association, "authentication_failures")
         if outcome is not None:
             self._drop(outcome)
-        else:
-            self.counters.count_received(record.content_type)
+            if outcome in _UNKNOWN_SESSION and handshake is None:
+                self._answer_unknown(record, address, size, now)
+
+    def _addressee(self, record: Record, address: Address) -> tuple[Association | None, DropReason | None]:
+        """Whose record this is, by its id if it has one (RFC 9146 section 4), and why it is dropped if nobody's."""
+        if record.content_type == _TLS12_CID:
+            return self.associations_by_id.get(record.cid), DropReason.UNKNOWN_CID
+        return self.associations.get(address), DropReason.NO_SESSION
+
+    def _answer_unknown(self, record: Record, address: Address, size: int, now: float) -> None:
+        """Tells the sender of a record of no known session so, if that is wanted: once a datagram, now and then."""
+        if not self.config.alert_unknown_sessions or address in self._settled:
+            return
+        rate = float(UNKNOWN_SESSION_ALERTS_PER_S)
+        self._alert_allowance = min(rate, self._alert_allowance + rate * max(0.0, now - self._alerted_at))
+        self._alerted_at = now
+        # RFC 6347 section 4.1.2.7: an alert for what does not authenticate is bad_record_mac. Nothing can protect it.
+        answer = encode_record(ContentType.ALERT, record.sequence, _BAD_RECORD_MAC.encode())
+        if self._alert_allowance >= 1 and len(answer) <= size:
+            self._alert_allowance -= 1
+            self._stateless_answers += 1
+            self.counters.alert("sent", _BAD_RECORD_MAC)
+            self.counters.count_sent(answer)
+            self._outgoing.append((answer, address))
 
     def _receive_plain(
         self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
@@ -329,6 +431,7 @@ class ServerEndpoint:
         elif verdict is not None:
             self.counters.hello_verify_invalid += bool(hello.prefix.cookie)
             self.counters.hello_verify_sent += 1
+            self._stateless_answers += 1
             self._outgoing.append((verdict, address))
         else:
             self.counters.hello_verify_valid += 1
@@ -366,11 +469,23 @@ class ServerEndpoint:
             on_event=self._events.append,
             sessions=self.sessions,
             key_log=self.config.key_log,
+            new_cid=self._reserve_id,
         )
         self._next_id += 1
         self._handshakes[address] = handshake
         self._by_id[handshake.id] = handshake
         return handshake
+
+    def _reserve_id(self) -> bytes:
+        """A connection id that nobody has; empty where they are switched off."""
+        if not self._cid_length:
+            return b""
+        prefix = self.config.connection_id_prefix
+        while True:
+            cid = prefix + self._random(CONNECTION_ID_LENGTH - _ID_PREFIX_LENGTH)
+            if cid not in self.associations_by_id and cid not in self._reserved_ids:
+                self._reserved_ids.add(cid)
+                return cid
 
     def _lingering_random(self, address: Address) -> bytes | None:
         association = self.associations.get(address)
@@ -383,7 +498,7 @@ class ServerEndpoint:
         """Takes what a handshake wants sent; ends it if it has ended, else sets its timer."""
         address = handshake.facts.address
         for datagram in handshake.datagrams:
-            self.counters.count_sent(datagram)
+            self.counters.count_sent(datagram, len(handshake.peer_cid))
             self._outgoing.append((datagram, address))
         handshake.datagrams.clear()
         outcome = handshake.outcome
@@ -395,6 +510,7 @@ class ServerEndpoint:
         if self._by_id.pop(handshake.id, None) is None:
             return  # settled before
         del self._handshakes[address]
+        self._reserved_ids.discard(handshake.cid)
         if isinstance(outcome, HandshakeCompleted):
             self._establish(handshake, outcome, now)
         else:
@@ -428,34 +544,54 @@ class ServerEndpoint:
         self._lingering[association] = handshake.linger(now + LINGER_S, now)
         self._settled.pop(association.address, None)
         old = self.associations.get(association.address)
-        if old is not None:
+        if old is not None and not old.cid:
             self._close(old, "superseded")
-        elif len(self.associations) >= self.config.max_associations:
+        else:
+            outcome.neighbour = old  # found by its id wherever it is now (checklist 7.10)
+        if self.association_count >= self.config.max_associations:
             # The stalest of a few of the oldest: to search them all would stop everybody for milliseconds.
-            oldest = islice(self.associations.values(), EVICTION_SAMPLE)
+            oldest = chain(
+                islice(self.associations.values(), EVICTION_SAMPLE),
+                islice(self.associations_by_id.values(), EVICTION_SAMPLE),
+            )
             self._close(min(oldest, key=lambda association: association.last_heard), "evicted")
         self.associations[association.address] = association
+        if isinstance(association, IdentifiedAssociation):
+            self.associations_by_id[association.cid] = association
+        else:
+            self._anonymous += 1
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP_INTERVAL_S
 
     # --- associations ----------------------------------------------------------------------------------------------
 
-    def _receive_protected(self, record: Record, association: Association, now: float) -> DropReason | None:
+    def _receive_protected(
+        self, record: Record, association: Association, address: Address, size: int, now: float
+    ) -> DropReason | None:
         if record.epoch != 1:
             return DropReason.FUTURE_EPOCH
-        content = association.open(record.content_type, record.number, record.fragment)
-        if isinstance(content, DropReason):
-            return content
+        newest = association.newest
+        opened = association.open_record(record)
+        if isinstance(opened, DropReason):
+            return opened
+        content_type, content = opened
         association.last_heard = now
-        if record.content_type == ContentType.APPLICATION_DATA:
+        if isinstance(association, IdentifiedAssociation):
+            self._locate(association, association.newest > newest, address, size, now)
+        dropped: DropReason | None = None
+        if content_type == ContentType.APPLICATION_DATA:
             self._events.append(ApplicationData(association, content))
-        elif record.content_type == ContentType.ALERT:
-            return self._receive_alert(content, association)
-        elif record.content_type == ContentType.HANDSHAKE:
-            return self._receive_handshake(content, association, now)
+        elif content_type == ContentType.ALERT:
+            dropped = self._receive_alert(content, association)
+        elif content_type == ContentType.HANDSHAKE:
+            dropped = self._receive_handshake(content, association, now)
+        elif content_type == ContentType.RETURN_ROUTABILITY_CHECK and isinstance(association, IdentifiedAssociation):
+            dropped = self._receive_path_message(content, association, address, now)
         else:
-            return DropReason.UNEXPECTED
-        return None
+            dropped = DropReason.UNEXPECTED
+        if dropped is None:
+            self.counters.count_received(content_type)
+        return dropped
 
     def _receive_alert(self, content: bytes, association: Association) -> DropReason | None:
         try:
@@ -482,8 +618,8 @@ class ServerEndpoint:
         linger = self._lingering.get(association)
         if fragments[0].type == HandshakeType.FINISHED and linger is not None:
             for datagram in linger.repeat(now):
-                self.counters.count_sent(datagram)
-                self._outgoing.append((datagram, association.address))
+                if self._emit(association, datagram):
+                    self.counters.count_sent(datagram, len(association.peer_cid))
             return None
         return DropReason.UNEXPECTED
 
@@ -492,9 +628,9 @@ class ServerEndpoint:
             record = association.seal(ContentType.ALERT, content)
         except SequenceExhausted:
             return
-        self.counters.alert("sent", Alert.decode(content))
-        self.counters.count_sent(record)
-        self._outgoing.append((record, association.address))
+        if self._emit(association, record):
+            self.counters.alert("sent", Alert.decode(content))
+            self.counters.sent[ContentType.ALERT] += 1
 
     def _close(self, association: Association, reason: str) -> None:
         association.closed = True
@@ -503,20 +639,127 @@ class ServerEndpoint:
         linger = self._lingering.pop(association, None)
         if linger is not None:
             self._remember_settled(association.address, linger.client_random)
-        if self.associations.get(association.address) is association:
-            del self.associations[association.address]
+        self._leave(association)
+        if isinstance(association, IdentifiedAssociation):
+            self._paths.forget(association)
+            del self.associations_by_id[association.cid]
+        else:
+            self._anonymous -= 1
         self._events.append(AssociationClosed(association, reason))
 
     def _sweep(self, now: float) -> None:
         """Drops associations that were silent for too long; lets the merely quiet ones rest."""
         idle_since = now - self.config.idle_timeout_s
         quiet_since = now - SWEEP_INTERVAL_S
-        for association in list(self.associations.values()):
+        for association in self.all_associations():
             if association.last_heard <= idle_since:
                 self.close(association, now, "idle")
             elif association.last_heard <= quiet_since:
                 association.rest()
-        self._sweep_at = now + SWEEP_INTERVAL_S if self.associations else None
+        self._sweep_at = now + SWEEP_INTERVAL_S if self.association_count else None
+
+    # --- addresses of associations with a connection id ------------------------------------------------------------
+
+    def _locate(self, association: IdentifiedAssociation, newer: bool, address: Address, size: int, now: float) -> None:
+        """A record has authenticated: what it says about where the peer is (RFC 9146 section 6, DESIGN D8).
+
+        Args:
+            association: Whose record it was.
+            newer: Whether it is the newest so far. An older one says nothing: it was overtaken, or is a copy.
+            address: Where it came from.
+            size: Bytes of the datagram that brought it.
+            now: Seconds.
+        """
+        if address == association.address:
+            if association.credit != PROVEN and newer and self._booked is not association:
+                self._paths.forget(association)
+                association.credit = PROVEN
+            if association.credit == PROVEN:
+                self._settle_at(association, address)
+            return
+        if not newer or self._booked is association:
+            return
+        self._booked = association
+        if association.path_check:
+            self._paths.observe(association, address, size, now)
+            if association.credit != PROVEN:
+                self._leave(association)  # what comes meanwhile must not take the direct path
+        else:
+            self._rebind(association, address)
+            association.credit = AMPLIFICATION_FACTOR * size
+
+    def _rebind(self, association: IdentifiedAssociation, address: Address) -> None:
+        """The peer is at another address now."""
+        self._leave(association)
+        linger = self._lingering.get(association)
+        if linger is not None:
+            self._remember_settled(association.address, linger.client_random)
+        association.address = address
+        self.counters.address_changes += 1
+
+    def _validated(self, association: IdentifiedAssociation, address: Address) -> None:
+        """The peer has shown that it is at another address now."""
+        self._rebind(association, address)
+        self._settle_at(association, address)
+
+    def _settle_at(self, association: IdentifiedAssociation, address: Address) -> None:
+        """Makes it the one that is found by its address, except where one lives that is found by nothing else."""
+        other = self.associations.get(address)
+        if other is None or other.cid:
+            self.associations[address] = association
+
+    def _leave(self, association: Association) -> None:
+        if self.associations.get(association.address) is association:
+            del self.associations[association.address]
+
+    def _receive_path_message(
+        self, content: bytes, association: IdentifiedAssociation, source: Address, now: float
+    ) -> DropReason | None:
+        """RFC 9853 sections 4 and 5. A kind of message that we do not know is ignored."""
+        if not association.path_check:
+            return DropReason.UNEXPECTED
+        try:
+            message = decode_path_message(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        if message is None:
+            return None
+        kind, cookie = message
+        if kind == PathMessage.CHALLENGE:
+            preferred = source in (association.address, self._paths.candidate(association))
+            answer = encode_path_message(PathMessage.RESPONSE if preferred else PathMessage.DROP, cookie)
+            self._send_path_message(association, answer, source)
+            return None
+        return None if self._paths.answered(association, kind, cookie, source, now) else DropReason.UNEXPECTED
+
+    def _send_path_message(self, association: IdentifiedAssociation, content: bytes, address: Address) -> None:
+        try:
+            record = association.seal(ContentType.RETURN_ROUTABILITY_CHECK, content)
+        except SequenceExhausted:
+            return
+        if address != association.address and not self._afford(association, record):
+            return
+        self.counters.sent[ContentType.RETURN_ROUTABILITY_CHECK] += 1
+        self._outgoing.append((record, address))
+
+    def _emit(self, association: Association, datagram: bytes) -> bool:
+        """Sends to the peer, or does not if that would be more than an unproven address may get; says which."""
+        address = association.address
+        if isinstance(association, IdentifiedAssociation) and association.credit != PROVEN:
+            if not self._afford(association, datagram):
+                return False
+            address = self._paths.candidate(association) or address
+        self._outgoing.append((datagram, address))
+        return True
+
+    def _afford(self, association: IdentifiedAssociation, datagram: bytes) -> bool:
+        if association.credit == PROVEN:
+            return True
+        if len(datagram) > association.credit:
+            self.counters.withheld += 1
+            return False
+        association.credit -= len(datagram)
+        return True
 
     def _drop(self, reason: DropReason) -> None:
         self.counters.drops[reason] += 1

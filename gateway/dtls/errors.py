@@ -29,6 +29,7 @@ class DropReason(StrEnum):
     FUTURE_EPOCH = "future_epoch"
     NO_SESSION = "no_session"
     UNKNOWN_CID = "unknown_cid"
+    MISSING_CID = "missing_cid"
     UNEXPECTED = "unexpected"
     EPOCH_ZERO_DATA = "epoch_zero_data"
     BAD_FRAGMENT = "bad_fragment"

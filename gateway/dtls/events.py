@@ -26,6 +26,7 @@ class HandshakeFacts:
         retransmissions: How often we repeated a flight.
         extended_master_secret: Whether RFC 7627 was negotiated.
         resumed: An abbreviated handshake: the peer proved that it holds the secret of a session before this one.
+        connection_id: Whether RFC 9146 was negotiated, in either direction.
     """
 
     address: Address
@@ -40,6 +41,7 @@ class HandshakeFacts:
     retransmissions: int = 0
     extended_master_secret: bool = False
     resumed: bool = False
+    connection_id: bool = False
 
 
 @dataclass(slots=True)
@@ -82,8 +84,15 @@ class ResumptionRequested:
 
 @dataclass(slots=True)
 class HandshakeCompleted:
+    """Attributes:
+    neighbour: An association with a connection id that was at the same address, and still lives: another device's that
+        left this address behind, or the same device's from before it restarted. In that case end it with
+        `ServerEndpoint.supersede(...)`.
+    """
+
     association: Association
     facts: HandshakeFacts
+    neighbour: Association | None = None
 
 
 @dataclass(slots=True)

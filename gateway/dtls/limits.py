@@ -156,6 +156,32 @@ SESSION_ID_LENGTH = 32
 
 MAX_RESUMED_NAME = 255
 """Characters of a server name that a session is kept with; longer ones are no DNS names (RFC 1035 section 2.3.4)."""
+# --- connection ids --------------------------------------------------------------------------------------------
+
+CONNECTION_ID_LENGTH = 8
+"""Bytes of the server's connection ids: one names the node, one the worker, six are random. 2**48 make a hit among
+200,000 sessions a matter of a billion guesses, of which each still fails to authenticate."""
+
+AMPLIFICATION_FACTOR = 3
+"""Bytes sent to an address that has not shown itself to be the peer's, for each byte received from there (RFC 9853
+section 5; the number is QUIC's, RFC 9000 section 8)."""
+
+MAX_PATH_CHECKS = 4096
+"""Return routability checks at once: about 500 bytes each. Beyond it a session keeps its old address until
+its next record."""
+
+PATH_CHECK_TIMEOUT_S = 1.0
+"""Seconds for the answer to a challenge where the round-trip time is unknown (RFC 9853 section 5.5)."""
+
+PATH_CHECK_ROUND_TRIPS = 3
+"""Round-trip times for the answer where one is known (RFC 9853 section 5.5); also challenges sent in that time, one a
+round trip (section 5.3)."""
+
+MIN_PATH_CHECK_TIMEOUT_S = 0.1
+"""Seconds that a challenge gets at least: the new path may be slower than the one whose round trip was measured."""
+
+UNKNOWN_SESSION_ALERTS_PER_S = 50
+"""Alerts a second for records of unknown sessions, with `unknown_session = "alert"`: 750 bytes, whoever asks."""
 
 # --- associations ----------------------------------------------------------------------------------------------
 

@@ -100,6 +100,7 @@ class ExtensionType(IntEnum):
     RECORD_SIZE_LIMIT = 28
     SESSION_TICKET = 35
     CONNECTION_ID = 54
+    RETURN_ROUTABILITY_CHECK = 61
     RENEGOTIATION_INFO = 0xFF01
 
 
@@ -130,6 +131,14 @@ class Authentication(IntEnum):
     PSK = 1
     CERTIFICATE = 2
     RAW_PUBLIC_KEY = 3
+
+
+class PathMessage(IntEnum):
+    """Messages of the return routability check (RFC 9853 section 4)."""
+
+    CHALLENGE = 0
+    RESPONSE = 1
+    DROP = 2
 
 
 COMPRESSION_NULL = 0

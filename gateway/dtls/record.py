@@ -4,34 +4,44 @@ from struct import Struct
 
 from gateway.dtls.errors import SequenceExhausted
 from gateway.dtls.limits import MAX_PLAINTEXT, MAX_RECORD_EXPANSION, MAX_RECORDS_PER_DATAGRAM, MAX_WRITE_SEQUENCE
-from gateway.dtls.numbers import DTLS_1_2
+from gateway.dtls.numbers import DTLS_1_2, ContentType
 
 RECORD_HEADER_LENGTH = 13
 _pack_header = Struct(">BHQH").pack
 _MAX_FRAGMENT = MAX_PLAINTEXT + MAX_RECORD_EXPANSION
+_TLS12_CID = int(ContentType.TLS12_CID)
+_TYPE_LENGTH = 1
 
 
 class Record:
     """One record as received; nothing in it is authentic yet.
 
     A plain class, not a dataclass: one is made for every record of a flood.
+
+    Attributes:
+        cid: The connection id in its header; empty without one.
+        number: Epoch and sequence number, the 8 bytes that the nonce and the associated data are made of.
     """
 
-    __slots__ = ("content_type", "epoch", "fragment", "number", "sequence", "version")
+    __slots__ = ("cid", "content_type", "epoch", "fragment", "number", "sequence", "version")
 
-    def __init__(self, content_type: int, version: int, number: bytes, fragment: bytes) -> None:
+    def __init__(self, content_type: int, version: int, number: bytes, fragment: bytes, cid: bytes = b"") -> None:
+        self.cid = cid
         self.content_type = content_type
         self.version = version
         self.number = number
-        """Epoch and sequence number, the 8 bytes that the nonce and the associated data are made of."""
         packed = int.from_bytes(number)
         self.epoch = packed >> 48
         self.sequence = packed & 0xFFFFFFFFFFFF
         self.fragment = fragment
 
 
-def split_records(datagram: bytes) -> tuple[list[Record], bool]:
+def split_records(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], bool]:
     """The records of a datagram, and whether the whole datagram was well-formed.
+
+    Args:
+        datagram: As received.
+        cid_length: Bytes of the receiver's connection ids, which no record says (RFC 9146 section 4).
 
     What follows a malformed record is not looked at: its length cannot be trusted (RFC 6347 section 4.1.2.7).
     """
@@ -39,15 +49,20 @@ def split_records(datagram: bytes) -> tuple[list[Record], bool]:
     position, end = 0, len(datagram)
     while position < end:
         start = position + RECORD_HEADER_LENGTH
+        limit = _MAX_FRAGMENT
+        if datagram[position] == _TLS12_CID:
+            start += cid_length
+            limit += _TYPE_LENGTH
         if start > end or len(records) == MAX_RECORDS_PER_DATAGRAM:
             return records, False
         length = (datagram[start - 2] << 8) | datagram[start - 1]
         stop = start + length
         version = (datagram[position + 1] << 8) | datagram[position + 2]
-        if stop > end or length > _MAX_FRAGMENT:
+        if stop > end or length > limit:
             return records, False
         number = datagram[position + 3 : position + 11]
-        records.append(Record(datagram[position], version, number, datagram[start:stop]))
+        cid = datagram[position + 11 : start - 2]
+        records.append(Record(datagram[position], version, number, datagram[start:stop], cid))
         position = stop
     return records, bool(records)
 

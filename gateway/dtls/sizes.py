@@ -30,6 +30,8 @@ class RecordSizes:
 UNLIMITED = RecordSizes()
 """What holds where nothing was negotiated: the protocol's own limit."""
 
+_UNLIMITED_INSIDE = RecordSizes(send=MAX_PLAINTEXT - 1)
+
 # RFC 6066 section 4: 2^9, 2^10, 2^11, 2^12. It holds in both directions, for plain records too.
 _BY_CODE = {code: RecordSizes(1 << code + 8, 1 << code + 8, 1 << code + 8) for code in range(1, 5)}
 _CODE_OF = {sizes.send: code for code, sizes in _BY_CODE.items()}
@@ -107,7 +109,7 @@ def with_inner_type(sizes: RecordSizes) -> RecordSizes:
 
     RFC 8449 section 4 counts it; what RFC 6066 means by it nobody says, so that we leave room for it too.
     """
-    return replace(sizes, send=min(sizes.send, MAX_PLAINTEXT) - 1)
+    return _UNLIMITED_INSIDE if sizes is UNLIMITED else replace(sizes, send=sizes.send - 1)
 
 
 def _limits(send: int, receive: int) -> RecordSizes:

@@ -139,6 +139,7 @@ class UdpServer:
         batch = self._read_batch()
         endpoint = self._endpoint
         associations = endpoint.associations
+        open_from_elsewhere = endpoint.open_from_elsewhere
         receive = self._dispatcher.receive
         answers: list[tuple[bytes, Address]] = []
         direct = 0
@@ -146,8 +147,15 @@ class UdpServer:
             association = associations.get(address)
             try:
                 if association is None or (plaintext := association.open_application(datagram)) is None:
-                    endpoint.receive_datagram(datagram, address, now)
-                    self._on_event(now)
+                    if (found := open_from_elsewhere(datagram, address, now)) is None:
+                        endpoint.receive_datagram(datagram, address, now)
+                        self._on_event(now)
+                        continue
+                    association, plaintext = found
+                    direct += 1
+                    reply = receive(association.context, plaintext, now)  # type: ignore[arg-type]
+                    if reply:
+                        endpoint.send(association, reply, now)  # which knows what may go to a new address
                     continue
                 association.last_heard = now
                 direct += 1

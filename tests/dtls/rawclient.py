@@ -23,6 +23,7 @@ from gateway.dtls.messages.hello import ClientHello, HelloVerifyRequest, ServerH
 from gateway.dtls.messages.key_exchange import EcdheServerKeyExchange
 
 CCS, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
+TLS12_CID, PATH_CHECK = 25, 27
 
 PSK_SUITES = {
     0xC0A8: "PSK_AES_128_CCM_8",
@@ -115,6 +116,17 @@ class DirectionKeys:
         sealed = self._aead.encrypt(nonce(self.suite, self.iv, seq_num), content, aad)
         return seq_num[: self.explicit_length] + sealed
 
+    def seal_inner(self, number: int, cid: bytes, inner: bytes) -> bytes:
+        """The protected body of a record with a connection id; `inner` is content, real type, zeros."""
+        seq_num = number.to_bytes(8, "big")
+        sealed = self._aead.encrypt(nonce(self.suite, self.iv, seq_num), inner, cid_aad(seq_num, cid, len(inner)))
+        return seq_num[: self.explicit_length] + sealed
+
+    def open_inner(self, number: bytes, cid: bytes, fragment: bytes) -> bytes:
+        length = len(fragment) - self.explicit_length - self.tag_length
+        aad = cid_aad(number, cid, length)
+        return self._aead.decrypt(self.nonce(number, fragment), fragment[self.explicit_length :], aad)
+
     def nonce(self, number: bytes, fragment: bytes) -> bytes:
         return nonce(self.suite, self.iv, fragment[:8] if self.explicit_length else number)
 
@@ -142,6 +154,7 @@ class Received:
     sequence: int
     content: bytes
     nonce: bytes = b""
+    cid: bytes = b""
 
 
 @dataclass(slots=True)
@@ -154,6 +167,9 @@ class RawClient:
     ticket: The server's, from NewSessionTicket (RFC 5077 section 3.3), and the lifetime that it says.
     next_seq: message_seq of the next message.
     next_number: Next record number, by epoch.
+    cid: The connection id that is offered; None offers none.
+    path_check: Whether the return routability check is offered.
+    server_cid: What the server answers, in every protected record from then on.
     """
 
     suites: tuple[int, ...] = (0xC0A8,)
@@ -166,6 +182,9 @@ class RawClient:
     version: int = 0xFEFD
     extensions: dict[int, bytes] | None = field(default_factory=lambda: default_extensions())
     cookie: bytes = b""
+    cid: bytes | None = None
+    path_check: bool = False
+    server_cid: bytes = b""
     next_seq: int = 0
     next_number: list[int] = field(default_factory=lambda: [0, 0])
     received: list[Received] = field(default_factory=list)
@@ -195,10 +214,28 @@ class RawClient:
             sequence = self.next_number[epoch]
             self.next_number[epoch] += 1
         number = (epoch << 48) | sequence
+        if epoch and self.server_cid:
+            return self.inner_record(content + bytes((content_type,)), number)
         if epoch:
             assert self.write_keys is not None
             content = self.write_keys.seal(content_type, number, content)
         return raw_record(content_type, number, content, version)
+
+    def inner_record(self, inner: bytes, number: int | None = None, cid: bytes | None = None) -> bytes:
+        """A record with a connection id around any DTLSInnerPlaintext."""
+        if number is None:
+            number = (1 << 48) | self.next_number[1]
+            self.next_number[1] += 1
+        cid = self.server_cid if cid is None else cid
+        assert self.write_keys is not None
+        return raw_record(TLS12_CID, number, self.write_keys.seal_inner(number, cid, inner), cid=cid)
+
+    def bare_record(self, content_type: int, content: bytes) -> bytes:
+        """A protected record without a connection id, whatever was negotiated."""
+        number = (1 << 48) | self.next_number[1]
+        self.next_number[1] += 1
+        assert self.write_keys is not None
+        return raw_record(content_type, number, self.write_keys.seal(content_type, number, content))
 
     def message(
         self,
@@ -231,8 +268,13 @@ class RawClient:
         return record
 
     def hello_body(self) -> bytes:
+        extensions = self.extensions
+        if self.cid is not None:
+            extensions = (extensions or {}) | {54: bytes((len(self.cid),)) + self.cid}
+        if self.path_check:
+            extensions = (extensions or {}) | {61: b""}
         return ClientHello(
-            self.random, self.suites, self.extensions, self.session_id, self.cookie, self.compression, self.version
+            self.random, self.suites, extensions, self.session_id, self.cookie, self.compression, self.version
         ).encode()
 
     def certificate(self, chain: tuple[bytes, ...] | None = None) -> bytes:
@@ -297,14 +339,20 @@ class RawClient:
         """Takes the server's datagrams, keeps what they bring, and gives their records."""
         news: list[Received] = []
         for datagram in datagrams:
-            for content_type, version, number, fragment in split(datagram):
+            for content_type, version, number, fragment in split(datagram, cid_length=len(self.cid or b"")):
                 epoch, sequence = number >> 48, number & ((1 << 48) - 1)
-                used = b""
-                if epoch:
+                used = cid = b""
+                if content_type == TLS12_CID:
+                    assert self.read_keys is not None
+                    cid = self.cid or b""
+                    used = self.read_keys.nonce(number.to_bytes(8, "big"), fragment)
+                    inner = self.read_keys.open_inner(number.to_bytes(8, "big"), cid, fragment).rstrip(b"\0")
+                    content_type, fragment = inner[-1], inner[:-1]
+                elif epoch:
                     assert self.read_keys is not None
                     used = self.read_keys.nonce(number.to_bytes(8, "big"), fragment)
                     fragment = self.read_keys.open(content_type, number.to_bytes(8, "big"), fragment)
-                record = Received(content_type, version, epoch, sequence, fragment, used)
+                record = Received(content_type, version, epoch, sequence, fragment, used, cid)
                 news.append(record)
                 if content_type == HANDSHAKE:
                     self._collect(fragment)
@@ -361,6 +409,7 @@ class RawClient:
         self.transcript.append(handshake(message_type, seq, body))
         if message_type == 2:
             self.server_hello = ServerHello.decode(body)
+            self.server_cid = (self.server_hello.extensions or {}).get(54, b"\0")[1:]
             if self.resuming:
                 self.resume()
         elif message_type == 4:
@@ -426,19 +475,37 @@ def handshake(message_type: int, seq: int, body: bytes, start: int = 0, stop: in
     return header + start.to_bytes(3, "big") + (stop - start).to_bytes(3, "big") + body[start:stop]
 
 
-def raw_record(content_type: int, number: int, fragment: bytes, version: int = 0xFEFD) -> bytes:
-    """DTLSPlaintext (RFC 6347 section 4.1); `number` is epoch and sequence number."""
-    head = bytes((content_type,)) + version.to_bytes(2, "big") + number.to_bytes(8, "big")
+def raw_record(content_type: int, number: int, fragment: bytes, version: int = 0xFEFD, cid: bytes = b"") -> bytes:
+    """DTLSPlaintext (RFC 6347 section 4.1); `number` is epoch and sequence number, `cid` that of RFC 9146 section 4."""
+    head = bytes((content_type,)) + version.to_bytes(2, "big") + number.to_bytes(8, "big") + cid
     return head + len(fragment).to_bytes(2, "big") + fragment
 
 
-def split(datagram: bytes) -> list[tuple[int, int, int, bytes]]:
-    """The records of a well-formed datagram: type, version, number, fragment."""
+def cid_aad(seq_num: bytes, cid: bytes, length: int) -> bytes:
+    """RFC 9146 section 5.3: seq_num_placeholder, tls12_cid, cid_length, tls12_cid, version, epoch and sequence_number,
+    cid, length_of_DTLSInnerPlaintext."""
+    return (
+        b"\xff\xff\xff\xff\xff\xff\xff\xff"
+        + b"\x19"
+        + len(cid).to_bytes(1, "big")
+        + b"\x19"
+        + b"\xfe\xfd"
+        + seq_num
+        + cid
+        + length.to_bytes(2, "big")
+    )
+
+
+def split(datagram: bytes, *, cid_length: int = 0) -> list[tuple[int, int, int, bytes]]:
+    """The records of a well-formed datagram: type, version, number, fragment. Of a record with a connection id, which
+    has `cid_length` bytes, the id is left out."""
     records = []
     position = 0
     while position < len(datagram):
-        length = int.from_bytes(datagram[position + 11 : position + 13], "big")
         head = datagram[position : position + 13]
+        if head[0] == TLS12_CID:
+            position += cid_length
+        length = int.from_bytes(datagram[position + 11 : position + 13], "big")
         fragment = datagram[position + 13 : position + 13 + length]
         assert len(fragment) == length, "the server sent a malformed datagram"
         records.append((head[0], int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:11], "big"), fragment))

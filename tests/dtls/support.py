@@ -240,7 +240,19 @@ def client_for(suite: int) -> RawClient:
     return RawClient(suites=(suite,), device=device())
 
 
-CONTAINERS = ("associations", "_handshakes", "_by_id", "_timers", "_lingering", "_settled", "_outgoing", "_events")
+CONTAINERS = (
+    "associations",
+    "associations_by_id",
+    "_handshakes",
+    "_by_id",
+    "_timers",
+    "_lingering",
+    "_settled",
+    "_reserved_ids",
+    "_paths",
+    "_outgoing",
+    "_events",
+)
 """Every container of the endpoint that a peer can make grow."""
 
 EMPTY = dict.fromkeys(CONTAINERS, 0)

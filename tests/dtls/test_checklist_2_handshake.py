@@ -79,7 +79,8 @@ def test_2_2_unknown_suites_extensions_groups_and_algorithms_are_ignored() -> No
         22: b"",
         28: b"\x40\x00",
         35: b"",
-        54: b"\x00",
+        53: b"\x00",
+        60: b"\x00",
     }
     world = World()
     client = RawClient(suites=(0xFAFA, 0x1301, 0xC0AE, 0x5600), device=device(), extensions=extensions)

@@ -116,7 +116,7 @@ def test_hello_of_every_length_fragment_is_never_amplified() -> None:
         raw_record(HANDSHAKE, 5, handshake(20, 3, bytes(12))),
         raw_record(HANDSHAKE, 5, handshake(11, 2, b"\x00\x00\x00")),
         raw_record(HANDSHAKE, 5, handshake(1, 0, bytes(200), 100, 200)),
-        raw_record(25, 1 << 48, bytes(60)),
+        raw_record(25, 1 << 48, bytes(8), cid=bytes(8)),
         raw_record(27, 1 << 48, bytes(60)),
         b"\x80" * 40,
         b"GET / HTTP/1.1\r\n\r\n",

@@ -13,6 +13,7 @@ import hmac
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import (
     DEFAULT_SUITES,
@@ -49,7 +50,7 @@ from gateway.dtls.messages.key_exchange import (
     PskServerKeyExchange,
 )
 from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ClientCertificateType, ExtensionType, HandshakeType
-from gateway.dtls.sizes import UNLIMITED, RecordSizes, accept_sizes, offer_sizes
+from gateway.dtls.sizes import UNLIMITED, RecordSizes, accept_sizes, offer_sizes, with_inner_type
 
 _OWN_ID_LENGTH = 16
 _NO_RENEGOTIATION = ext.encode_u8_list(b"")
@@ -95,6 +96,9 @@ class ClientParameters:
         record_size_limit: Bytes of plaintext that we take in a protected record, to be offered (RFC 8449).
         tickets: Whether to ask for a ticket (RFC 5077).
         session: To be resumed, if the server still knows it; ignored where it does not go with the rest of the offer.
+        connection_id: Bytes of the connection id that the client wants in what it receives: 0 for none, and yet to send
+            the server's (RFC 9146 section 3). None does not offer the extension.
+        path_check: Whether to offer the return routability check (RFC 9853), which needs a connection id.
         extra_extensions: Added to the ClientHello as they are.
     """
 
@@ -109,6 +113,8 @@ class ClientParameters:
     record_size_limit: int | None = None
     tickets: bool = False
     session: ClientSession | None = None
+    connection_id: int | None = None
+    path_check: bool = False
     extra_extensions: tuple[tuple[int, bytes], ...] = ()
 
     def offered_suites(self) -> tuple[int, ...]:
@@ -157,6 +163,7 @@ class ClientContext:
     facts: HandshakeFacts
     key_log: KeyLog | None = None
     promised: Promised = field(default_factory=Promised)
+    ids: ConnectionIds | None = None
 
 
 @dataclass(slots=True)
@@ -178,8 +185,10 @@ class Agreed:
 def _keys(context: ClientContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     if context.key_log is not None:
         context.key_log(randoms.client, master)
-    keys = client_side(context.address, suite, master, randoms)
+    keys = client_side(context.address, suite, master, randoms, context.ids)
     keys.association.sizes = context.outbox.sizes
+    if keys.association.peer_cid:
+        keys.association.sizes = with_inner_type(context.outbox.sizes)
     return keys
 
 
@@ -203,6 +212,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
         session_id = context.random(_OWN_ID_LENGTH) if session.ticket else session.session_id
     if parameters.tickets or (session is not None and session.ticket):
         extensions[ExtensionType.SESSION_TICKET] = session.ticket if session is not None else b""
+    _offer_connection_id(context, extensions)
     extensions.update(parameters.extra_extensions)
     hello = ClientHello(context.random(32), suites, extensions, session_id)
     context.facts.suites_offered = suites
@@ -240,6 +250,8 @@ class ExpectServerHello(ReadingState):
         suite = SUITES[answer.cipher_suite]
         ems = ExtensionType.EXTENDED_MASTER_SECRET in extensions
         context.outbox.sizes = accept_sizes(offered, extensions)
+        context.ids = ids = _connection_ids(offered, extensions)
+        context.facts.connection_id = ids is not None and bool(ids.ours or ids.peers)
         agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems, context.outbox.sizes)
         context.facts.suite, context.facts.key_exchange = suite.name, suite.key_exchange
         context.facts.extended_master_secret = ems
@@ -271,6 +283,28 @@ class ExpectServerHello(ReadingState):
         hello = replace(self.hello, cookie=cookie)
         self.context.outbox.add(HandshakeType.CLIENT_HELLO, hello.encode())
         return ExpectServerHello(self.context, hello)
+
+
+def _offer_connection_id(context: ClientContext, extensions: Extensions) -> None:
+    length = context.parameters.connection_id
+    if length is not None:
+        extensions[ExtensionType.CONNECTION_ID] = encode_connection_id(context.random(length) if length else b"")
+        if context.parameters.path_check:
+            extensions[ExtensionType.RETURN_ROUTABILITY_CHECK] = b""
+
+
+def _connection_ids(offered: Extensions, answers: Extensions) -> ConnectionIds | None:
+    """What the two hellos say of connection ids (RFC 9146 section 3, RFC 9853 section 3)."""
+    theirs = answers.get(ExtensionType.CONNECTION_ID)
+    path_check = answers.get(ExtensionType.RETURN_ROUTABILITY_CHECK)
+    if path_check:
+        raise DecodeError("return_routability_check with something in it")
+    if theirs is None:
+        if path_check is not None:
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "return routability check without a connection id")
+        return None
+    ours = decode_connection_id(offered[ExtensionType.CONNECTION_ID])
+    return ConnectionIds(ours, decode_connection_id(theirs), path_check is not None)
 
 
 @dataclass(slots=True)

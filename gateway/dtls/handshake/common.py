@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.dtls.association import Association, associate
+from gateway.dtls.association import Association
+from gateway.dtls.connection_id import ConnectionIds, associate
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import Hmac, Suite
 from gateway.dtls.handshake.key_schedule import traffic_keys
@@ -43,17 +44,23 @@ class Randoms:
     server: bytes
 
 
-def server_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
+def server_side(
+    address: Address, suite: Suite, master: bytes, randoms: Randoms, ids: ConnectionIds | None = None
+) -> SessionKeys:
     keyed = Hmac(master)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
-    association = associate(address, suite, keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
+    directions = (keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
+    association = associate(address, suite, directions, ids)
     return SessionKeys(master, keyed, association)
 
 
-def client_side(address: Address, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
+def client_side(
+    address: Address, suite: Suite, master: bytes, randoms: Randoms, ids: ConnectionIds | None = None
+) -> SessionKeys:
     keyed = Hmac(master)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
-    association = associate(address, suite, keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
+    directions = (keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
+    association = associate(address, suite, directions, ids)
     return SessionKeys(master, keyed, association)
 
 

@@ -25,6 +25,9 @@ from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, Alert, Fragment, d
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
 
+# A connection id hides what is in a record (RFC 9146 section 4).
+_FINISHED_COMES_IN = (ContentType.HANDSHAKE, ContentType.TLS12_CID)
+
 
 class Driver:
     """One handshake.
@@ -200,16 +203,17 @@ class Driver:
                 return DropReason.BUFFER_FULL
             self._early.append(record)
             return None
-        content = self._state.keys.association.open(record.content_type, record.number, record.fragment)
-        if isinstance(content, DropReason):
-            if content is DropReason.BAD_MAC and record.content_type == ContentType.HANDSHAKE:
+        opened = self._state.keys.association.open_record(record)
+        if isinstance(opened, DropReason):
+            if opened is DropReason.BAD_MAC and record.content_type in _FINISHED_COMES_IN:
                 # The first protected record shows a wrong key. Waiting for a time-out instead would protect nothing:
                 # up to here every message of the handshake could be forged by the same attacker.
                 raise self._state.refusal
-            return content
-        if record.content_type == ContentType.ALERT:
+            return opened
+        content_type, content = opened
+        if content_type == ContentType.ALERT:
             return self._receive_alert(content, now)
-        if record.content_type != ContentType.HANDSHAKE:
+        if content_type != ContentType.HANDSHAKE:
             return DropReason.UNEXPECTED
         return self._receive_handshake(content, now)
 

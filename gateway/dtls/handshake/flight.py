@@ -53,7 +53,7 @@ class Sealer:
 
     def overhead(self, *, protected: bool) -> int:
         """Bytes that a record adds to its content."""
-        return RECORD_HEADER_LENGTH + self._keys().suite.expansion if protected else RECORD_HEADER_LENGTH
+        return self._keys().overhead if protected else RECORD_HEADER_LENGTH
 
     def seal(self, content_type: int, content: bytes, *, protected: bool) -> bytes:
         return self._keys().seal(content_type, content) if protected else self.plain.write(content_type, content)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
 from gateway.dtls.limits import MAX_PLAINTEXT
@@ -69,6 +70,7 @@ class Negotiated:
         signature_scheme: For our ServerKeyExchange; None for PSK.
         server_name: What the client called us; None if it did not.
         sizes: What a record may hold.
+        ids: The connection ids; None without them.
     """
 
     suite: Suite
@@ -78,15 +80,19 @@ class Negotiated:
     signature_scheme: int | None = None
     server_name: str | None = None
     sizes: RecordSizes = UNLIMITED
+    ids: ConnectionIds | None = None
 
 
-def negotiate(hello: ClientHello, parameters: ServerParameters, resumed: Suite | None = None) -> Negotiated:
+def negotiate(
+    hello: ClientHello, parameters: ServerParameters, resumed: Suite | None = None, cid: bytes = b""
+) -> Negotiated:
     """What comes of a ClientHello.
 
     Args:
         hello: With a good cookie.
         parameters: Ours.
         resumed: The suite of the session that goes on; all else is settled anew (RFC 5246 section 7.4.1.4).
+        cid: Our connection id for this association; empty where we give none.
 
     Raises:
         HandshakeError: With the reason.
@@ -111,6 +117,7 @@ def negotiate(hello: ClientHello, parameters: ServerParameters, resumed: Suite |
             answers[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
     sizes = answer_sizes(offered, answers, parameters.record_size_limit)
     name = offered.get(ExtensionType.SERVER_NAME)
+    ids = _connection_ids(offered, answers, cid)
     return Negotiated(
         suite=suite,
         extended_master_secret=ExtensionType.EXTENDED_MASTER_SECRET in answers,
@@ -119,6 +126,7 @@ def negotiate(hello: ClientHello, parameters: ServerParameters, resumed: Suite |
         signature_scheme=scheme,
         server_name=ext.decode_server_name(name) if name is not None else None,
         sizes=sizes,
+        ids=ids,
     )
 
 
@@ -138,6 +146,21 @@ def _renegotiation(hello: ClientHello, offered: Extensions, answers: Extensions)
         raise HandshakeError(FailureReason.INSECURE_RENEGOTIATION, "renegotiation_info of a first handshake not empty")
     if body is not None or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites:
         answers[ExtensionType.RENEGOTIATION_INFO] = _FIRST_HANDSHAKE
+
+
+def _connection_ids(offered: Extensions, answers: Extensions, cid: bytes) -> ConnectionIds | None:
+    """RFC 9146 section 3; RFC 9853 section 3: the check is answered only with a connection id."""
+    body = offered.get(ExtensionType.CONNECTION_ID)
+    path_check = _empty_extension(offered, ExtensionType.RETURN_ROUTABILITY_CHECK)
+    if body is None:
+        return None
+    peers = decode_connection_id(body)
+    if not cid:
+        return None
+    answers[ExtensionType.CONNECTION_ID] = encode_connection_id(cid)
+    if path_check:
+        answers[ExtensionType.RETURN_ROUTABILITY_CHECK] = b""
+    return ConnectionIds(cid, peers, path_check)
 
 
 def _empty_extension(offered: Extensions, extension_type: ExtensionType) -> bool:

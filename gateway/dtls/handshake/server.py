@@ -32,12 +32,23 @@ class ServerHandshake(Driver):
     Attributes:
         id: The number by which the shell answers.
         client_random: Of the ClientHello that the gate let in.
+        cid: The connection id that the association will have; empty for none.
         context: The shell's object for the association to come.
         resumed_id: Under which the session is kept that is being resumed; empty where there is none.
         scheduled_at: For the endpoint: when the timer that it has set is due, or `NEVER`; perhaps too early.
     """
 
-    __slots__ = ("_context", "_on_event", "client_random", "context", "id", "resumed_id", "scheduled_at")
+    __slots__ = (
+        "_context",
+        "_new_cid",
+        "_on_event",
+        "cid",
+        "client_random",
+        "context",
+        "id",
+        "resumed_id",
+        "scheduled_at",
+    )
 
     def __init__(
         self,
@@ -56,8 +67,11 @@ class ServerHandshake(Driver):
         on_event: Callable[[Event], None],
         sessions: ServerSessions | None = None,
         key_log: KeyLog | None = None,
+        new_cid: Callable[[], bytes] = bytes,
     ) -> None:
         self.id = id
+        self.cid = b""
+        self._new_cid = new_cid
         self.client_random = client_random
         self.context: object = None
         self.resumed_id = b""
@@ -67,7 +81,9 @@ class ServerHandshake(Driver):
         transcript = Transcript()
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
         outbox = Outbox(transcript, first_seq)
-        self._context = ServerContext(address, parameters, random, transcript, outbox, facts, sessions, key_log)
+        self._context = ServerContext(
+            address, parameters, random, transcript, outbox, facts, sessions, key_log, new_cid=self._take_cid
+        )
         super().__init__(
             state=ExpectClientHello(self._context),
             facts=facts,
@@ -90,6 +106,12 @@ class ServerHandshake(Driver):
         if used and flight.items and self._flight is flight and not self.facts.resumed:
             self._retransmission.answered(now)
         return dropped
+
+    @property
+    def peer_cid(self) -> bytes:
+        """The client's connection id in the protected records that we send; empty for none."""
+        association = self._sealer.association
+        return association.peer_cid if association is not None else b""
 
     def provide_psk(
         self,
@@ -149,6 +171,10 @@ class ServerHandshake(Driver):
         grant = self._context.grant
         if grant is not None:
             grant.authentication, grant.credential = authentication, credential
+
+    def _take_cid(self) -> bytes:
+        self.cid = self.cid or self._new_cid()
+        return self.cid
 
     def _suspended(self, state: SuspendedState) -> None:
         name = self.facts.server_name

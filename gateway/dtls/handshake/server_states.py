@@ -11,9 +11,11 @@ States know no time, no datagrams and no retransmission.
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from gateway.dtls.connection_id import ConnectionIds
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, Suite, VerifyingKey, leaf_key, sha256
 from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
@@ -42,6 +44,7 @@ from gateway.dtls.messages.key_exchange import (
 )
 from gateway.dtls.numbers import Authentication, ClientCertificateType, ExtensionType, HandshakeType
 from gateway.dtls.resumption import Offer, ServerSessions, SessionState
+from gateway.dtls.sizes import with_inner_type
 
 _CERTIFICATE_REQUEST = CertificateRequest(bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES).encode()
 
@@ -105,6 +108,8 @@ class ServerContext:
     sessions: ServerSessions | None = None
     key_log: KeyLog | None = None
     grant: Grant | None = None
+    new_cid: Callable[[], bytes] = bytes
+    ids: ConnectionIds | None = None
 
 
 @dataclass(slots=True)
@@ -124,8 +129,10 @@ class Hellos:
 def _keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     if context.key_log is not None:
         context.key_log(randoms.client, master)
-    keys = server_side(context.address, suite, master, randoms)
+    keys = server_side(context.address, suite, master, randoms, context.ids)
     keys.association.sizes = context.outbox.sizes
+    if keys.association.peer_cid:
+        keys.association.sizes = with_inner_type(context.outbox.sizes)
     return keys
 
 
@@ -149,7 +156,7 @@ class ExpectClientHello(ReadingState):
 
 def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello) -> State:
     """A full handshake."""
-    negotiated = _settle(context, message, negotiate(hello, context.parameters))
+    negotiated = _settle(context, message, _negotiate(context, hello))
     hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))
     # RFC 5246 section 7.4.1.3: an empty session id says that this session will not be resumed by an id.
     session_id = b""
@@ -165,13 +172,21 @@ def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello
     return _offer_certificate(context, hellos)
 
 
+def _negotiate(context: ServerContext, hello: ClientHello, resumed: Suite | None = None) -> Negotiated:
+    # RFC 9146 section 3: ids are agreed on anew in every handshake, and a new one links no two sessions.
+    cid = context.new_cid() if ExtensionType.CONNECTION_ID in (hello.extensions or {}) else b""
+    return negotiate(hello, context.parameters, resumed, cid)
+
+
 def _settle(context: ServerContext, message: HandshakeMessage, negotiated: Negotiated) -> Negotiated:
     """Writes down what the ClientHello has come to."""
     context.facts.suite = negotiated.suite.name
     context.facts.key_exchange = negotiated.suite.key_exchange
     context.facts.server_name = negotiated.server_name
     context.facts.extended_master_secret = negotiated.extended_master_secret
+    context.facts.connection_id = negotiated.ids is not None
     context.outbox.sizes = negotiated.sizes
+    context.ids = negotiated.ids
     context.transcript.add(message)
     return negotiated
 
@@ -194,7 +209,7 @@ class AwaitResumption(SuspendedState):
         context.facts.resumed = True
         if state.authentication is Authentication.PSK:
             context.facts.psk_identity = state.identity
-        negotiated = _settle(context, self.message, negotiate(self.hello, context.parameters, offer.suite))
+        negotiated = _settle(context, self.message, _negotiate(context, self.hello, offer.suite))
         ticket = context.sessions.renewed(offer) if context.sessions is not None else b""
         if ticket:
             negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
