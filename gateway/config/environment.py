@@ -28,6 +28,10 @@ _SERVICE_LINK: Final = re.compile(
 )
 
 
+_FILE_ONLY: Final = {("dtls", "key_log"): "it gives every session away; set it in the configuration file"}
+"""Keys that no variable sets, and why: a variable is inherited, and easily forgotten."""
+
+
 class EnvironmentSource(PydanticBaseSettingsSource):
     """Settings from the variables of `environ`."""
 
@@ -64,7 +68,13 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             return _free_value(text)
         if len(path) != 2 or path[0] not in models or path[1] not in models[path[0]].model_fields:
             raise ConfigError(name, "no such setting", _remedy(name, path))
+        if remedy := _FILE_ONLY.get((path[0], path[1])):
+            raise ConfigError(name, "cannot be set by a variable", remedy)
         field = models[path[0]].model_fields[path[1]]
+        if field.annotation is bool:
+            if text not in ("true", "false"):
+                raise ConfigError(name, "must be true or false", f"for example {name}=false")
+            return text == "true"
         if field.annotation is int:
             try:
                 return int(text, 10)

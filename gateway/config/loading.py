@@ -18,6 +18,7 @@ from gateway.config.schema import section_models
 from gateway.config.settings import HandlersSettings, Settings
 
 _FILE_KEYS: Final = ("certificate", "private_key")
+_PATH_KEYS: Final = (*_FILE_KEYS, "ticket_keys", "key_log")
 _SQLITE: Final = "sqlite:///"
 _PATH_OPTIONS: Final = ("path", "file")
 
@@ -147,7 +148,7 @@ def _check_handler_options(handlers: HandlersSettings, where: Callable[[tuple[st
 
 def _resolve(settings: Settings, base: Path) -> Settings:
     """Make every path absolute, starting at the folder of the file."""
-    files = {key: base / path for key in _FILE_KEYS if (path := getattr(settings.dtls, key)) is not None}
+    files = {key: base / path for key in _PATH_KEYS if (path := getattr(settings.dtls, key)) is not None}
     dtls = settings.dtls.model_copy(update=files)
     registry = settings.registry.model_copy(update={"url": _resolve_url(settings.registry.url, base)})
     options = {

@@ -79,6 +79,30 @@ class DtlsSettings(Section):
         le=30 * 86400,
         description="A session that was silent for so long is dropped; the device needs a new handshake then.",
     )
+    resumption: bool = Field(
+        default=True,
+        description="Whether a device that comes back may take up its session again without a full handshake, by a "
+        "ticket or a session id. A device that was disabled or got another credential never may.",
+    )
+    ticket_lifetime: Duration = Field(
+        default=86400.0,
+        ge=60,
+        le=7 * 86400,
+        description="How long after a full handshake its session can be taken up again. Ticket keys change as often.",
+    )
+    ticket_keys: FilePath | None = Field(
+        default=None,
+        description="A file of mode 0600 with 1 to 3 secrets, 64 hex digits a line, that ticket keys are derived from: "
+        "the first seals, all open. Gateways that share it and ticket_lifetime take each other's tickets. Without it "
+        "tickets end with the process.",
+        examples=["ticket.keys"],
+    )
+    key_log: FilePath | None = Field(
+        default=None,
+        description="For debugging only: the secrets of every session are appended to this file (NSS key log, for "
+        "Wireshark). Who has the file reads the traffic. Only this file can set it, no variable.",
+        examples=["dtls-keys.log"],
+    )
     psk_hint: Annotated[str, Field(max_length=128)] | None = Field(
         default=None,
         description="PSK identity hint that is sent to every client (RFC 4279). Most devices ignore it.",

@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 
 from gateway.coap import Code as CoapCode
 from gateway.coap import MessageLayer, MessageType, code_text
-from gateway.dtls import CipherSuite, ContentType, FailureReason, KeyExchange, ServerEndpoint
+from gateway.dtls import CipherSuite, ContentType, FailureReason, KeyExchange, ResumptionOutcome, ServerEndpoint
 from gateway.handlers import Request
 from gateway.model import AuthKind
 from gateway.telemetry import (
@@ -166,6 +166,13 @@ def engine_families(endpoint: ServerEndpoint) -> Iterable[Metric]:
         "Records dropped without an answer.",
         ("reason",),
         {(str(reason),): count for reason, count in counters.drops.items()},
+    )
+    outcomes = endpoint.sessions.outcomes if endpoint.sessions is not None else {}
+    yield counter_family(
+        "gateway_dtls_resumptions_total",
+        "Offers of devices to take up a session again; all but the resumed ones got a full handshake.",
+        ("result",),
+        {(str(outcome),): outcomes.get(outcome, 0) for outcome in ResumptionOutcome},
     )
     alerts: dict[tuple[str, ...], int] = {(*key,): count for key, count in counters.alerts.copy().items()}
     yield counter_family("gateway_dtls_alerts_total", "Alerts.", ("direction", "level", "description"), alerts)

@@ -5,8 +5,9 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prometheus_client.core import Metric
@@ -15,7 +16,16 @@ from gateway import __version__
 from gateway.admin import AdminError, AdminServer, Check
 from gateway.coap import MessageLayer
 from gateway.config import Address, ConfigError, Settings
-from gateway.dtls import ApiMisuse, Credential, ServerConfig, ServerEndpoint, ServerParameters, SigningKey
+from gateway.dtls import (
+    ApiMisuse,
+    Credential,
+    ResumptionConfig,
+    ServerConfig,
+    ServerEndpoint,
+    ServerParameters,
+    SigningKey,
+    TicketKeys,
+)
 from gateway.handlers import App, HandlerError, load_app, load_handlers
 from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
@@ -30,6 +40,7 @@ from gateway.server.metrics import (
     message_families,
     socket_families,
 )
+from gateway.server.secret_files import KeyLogFile, load_ticket_keys
 from gateway.server.sessions import Sessions
 from gateway.server.udp import BindError, UdpServer, open_socket
 from gateway.telemetry import Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
@@ -76,6 +87,7 @@ class Worker:
         self._credential = _load_credential(settings)
         self.app = app if app is not None else _load_handlers(settings)
         self._config = self._engine_config()
+        self._key_log: KeyLogFile | None = None
         self.registry, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
@@ -125,7 +137,7 @@ class Worker:
         except HandlerError as error:
             raise ConfigError("handlers", str(error)) from error
         identity = self._identity
-        self._endpoint = endpoint = ServerEndpoint(self._config, os.urandom)
+        self._endpoint = endpoint = ServerEndpoint(self._open_key_log(self._config), os.urandom)
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
@@ -193,7 +205,31 @@ class Worker:
             retransmit_initial_s=dtls.retransmit_initial,
             handshake_timeout_s=dtls.handshake_timeout,
             idle_timeout_s=dtls.idle_timeout,
+            resumption=self._resumption(),
         )
+
+    def _resumption(self) -> ResumptionConfig | None:
+        dtls = self._settings.dtls
+        if not dtls.resumption:
+            return None
+        lifetime_s = dtls.ticket_lifetime
+        if dtls.ticket_keys is not None:
+            keys = load_ticket_keys(dtls.ticket_keys, lifetime_s)
+        else:
+            keys = TicketKeys([os.urandom(32)], lifetime_s)
+        return ResumptionConfig(time.time, keys, lifetime_s)
+
+    def _open_key_log(self, config: ServerConfig) -> ServerConfig:
+        path = self._settings.dtls.key_log
+        if path is None:
+            return config
+        self._key_log = KeyLogFile(path)
+        self._log.warning(
+            "dtls.key_log_enabled",
+            file=str(path),
+            hint="whoever has this file can read every session; for debugging only",
+        )
+        return replace(config, key_log=self._key_log)
 
     def _start_admin(self, metrics: Metrics) -> AdminServer:
         bind = self._settings.admin.bind
@@ -231,6 +267,9 @@ class Worker:
             self._admin.stop()
             self._admin = None
         self.registry.close()
+        if self._key_log is not None:
+            self._key_log.close()
+            self._key_log = None
         if started:
             self._log.info("server.stopped")
 

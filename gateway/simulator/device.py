@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from gateway.coap import Code, Message, Option
@@ -15,6 +15,7 @@ from gateway.dtls import (
     ClientConfig,
     ClientConnection,
     ClientParameters,
+    ClientSession,
     Credential,
     Event,
     HandshakeCompleted,
@@ -80,6 +81,8 @@ class SimulatedDevice:
         self._waiting: dict[ClientExchange, asyncio.Future[None]] = {}
         self._connected: asyncio.Future[None] | None = None
         self.connection: ClientConnection | None = None
+        # Outlives the connection: `connect` after `close` takes the session up again, as a device does that slept.
+        self._session: ClientSession | None = None
 
     async def __aenter__(self) -> "SimulatedDevice":
         await self.connect()
@@ -105,7 +108,9 @@ class SimulatedDevice:
             raise DeviceError(f"{self._host}:{self._port}: {error.strerror or error}") from error
         loop.add_reader(self._udp, self._on_readable)
         self._connected = loop.create_future()
-        config = ClientConfig(self.identity.parameters(self._server_name))
+        parameters = replace(self.identity.parameters(self._server_name), tickets=True, session=self._session)
+        self._session = None  # until the gateway has shown that it still knows it
+        config = ClientConfig(parameters)
         self.connection = ClientConnection(config, (self._host, self._port), os.urandom, loop.time())
         self._flush()
         try:
@@ -202,11 +207,13 @@ class SimulatedDevice:
                 # A simulated device trusts whatever answers: the gateway is under test, not the path to it.
                 connection.certificate_verdict(None, now)
             case HandshakeCompleted():
+                self._session = connection.session
                 self._settle_connect(None)
             case HandshakeFailed():
                 alert = f" (alert {event.alert})" if event.alert else ""
                 self._settle_connect(DeviceError(f"{self.identity.name}: {event.reason}{alert}: {event.detail}"))
             case AssociationClosed():
+                self._session = connection.session
                 self._fail(DeviceError(f"{self.identity.name}: the gateway ended the session ({event.reason})"))
             case PskRequested() | ResumptionRequested():
                 pass  # only a server is asked
