@@ -23,6 +23,7 @@ class EndpointCounters:
     withheld: Records not sent, because an unproven address has had three times the bytes received from there.
     direct_received: Records of application data that the shell opened without the endpoint.
     application_data_sent: Records of application data sent.
+    questions_held: Questions to the shell that were held back, because the credential or its network failed lately.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class EndpointCounters:
         "hello_verify_invalid",
         "hello_verify_sent",
         "hello_verify_valid",
+        "questions_held",
         "received",
         "sent",
         "withheld",
@@ -50,6 +52,7 @@ class EndpointCounters:
         self.withheld = 0
         self.direct_received = 0
         self.application_data_sent = 0
+        self.questions_held = 0
         # Closed: level is one of three words, description one of the enum's names or "unknown".
         self.alerts: Counter[tuple[str, str, str]] = Counter()
 

@@ -9,12 +9,23 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
+from gateway.dtls.admission import Buffers, CookieLoops, Places
 from gateway.dtls.association import Association
 from gateway.dtls.connection_id import PROVEN, IdentifiedAssociation
 from gateway.dtls.cookie import Address
 from gateway.dtls.counters import EndpointCounters
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
-from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
+from gateway.dtls.events import (
+    ApplicationData,
+    AssociationClosed,
+    CertificatePresented,
+    Event,
+    HandshakeCompleted,
+    HandshakeFacts,
+    HandshakeFailed,
+    PskRequested,
+    ResumptionRequested,
+)
 from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import KeyLog, Random
 from gateway.dtls.handshake.linger import Linger
@@ -23,6 +34,7 @@ from gateway.dtls.handshake.server import NEVER, ServerHandshake
 from gateway.dtls.limits import (
     AMPLIFICATION_FACTOR,
     CONNECTION_ID_LENGTH,
+    COOKIE_LOOP_HELLOS,
     DEFAULT_DATAGRAM_PAYLOAD,
     EVICTION_SAMPLE,
     HANDSHAKE_TIMEOUT_S,
@@ -32,7 +44,9 @@ from gateway.dtls.limits import (
     MAX_AUTHENTICATION_FAILURES,
     MAX_HANDSHAKES,
     MAX_PLAINTEXT,
+    MAX_REASSEMBLY_TOTAL,
     MAX_SETTLED,
+    MAX_WAITING,
     MIN_DATAGRAM_PAYLOAD,
     RETRANSMIT_INITIAL_S,
     SWEEP_INTERVAL_S,
@@ -42,11 +56,16 @@ from gateway.dtls.limits import (
 from gateway.dtls.messages.framing import Alert, decode_fragments
 from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType, PathMessage
 from gateway.dtls.paths import PathChecks, decode_path_message, encode_path_message
+from gateway.dtls.questions import Questions
 from gateway.dtls.record import Record, encode_record, split_records
 from gateway.dtls.resumption import ResumptionConfig, ServerSessions
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
+_COOKIE_LOOP = (
+    f"{COOKIE_LOOP_HELLOS} ClientHellos of this network within a minute brought a cookie that is not ours: another "
+    "gateway behind the same address, a client that changes its hello after the question, or forged packets"
+)
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
 _FATAL = frozenset({"alert", "authentication_failures"})
 """Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
@@ -74,7 +93,7 @@ class ServerConfig:
         retransmit_initial_s: Seconds to the first repetition of a flight; doubles after that.
         handshake_timeout_s: Seconds that a handshake may take.
         idle_timeout_s: Seconds without an authenticated record after which an association is dropped.
-        max_handshakes: In progress at once; beyond it the oldest is given up.
+        max_handshakes: In progress at once; beyond it the oldest of the network that has most is given up.
         max_associations: Beyond it a stale one is evicted.
         resumption: How sessions are resumed; None for not at all.
         key_log: Gets the secrets of every handshake, for whoever has to read the traffic (NSS key log format,
@@ -83,6 +102,9 @@ class ServerConfig:
         connection_id_prefix: The first two bytes of our connection ids: node and worker (DESIGN D8).
         enhanced_path_check: Whether a return routability check asks the old address first (RFC 9853).
         alert_unknown_sessions: Whether a protected record of no known session is answered with an alert, now and then.
+        max_reassembly: Bytes that all handshakes together buffer; beyond it one that holds much is given up.
+        max_waiting: Handshakes that wait for the shell's answer or for their turn to ask; beyond it one fails.
+        max_auth_failures: Records of one association that may fail to authenticate before it is closed.
     """
 
     parameters: ServerParameters
@@ -99,6 +121,9 @@ class ServerConfig:
     connection_id_prefix: bytes = bytes(_ID_PREFIX_LENGTH)
     enhanced_path_check: bool = True
     alert_unknown_sessions: bool = False
+    max_reassembly: int = MAX_REASSEMBLY_TOTAL
+    max_waiting: int = MAX_WAITING
+    max_auth_failures: int = MAX_AUTHENTICATION_FAILURES
 
     def __post_init__(self) -> None:
         if self.datagram_limit < MIN_DATAGRAM_PAYLOAD:
@@ -129,6 +154,11 @@ class ServerEndpoint:
         self._gate = Gate(config.cookie_secret)
         self._handshakes: dict[Address, ServerHandshake] = {}
         self._by_id: dict[int, ServerHandshake] = {}
+        self._places = Places()
+        self._buffers = Buffers()
+        self._questions = Questions(config.max_waiting)
+        self._asked: deque[Event] = deque()
+        self._cookie_loops = CookieLoops()
         self._next_id = 1
         self._timers: list[tuple[float, int]] = []
         # What is kept for peers that did not get our last flight: in the order in which it expires.
@@ -201,6 +231,9 @@ class ServerEndpoint:
             times.append(self._sweep_at)
         if self._paths:
             times.append(self._paths.timer)
+        questions = self._questions.next_timer
+        if questions != NEVER:
+            times.append(questions)
         return min(times, default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -217,6 +250,8 @@ class ServerEndpoint:
             if linger.expires_at > now:
                 break
             del self._lingering[association]
+        if self._questions.next_timer <= now:
+            self._events += self._questions.due(now)
         if self._sweep_at is not None and self._sweep_at <= now:
             self._sweep(now)
         self._paths.handle_timer(now)
@@ -266,6 +301,8 @@ class ServerEndpoint:
         waiting = self._by_id.get(handshake)
         if waiting is not None:
             waiting.provide_psk(psk, refusal, now, context, credential)
+            self._questions.close(handshake)
+            waiting.provide_psk(psk, refusal, now, context)
             self._settle(waiting, now)
 
     def certificate_verdict(
@@ -280,6 +317,7 @@ class ServerEndpoint:
         """Answers `CertificatePresented`: None accepts. No-op under the same conditions as `provide_psk`."""
         waiting = self._by_id.get(handshake)
         if waiting is not None:
+            self._questions.close(handshake)
             waiting.certificate_verdict(refusal, now, context, credential)
             self._settle(waiting, now)
 
@@ -290,6 +328,7 @@ class ServerEndpoint:
         """
         waiting = self._by_id.get(handshake)
         if waiting is not None:
+            self._questions.close(handshake)
             waiting.resumption_verdict(accepted, now, context)
             self._settle(waiting, now)
 
@@ -325,6 +364,10 @@ class ServerEndpoint:
     def handshakes_in_progress(self) -> int:
         return len(self._handshakes)
 
+    def suspect(self, address: Address, now: float) -> bool:
+        """Whether so many handshakes from this network failed lately that others go first where not all are served."""
+        return self._questions.suspect(address, now)
+
     # --- demultiplexing --------------------------------------------------------------------------------------------
 
     def _receive_record(self, record: Record, address: Address, size: int, now: float) -> None:
@@ -351,7 +394,7 @@ class ServerEndpoint:
         if (
             association is not None
             and not association.closed
-            and association.authentication_failures >= MAX_AUTHENTICATION_FAILURES
+            and association.authentication_failures >= self.config.max_auth_failures
         ):
             self._close(association, "authentication_failures")
         if outcome is not None:
@@ -429,7 +472,9 @@ class ServerEndpoint:
         if isinstance(verdict, DropReason):
             self._drop(verdict)
         elif verdict is not None:
-            self.counters.hello_verify_invalid += bool(hello.prefix.cookie)
+            if hello.prefix.cookie:
+                self.counters.hello_verify_invalid += 1
+                self._report_cookie_loop(address, now)
             self.counters.hello_verify_sent += 1
             self._stateless_answers += 1
             self._outgoing.append((verdict, address))
@@ -451,9 +496,7 @@ class ServerEndpoint:
             self._settle(old, now)
         if len(self._handshakes) >= self.config.max_handshakes:
             # The newcomer may be honest; the oldest has had more time than an honest one needs.
-            oldest = next(iter(self._handshakes.values()))
-            oldest.abandon(FailureReason.EVICTED, now)
-            self._settle(oldest, now)
+            self._give_up(self._places.next_to_go(), FailureReason.EVICTED, now)
         handshake = ServerHandshake(
             id=self._next_id,
             address=address,
@@ -466,12 +509,13 @@ class ServerEndpoint:
             retransmit_initial=self.config.retransmit_initial_s,
             deadline=now + self.config.handshake_timeout_s,
             now=now,
-            on_event=self._events.append,
             sessions=self.sessions,
             key_log=self.config.key_log,
             new_cid=self._reserve_id,
+            on_event=self._asked.append,
         )
         self._next_id += 1
+        self._places.enter(handshake.id, address)
         self._handshakes[address] = handshake
         self._by_id[handshake.id] = handshake
         return handshake
@@ -501,19 +545,28 @@ class ServerEndpoint:
             self.counters.count_sent(datagram, len(handshake.peer_cid))
             self._outgoing.append((datagram, address))
         handshake.datagrams.clear()
+        if self._asked:
+            self._put_questions(handshake, now)
         outcome = handshake.outcome
+        self._buffers.account(handshake.id, handshake.buffered if outcome is None else 0)
         if outcome is None:
             timer = handshake.timer
             if timer < handshake.scheduled_at:  # one that comes too early costs less than one that is moved
                 self._set_timer(handshake, timer)
+            while self._buffers.total > self.config.max_reassembly:
+                self._give_up(self._buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
             return
         if self._by_id.pop(handshake.id, None) is None:
             return  # settled before
         del self._handshakes[address]
         self._reserved_ids.discard(handshake.cid)
+        self._places.leave(handshake.id)
+        self._questions.close(handshake.id)
         if isinstance(outcome, HandshakeCompleted):
+            self._questions.succeeded(outcome.facts, now)
             self._establish(handshake, outcome, now)
         else:
+            self._questions.failed(outcome.facts, outcome.reason, now)
             if outcome.alert is not None:
                 direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
                 self.counters.alerts[direction, "fatal", outcome.alert] += 1
@@ -522,6 +575,30 @@ class ServerEndpoint:
                 self.sessions.cache.forget(handshake.resumed_id)  # RFC 5246 section 7.2.2
             outcome = replace(outcome, context=handshake.context)
         self._events.append(outcome)
+
+    def _put_questions(self, handshake: ServerHandshake, now: float) -> None:
+        """What a handshake has asked goes to the shell, at once or later, or ends it when too many wait."""
+        while self._asked:
+            event = self._asked.popleft()
+            if isinstance(event, (PskRequested, CertificatePresented, ResumptionRequested)):
+                room, wait = self._questions.ask(event, handshake.facts.address, now)
+                if not room:
+                    handshake.abandon(FailureReason.TOO_MANY_WAITING, now)
+                    return
+                if wait:
+                    self.counters.questions_held += 1
+                    continue
+            self._events.append(event)
+
+    def _give_up(self, number: int, reason: FailureReason, now: float) -> None:
+        handshake = self._by_id[number]
+        handshake.abandon(reason, now)
+        self._settle(handshake, now)
+
+    def _report_cookie_loop(self, address: Address, now: float) -> None:
+        if self._cookie_loops.report(address, now):
+            facts = HandshakeFacts(address, started_at=now, finished_at=now)
+            self._events.append(HandshakeFailed(FailureReason.COOKIE_LOOP, _COOKIE_LOOP, None, facts))
 
     def _set_timer(self, handshake: ServerHandshake, at: float) -> None:
         """Entries of handshakes that have ended stay until they outnumber the others."""

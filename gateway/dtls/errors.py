@@ -37,6 +37,7 @@ class DropReason(StrEnum):
     REPEATED = "repeated"
     STALE_HELLO = "stale_hello"
     TOO_LARGE = "too_large"
+    OVERLOAD = "overload"
 
 
 class FailureReason(StrEnum):
@@ -84,9 +85,13 @@ class FailureReason(StrEnum):
     FINISHED_MISMATCH = "finished_mismatch"
     RESUMPTION_MISMATCH = "resumption_mismatch"
     TIMEOUT = "timeout"
+    FRAGMENT_TIMEOUT = "fragment_timeout"
+    COOKIE_LOOP = "cookie_loop"
     PEER_ALERT = "peer_alert"
     SUPERSEDED = "superseded"
     EVICTED = "evicted"
+    BUFFERS_FULL = "buffers_full"
+    TOO_MANY_WAITING = "too_many_waiting"
     SHUTDOWN = "shutdown"
     INTERNAL_ERROR = "internal_error"
 
@@ -130,9 +135,13 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.FINISHED_MISMATCH: _A.DECRYPT_ERROR,
     FailureReason.RESUMPTION_MISMATCH: _A.HANDSHAKE_FAILURE,
     FailureReason.TIMEOUT: None,
+    FailureReason.FRAGMENT_TIMEOUT: None,
+    FailureReason.COOKIE_LOOP: None,
     FailureReason.PEER_ALERT: None,
     FailureReason.SUPERSEDED: None,
     FailureReason.EVICTED: None,
+    FailureReason.BUFFERS_FULL: None,
+    FailureReason.TOO_MANY_WAITING: None,
     FailureReason.SHUTDOWN: _A.USER_CANCELED,
     FailureReason.INTERNAL_ERROR: _A.INTERNAL_ERROR,
 }

@@ -90,6 +90,50 @@ ChangeCipherSpec after one that was not remembered counts as one after a record 
 MAX_HANDSHAKES = 10_000
 """Handshakes in progress at once: about 5 kB each, and at most about 30 kB when a peer fills every buffer."""
 
+MAX_REASSEMBLY_TOTAL = 32 * 1024 * 1024
+"""Bytes that all handshakes together buffer for incomplete and early messages: 8,000 devices that are each in the
+middle of a certificate chain of 4 kB. Beyond it, the handshake that holds most of the oldest is given up."""
+
+MAX_WAITING = 4096
+"""Handshakes that wait for the shell's answer, or for their turn to ask. A registry that answers within 100 ms lets
+40,000 a second pass; beyond this number it is too slow for whoever comes, and a device does better to come again."""
+
+BACKOFF_FREE = 5
+"""Failures of one credential from one network without a consequence: typing errors, a restart, a slow registry."""
+
+BACKOFF_FIRST_S = 0.5
+"""Seconds that the next look at that credential waits; doubles with each further failure."""
+
+BACKOFF_CAP_S = 8.0
+"""Seconds of the longest wait: within the patience of every client seen (the least, of 15 s, repeats its flight at 1,
+3, 7 s), so that a device that has the right key gets in also while somebody else tries wrong ones in its name."""
+
+BACKOFF_DECAY_S = 15.0
+"""Seconds in which one failure of a credential is forgotten."""
+
+NETWORK_BACKOFF_FREE = 64
+"""Failures of one network without a consequence. Behind the addresses of one mobile operator are thousands of
+devices."""
+
+NETWORK_BACKOFF_FIRST_S = 0.25
+NETWORK_BACKOFF_CAP_S = 2.0
+"""Seconds that the next look at any credential from that network waits, at first and at most: also honest devices
+wait."""
+
+NETWORK_BACKOFF_DECAY_S = 1.0
+"""Seconds in which one failure of a network is forgotten: a failure a second, a thousand devices with a wrong key that
+try each quarter of an hour, has no consequence."""
+
+MAX_BACKOFF_ENTRIES = 4096
+"""Credentials, and networks, whose failures are remembered: 200 bytes each."""
+
+COOKIE_LOOP_HELLOS = 8
+"""ClientHellos of one network with a cookie that is not ours, in one period of the cookie, after which this is reported
+once. An honest client has one whose cookie is too old; eight are a middlebox or another gateway behind the address."""
+
+COOKIE_LOOP_SLOTS = 256
+"""Networks that are told apart while counting those, as slots of one fixed array: nothing grows with who sends."""
+
 HANDSHAKE_TIMEOUT_S = 120.0
 """Seconds from the verified cookie to Finished. Slow radio links retransmit at 9, 18, 36 s (RFC 7925 section 11)."""
 

@@ -184,6 +184,12 @@ def engine_families(endpoint: ServerEndpoint) -> Iterable[Metric]:
     records["received", "application_data"] += counters.direct_received
     records["sent", "application_data"] += counters.application_data_sent
     yield counter_family("gateway_dtls_records_total", "Records used or sent.", ("direction", "content_type"), records)
+    yield counter_family(
+        "gateway_dtls_lookups_held_total",
+        "Looks at a credential that were held back, because it or its network had failed lately.",
+        (),
+        {(): counters.questions_held},
+    )
     yield gauge_family(
         "gateway_dtls_handshakes_in_progress",
         "Handshakes that have neither finished nor failed.",

@@ -543,7 +543,7 @@ def test_1_17_handshake_is_given_up_and_leaves_nothing() -> None:
         stage = stages.reach(kind, state)
         stage.world.answering = False
         stage.world.advance(HANDSHAKE_TIMEOUT_S + 1)
-        assert stage.world.reason == "timeout"
+        assert stage.world.reason in ("timeout", "fragment_timeout")
         assert stage.world.endpoint.handshakes_in_progress == 0
         assert stage.world.endpoint.next_timer() is None
 

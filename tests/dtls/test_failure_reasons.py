@@ -44,9 +44,13 @@ ALERTS = {
     "finished_mismatch": 51,
     "resumption_mismatch": 40,
     "timeout": None,
+    "fragment_timeout": None,
+    "cookie_loop": None,
     "peer_alert": None,
     "superseded": None,
     "evicted": None,
+    "buffers_full": None,
+    "too_many_waiting": None,
     "shutdown": 90,
     "internal_error": 80,
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Address as AdminAddress
-from gateway.dtls import Address
+from gateway.dtls import Address, FailureReason, HandshakeFailed
 from gateway.simulator import DeviceIdentity, SimulatedDevice
 from tests.dtls.rawclient import RawClient
 from tests.dtls.support import World
@@ -54,6 +54,8 @@ def test_hellos_into_the_engine(cookie: bytes) -> None:
     start = template.index(bytes(range(200, 232)))
     sources = addresses(COUNT)
 
+    reports: list[FailureReason] = []
+
     def flood(count: int) -> None:
         for number, source in zip(range(count), sources, strict=False):
             hello = template[:start] + number.to_bytes(32, "big") + template[start + 32 :]
@@ -61,15 +63,20 @@ def test_hellos_into_the_engine(cookie: bytes) -> None:
             [(answer, address)] = endpoint.datagrams_to_send()
             assert len(answer) <= len(hello)
             assert address == source
-            assert endpoint.next_event() is None
+            while (event := endpoint.next_event()) is not None:
+                assert isinstance(event, HandshakeFailed)
+                reports.append(event.reason)
 
     flood(1000)  # what is made once
     before = resident()
     flood(COUNT // 2 - 1000)
     assert world.connect(real) is not None
+    world.events.clear()
     flood(COUNT // 2)
     grown = resident() - before
     assert grown < LIMIT, f"{grown / MEGABYTE:.1f} MB"
+    # The operator is told once for each network, however many come from there.
+    assert reports == ([FailureReason.COOKIE_LOOP] * 2 if cookie else [])
     # Nothing is held for any of them: one handshake's timer is all that there is.
     assert endpoint.handshakes_in_progress == 0
     assert len(endpoint.associations) == 1

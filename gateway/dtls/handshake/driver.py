@@ -88,6 +88,11 @@ class Driver:
         self._early: list[Record] = []
 
     @property
+    def buffered(self) -> int:
+        """Bytes held of messages that are incomplete or early."""
+        return self._reassembler.buffered
+
+    @property
     def timer(self) -> float:
         """When `handle_timer` is due next, seconds."""
         at = self._retransmission.at
@@ -112,14 +117,14 @@ class Driver:
         if self.outcome is not None:
             return
         if now >= self.deadline:
-            self._fail(HandshakeError(FailureReason.TIMEOUT, f"gave up in {type(self._state).__name__}"), now)
+            self._fail(self._timed_out(), now)
         elif self._retransmission.due(now):
             self._send_flight()
 
-    def abandon(self, reason: FailureReason, now: float) -> None:
+    def abandon(self, reason: FailureReason, now: float, detail: str = "") -> None:
         """Ends the handshake, if it has not ended."""
         if self.outcome is None:
-            self._fail(HandshakeError(reason), now)
+            self._fail(HandshakeError(reason, detail), now)
 
     @abstractmethod
     def _suspended(self, state: SuspendedState) -> None:
@@ -306,6 +311,13 @@ class Driver:
             protected = self._sealer.association is not None
             self.datagrams.append(self._sealer.seal(ContentType.ALERT, alert.encode(), protected=protected))
         self._end(HandshakeFailed(error.reason, error.detail, alert.name if alert else None, self.facts), now)
+
+    def _timed_out(self) -> HandshakeError:
+        state = type(self._state).__name__
+        missing = self._reassembler.missing()
+        if missing is not None:
+            return HandshakeError(FailureReason.FRAGMENT_TIMEOUT, f"in {state}, {missing} had come")
+        return HandshakeError(FailureReason.TIMEOUT, f"gave up in {state}")
 
     def _end(self, outcome: HandshakeCompleted | HandshakeFailed, now: float) -> None:
         self.facts.finished_at = now

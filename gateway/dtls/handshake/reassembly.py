@@ -75,6 +75,23 @@ class Reassembler:
             return None
         return self._add_piece(fragment)
 
+    @property
+    def buffered(self) -> int:
+        """Bytes held, with what they cost beside themselves."""
+        return self._buffered
+
+    def missing(self) -> str | None:
+        """What of the message that is due has not come, in words; None when nothing of it has."""
+        partial = self._partials.get(self.next_seq)
+        if partial is None:
+            return None
+        have, reach = 0, 0
+        for offset, data in sorted(partial.pieces):
+            end = offset + len(data)
+            have += max(0, end - max(offset, reach))
+            reach = max(reach, end)
+        return f"{have} of {partial.length} bytes of message {self.next_seq} in {len(partial.pieces)} fragments"
+
     def next_message(self) -> HandshakeMessage | None:
         """The message that is due, once it is whole."""
         message = self._whole.pop(self.next_seq, None)
