@@ -35,8 +35,8 @@ def remember(principal: Principal) -> bytes:
     parts = (principal.auth, device.tenant_id, device.id, principal.credential_id, str(principal.credential_version))
     digest = hashlib.sha256(b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)).digest()
     short = digest[:_DIGEST_LENGTH]
-    if principal.auth is AuthKind.PSK:
-        return short  # the PSK identity stands beside it, and finds the rest
+    if principal.auth is not AuthKind.X509:
+        return short  # the PSK identity, or the key's fingerprint, stands beside it, and finds the rest
     anchor, valid_until = bytes.fromhex(principal.anchor_id or ""), int(principal.valid_until or 0)
     tenant = device.tenant_id.encode()
     return b"".join(

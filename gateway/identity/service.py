@@ -150,21 +150,21 @@ class IdentityService:
         Raises:
             IdentityRefused: It is no device's, or may not be used now.
         """
-        fingerprint = hashlib.sha256(public_key)
+        return self._public_key_device(hashlib.sha256(public_key).digest())
+
+    def _public_key_device(self, fingerprint: bytes) -> Principal:
         try:
-            found = self._registry.find_rpk(fingerprint.digest())
+            found = self._registry.find_rpk(fingerprint)
         except RegistryError as error:
             raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
         if found is None:
             raise IdentityRefused(
                 Refusal.UNKNOWN_PUBLIC_KEY,
-                f"no device has the public key with the SHA-256 {fingerprint.hexdigest()}; add one with "
+                f"no device has the public key with the SHA-256 {fingerprint.hex()}; add one with "
                 "`gateway device add ID --public-key FILE`",
             )
         _check_usable(found)
-        return Principal(
-            found.device, AuthKind.RPK, found.credential_id, found.version, fingerprint=fingerprint.hexdigest()
-        )
+        return Principal(found.device, AuthKind.RPK, found.credential_id, found.version, fingerprint=fingerprint.hex())
 
     def certificate(self, chain_der: Sequence[bytes]) -> Principal:
         """Verifies a chain and finds, or makes, its device.
@@ -207,7 +207,7 @@ class IdentityService:
 
         Args:
             auth: What kind of credential it was.
-            identity: The PSK identity, or SHA-256 of the leaf certificate.
+            identity: The PSK identity, or SHA-256 of the leaf certificate or of the raw public key.
             remembered: What `remembering.remember` made of the principal then.
 
         Returns:
@@ -220,6 +220,8 @@ class IdentityService:
         try:
             if auth is AuthKind.PSK:
                 known = self.psk(identity).principal
+            elif auth is AuthKind.RPK:
+                known = self._public_key_device(identity)
             else:
                 known = self._certificate_again(identity, recall(remembered))
         except RegistryError as error:

@@ -13,6 +13,7 @@ from gateway.dtls import (
     Event,
     HandshakeError,
     PskRequested,
+    ResumptionRequested,
     ServerConfig,
     ServerEndpoint,
 )
@@ -55,12 +56,14 @@ class Simulation:
         keys: dict[bytes, bytes] | None = None,
         verdict: HandshakeError | None = None,
         server_verdict: HandshakeError | None = None,
+        credential: bytes | None = None,
     ) -> None:
         self.now = 0.0
         self.link = link or Link()
         self.keys = keys or {}
         self.verdict = verdict
         self.server_verdict = server_verdict
+        self.credential = credential
         self.random = Random(seed)
         self.server = ServerEndpoint(server, seeded_bytes(seed * 2 + 1))
         self.client = ClientConnection(client, SERVER, seeded_bytes(seed * 2), 0.0)
@@ -116,7 +119,10 @@ class Simulation:
 
     def _answer(self, event: Event) -> None:
         if isinstance(event, PskRequested):
-            self.server.provide_psk(event.handshake, self.keys.get(event.identity), self.now)
+            key = self.keys.get(event.identity)
+            self.server.provide_psk(event.handshake, key, self.now, credential=self.credential)
+        elif isinstance(event, ResumptionRequested):
+            self.server.resumption_verdict(event.handshake, event.credential == self.credential, self.now)
         elif isinstance(event, CertificatePresented):
             self.server.certificate_verdict(event.handshake, self.verdict, self.now)
         elif isinstance(event, ApplicationData):

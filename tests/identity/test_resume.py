@@ -1,0 +1,231 @@
+"""Who may take a session up again: the credential that it began with must still let the device in, unchanged."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
+from gateway.model import AuthKind, DeviceStatus, Principal
+from gateway.pki import CertifiedKey, create_intermediate, create_root, issue_device
+from gateway.registry import AnchorRecord, CredentialStatus, Registry, open_registry
+from tests.pki.factory import NOW
+
+KEY = bytes(range(16))
+ROOT = create_root("Factory A", at=NOW)
+FACTORY = create_intermediate(ROOT, "Factory A Line 1", at=NOW)
+OTHER_ROOT = create_root("Factory B", at=NOW)
+DEVICE = issue_device(FACTORY, "meter-1", at=NOW)
+LEAF = sha256(DEVICE.certificate.public_bytes(Encoding.DER)).digest()
+SPKI = b"stands for a SubjectPublicKeyInfo"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with open_registry("sqlite://") as opened:
+        yield opened
+
+
+@pytest.fixture
+def service(registry: Registry, clock: Clock) -> IdentityService:
+    return IdentityService(registry, clock)
+
+
+def trust(registry: Registry, root: CertifiedKey = ROOT, *, auto: bool = True) -> AnchorRecord:
+    return registry.add_trust_anchor(root.certificate.public_bytes(Encoding.DER), "CN=Root", auto_provision=auto)
+
+
+def refused(service: IdentityService, principal: Principal, identity: bytes) -> Refusal:
+    with pytest.raises(IdentityRefused) as caught:
+        service.resume(principal.auth, identity, remember(principal))
+    assert caught.value.detail
+    return caught.value.reason
+
+
+def same(one: Principal, other: Principal) -> bool:
+    """But for `created`, and for the fraction of a second that is not remembered."""
+    names = ("device", "auth", "credential_id", "credential_version", "anchor_id", "fingerprint")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+# --- nothing has changed --------------------------------------------------------------------------------------------
+
+
+def test_psk(registry: Registry, service: IdentityService) -> None:
+    registry.add_psk_device("meter-1", b"id", KEY)
+    principal = service.psk(b"id").principal
+    assert service.resume(AuthKind.PSK, b"id", remember(principal)) == principal
+
+
+def test_raw_public_key(registry: Registry, service: IdentityService) -> None:
+    registry.add_rpk_device("meter-1", SPKI)
+    principal = service.raw_public_key(SPKI)
+    assert service.resume(AuthKind.RPK, sha256(SPKI).digest(), remember(principal)) == principal
+
+
+def test_certificate(registry: Registry, service: IdentityService) -> None:
+    trust(registry)
+    principal = service.certificate(DEVICE.presented_der)
+    again = service.resume(AuthKind.X509, LEAF, remember(principal))
+    assert same(again, principal)
+    assert not again.created
+    # What is remembered of it is the same again, so that a renewed ticket is as good.
+    assert remember(again) == remember(principal)
+
+
+def test_what_is_remembered_is_short(registry: Registry, service: IdentityService) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    assert len(remember(service.psk(b"id").principal)) == 16
+    trust(registry)
+    assert len(remember(service.certificate(DEVICE.presented_der))) < 80
+
+
+# --- the device, the credential -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [each for each in DeviceStatus if each is not DeviceStatus.ACTIVE])
+def test_device_that_is_not_active(registry: Registry, service: IdentityService, status: DeviceStatus) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    trust(registry)
+    psk, certified = service.psk(b"id").principal, service.certificate(DEVICE.presented_der)
+    registry.set_status("meter-1", status)
+    registry.set_status("meter-2", status)
+    assert refused(service, psk, b"id") is Refusal.DEVICE_DISABLED
+    assert refused(service, certified, LEAF) is Refusal.DEVICE_DISABLED
+
+
+def test_device_that_was_deleted(registry: Registry, service: IdentityService) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    registry.add_rpk_device("meter-3", SPKI)
+    trust(registry)
+    psk, certified = service.psk(b"id").principal, service.certificate(DEVICE.presented_der)
+    raw = service.raw_public_key(SPKI)
+    for name in ("meter-1", "meter-2", "meter-3"):
+        registry.delete_device(name)
+    assert refused(service, psk, b"id") is Refusal.UNKNOWN_IDENTITY
+    assert refused(service, certified, LEAF) is Refusal.NOT_PROVISIONED
+    assert refused(service, raw, sha256(SPKI).digest()) is Refusal.UNKNOWN_PUBLIC_KEY
+
+
+def test_device_that_was_deleted_and_made_again_is_another_one(registry: Registry, service: IdentityService) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    trust(registry)
+    psk, certified = service.psk(b"id").principal, service.certificate(DEVICE.presented_der)
+    registry.delete_device("meter-1")
+    registry.delete_device("meter-2")
+    registry.add_psk_device("meter-2", b"id", KEY)
+    service.certificate(DEVICE.presented_der)
+    assert refused(service, psk, b"id") is Refusal.CREDENTIAL_REVOKED
+    assert refused(service, certified, LEAF) is Refusal.CREDENTIAL_REVOKED
+
+
+@pytest.mark.parametrize("status", [CredentialStatus.RETIRED, CredentialStatus.REVOKED])
+def test_credential_that_was_withdrawn(registry: Registry, service: IdentityService, status: CredentialStatus) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    trust(registry)
+    psk, certified = service.psk(b"id").principal, service.certificate(DEVICE.presented_der)
+    registry.set_credential_status(psk.credential_id, status)
+    registry.set_credential_status(certified.credential_id, status)
+    assert refused(service, psk, b"id") is Refusal.CREDENTIAL_REVOKED
+    assert refused(service, certified, LEAF) is Refusal.CREDENTIAL_REVOKED
+
+
+def test_credential_that_was_withdrawn_and_given_back_is_of_another_version(
+    registry: Registry, service: IdentityService
+) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    principal = service.psk(b"id").principal
+    registry.set_credential_status(principal.credential_id, CredentialStatus.REVOKED)
+    registry.set_credential_status(principal.credential_id, CredentialStatus.ACTIVE)
+    assert service.psk(b"id").principal.credential_version > principal.credential_version
+    assert refused(service, principal, b"id") is Refusal.CREDENTIAL_REVOKED
+
+
+def test_identity_that_belongs_to_another_device_by_now(registry: Registry, service: IdentityService) -> None:
+    registry.add_psk_device("meter-2", b"id", KEY)
+    principal = service.psk(b"id").principal
+    registry.delete_device("meter-2")
+    registry.add_psk_device("meter-9", b"id", KEY)
+    assert refused(service, principal, b"id") is Refusal.CREDENTIAL_REVOKED
+
+
+def test_one_kind_of_credential_is_never_another_kind(registry: Registry, service: IdentityService) -> None:
+    # DESIGN section 6, rule 6: a PSK session can never come back as a certificate's.
+    registry.add_psk_device("meter-2", b"id", KEY)
+    trust(registry)
+    psk, certified = service.psk(b"id").principal, service.certificate(DEVICE.presented_der)
+    for auth, identity, principal in (
+        (AuthKind.X509, b"id", psk),
+        (AuthKind.RPK, b"id", psk),
+        (AuthKind.PSK, LEAF, certified),
+        (AuthKind.PSK, b"id", certified),
+        (AuthKind.RPK, LEAF, certified),
+    ):
+        with pytest.raises(IdentityRefused):
+            service.resume(auth, identity, remember(principal))
+
+
+# --- the chain ------------------------------------------------------------------------------------------------------
+
+
+def test_anchor_that_is_no_longer_trusted(registry: Registry, service: IdentityService) -> None:
+    anchor = trust(registry)
+    principal = service.certificate(DEVICE.presented_der)
+    registry.delete_trust_anchor(anchor.id)
+    assert refused(service, principal, LEAF) is Refusal.UNKNOWN_ROOT
+
+
+def test_device_that_is_bound_to_another_anchor_by_now(registry: Registry, service: IdentityService) -> None:
+    trust(registry)
+    other = trust(registry, OTHER_ROOT)
+    registry.add_device("meter-1")
+    registry.allow_certificate("meter-1")
+    principal = service.certificate(DEVICE.presented_der)
+    assert same(service.resume(AuthKind.X509, LEAF, remember(principal)), principal)
+    registry.allow_certificate("meter-1", anchor_id=other.id)
+    assert refused(service, principal, LEAF) in (Refusal.OTHER_ISSUER, Refusal.CREDENTIAL_REVOKED)
+
+
+def test_chain_that_has_ended_meanwhile(registry: Registry, clock: Clock, service: IdentityService) -> None:
+    trust(registry)
+    principal = service.certificate(DEVICE.presented_der)
+    assert principal.valid_until is not None
+    end = datetime.fromtimestamp(principal.valid_until, NOW.tzinfo)
+    clock.now = end
+    assert same(service.resume(AuthKind.X509, LEAF, remember(principal)), principal)
+    clock.now = end + timedelta(seconds=1)
+    assert refused(service, principal, LEAF) in (Refusal.EXPIRED, Refusal.UNKNOWN_ROOT)
+
+
+# --- bytes of another version ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", range(0, 60, 5))
+def test_bytes_that_end_too_early(registry: Registry, service: IdentityService, cut: int) -> None:
+    trust(registry)
+    remembered = remember(service.certificate(DEVICE.presented_der))
+    with pytest.raises(IdentityRefused):
+        service.resume(AuthKind.X509, LEAF, remembered[:cut])
+
+
+def test_bytes_that_are_no_text(registry: Registry, service: IdentityService) -> None:
+    trust(registry)
+    remembered = remember(service.certificate(DEVICE.presented_der))
+    with pytest.raises(IdentityRefused) as caught:
+        service.resume(AuthKind.X509, LEAF, remembered[:-1] + b"\xff")
+    assert caught.value.reason is Refusal.INVALID
