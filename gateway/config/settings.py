@@ -103,6 +103,10 @@ class DtlsSettings(Section):
         "Wireshark). Who has the file reads the traffic. Only this file can set it, no variable.",
         examples=["dtls-keys.log"],
     )
+    raw_public_keys: bool = Field(
+        default=True,
+        description="Let devices prove themselves by a bare public key that the registry knows (RFC 7250).",
+    )
     psk_hint: Annotated[str, Field(max_length=128)] | None = Field(
         default=None,
         description="PSK identity hint that is sent to every client (RFC 4279). Most devices ignore it.",

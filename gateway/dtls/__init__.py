@@ -26,11 +26,12 @@ from gateway.dtls.events import (
     HandshakeFacts,
     HandshakeFailed,
     PskRequested,
+    RawPublicKeyPresented,
     ResumptionRequested,
 )
 from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
 from gateway.dtls.handshake.negotiation import Credential, ServerParameters
-from gateway.dtls.numbers import AlertDescription, Authentication, CipherSuite, ContentType
+from gateway.dtls.numbers import AlertDescription, Authentication, CertificateType, CipherSuite, ContentType
 from gateway.dtls.resumption import ResumptionConfig, ResumptionOutcome
 from gateway.dtls.tickets import TicketKeys
 
@@ -45,6 +46,7 @@ __all__ = [
     "AssociationClosed",
     "Authentication",
     "CertificatePresented",
+    "CertificateType",
     "CipherSuite",
     "ClientConfig",
     "ClientConnection",
@@ -62,6 +64,7 @@ __all__ = [
     "HandshakeFailed",
     "KeyExchange",
     "PskRequested",
+    "RawPublicKeyPresented",
     "ResumptionConfig",
     "ResumptionOutcome",
     "ResumptionRequested",

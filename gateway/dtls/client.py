@@ -114,7 +114,10 @@ class ClientConnection:
             self._collect(self._handshake, now)
 
     def certificate_verdict(self, refusal: HandshakeError | None, now: float) -> None:
-        """Answers `CertificatePresented`: None trusts the server. No-op where nothing is asked."""
+        """Answers `CertificatePresented` and `RawPublicKeyPresented`: None trusts the server.
+
+        No-op where nothing is asked.
+        """
         if self._handshake is not None:
             self._handshake.certificate_verdict(refusal, now)
             self._collect(self._handshake, now)

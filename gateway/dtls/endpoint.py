@@ -314,7 +314,10 @@ class ServerEndpoint:
         context: object = None,
         credential: bytes | None = None,
     ) -> None:
-        """Answers `CertificatePresented`: None accepts. No-op under the same conditions as `provide_psk`."""
+        """Answers `CertificatePresented` and `RawPublicKeyPresented`: None accepts.
+
+        No-op under the same conditions as `provide_psk`.
+        """
         waiting = self._by_id.get(handshake)
         if waiting is not None:
             self._questions.close(handshake)

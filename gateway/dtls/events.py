@@ -23,6 +23,8 @@ class HandshakeFacts:
         server_name: SNI.
         psk_identity: As received.
         chain: The peer's certificates, DER, leaf first.
+        raw_public_key: Whether the peer was to prove itself by a bare key (RFC 7250).
+        public_key: That key, SubjectPublicKeyInfo in DER; empty before it came.
         retransmissions: How often we repeated a flight.
         extended_master_secret: Whether RFC 7627 was negotiated.
         resumed: An abbreviated handshake: the peer proved that it holds the secret of a session before this one.
@@ -42,6 +44,8 @@ class HandshakeFacts:
     extended_master_secret: bool = False
     resumed: bool = False
     connection_id: bool = False
+    raw_public_key: bool = False
+    public_key: bytes = b""
 
 
 @dataclass(slots=True)
@@ -63,6 +67,19 @@ class CertificatePresented:
 
 
 @dataclass(slots=True)
+class RawPublicKeyPresented:
+    """The peer has proven possession of a bare key (RFC 7250). Answer with `ServerEndpoint.certificate_verdict(...)`.
+
+    Attributes:
+        public_key: SubjectPublicKeyInfo, DER.
+    """
+
+    handshake: int
+    public_key: bytes
+    server_name: str | None
+
+
+@dataclass(slots=True)
 class ResumptionRequested:
     """The peer wants to resume a session that the engine has nothing against. Whether the credential behind it still
     lets anybody in is the shell's to say: answer with `ServerEndpoint.resumption_verdict(...)`.
@@ -71,7 +88,7 @@ class ResumptionRequested:
 
     Attributes:
         authentication: What kind of credential it was.
-        identity: The PSK identity, or SHA-256 of the leaf certificate.
+        identity: The PSK identity, or SHA-256 of the leaf certificate or of the raw public key.
         credential: What the shell gave with its answer when the peer was authenticated.
     """
 
@@ -130,6 +147,7 @@ class AssociationClosed:
 Event = (
     PskRequested
     | CertificatePresented
+    | RawPublicKeyPresented
     | ResumptionRequested
     | HandshakeCompleted
     | HandshakeFailed

@@ -95,6 +95,8 @@ class ExtensionType(IntEnum):
     SUPPORTED_GROUPS = 10
     EC_POINT_FORMATS = 11
     SIGNATURE_ALGORITHMS = 13
+    CLIENT_CERTIFICATE_TYPE = 19
+    SERVER_CERTIFICATE_TYPE = 20
     ENCRYPT_THEN_MAC = 22
     EXTENDED_MASTER_SECRET = 23
     RECORD_SIZE_LIMIT = 28
@@ -117,6 +119,13 @@ class SignatureScheme(IntEnum):
     ECDSA_SHA256 = 0x0403
     ECDSA_SHA384 = 0x0503
     ECDSA_SHA512 = 0x0603
+
+
+class CertificateType(IntEnum):
+    """What a Certificate message holds (RFC 7250 section 3)."""
+
+    X509 = 0
+    RAW_PUBLIC_KEY = 2
 
 
 class ClientCertificateType(IntEnum):

@@ -30,6 +30,8 @@ UNMATCHED = "none"
 AUTH_FOR = {KeyExchange.PSK: AuthKind.PSK, KeyExchange.ECDHE_ECDSA: AuthKind.X509, None: AuthKind.UNKNOWN}
 """How a peer of that key exchange proves itself."""
 
+AUTHS = (AuthKind.PSK, AuthKind.X509, AuthKind.RPK)
+
 CLOSE_REASONS = {
     "alert": "error",
     "exhausted": "error",
@@ -125,7 +127,7 @@ class SessionMetrics:
         self.lookups = CounterTable(
             "gateway_registry_lookups_total",
             "Questions to the registry during handshakes.",
-            {"kind": ("psk", "x509"), "result": ("hit", "miss", "negative", "error")},
+            {"kind": ("psk", "x509", "rpk"), "result": ("hit", "miss", "negative", "error")},
         )
         self.lookup_durations = Histogram(
             "gateway_registry_lookup_duration_seconds",
@@ -133,7 +135,7 @@ class SessionMetrics:
             REQUEST_BUCKETS_S,
             {"backend": ("sqlite",)},
         )
-        self.sessions: Counter[tuple[str, str]] = Counter({(AuthKind.PSK, "no"): 0, (AuthKind.X509, "no"): 0})
+        self.sessions: Counter[tuple[str, str]] = Counter({(auth, "no"): 0 for auth in AUTHS})
 
     def families(self) -> Iterable[Metric]:
         tables = (self.handshakes, self.retransmissions, self.suites, self.closed, self.lookups)

@@ -16,6 +16,7 @@ from gateway.dtls import (
     HandshakeFacts,
     HandshakeFailed,
     PskRequested,
+    RawPublicKeyPresented,
     ResumptionRequested,
     ServerEndpoint,
 )
@@ -63,6 +64,8 @@ class Sessions:
                 self._on_psk_requested(event, now)
             case CertificatePresented():
                 self._on_certificate_presented(event, now)
+            case RawPublicKeyPresented():
+                self._on_raw_public_key_presented(event, now)
             case ResumptionRequested():
                 self._on_resumption_requested(event, now)
             case HandshakeCompleted():
@@ -115,6 +118,21 @@ class Sessions:
                 event.handshake, None, now, context=Session(principal), credential=remember(principal)
             )
 
+    def _on_raw_public_key_presented(self, event: RawPublicKeyPresented, now: float) -> None:
+        started = perf_counter()
+        try:
+            principal = self._identity.raw_public_key(event.public_key)
+        except IdentityRefused as refused:
+            self._looked_up("rpk", started, refused.reason)
+            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now)
+        except Exception as error:
+            self._endpoint.certificate_verdict(event.handshake, self._internal(error), now)
+        else:
+            self._looked_up("rpk", started, None)
+            self._endpoint.certificate_verdict(
+                event.handshake, None, now, context=Session(principal), credential=remember(principal)
+            )
+
     def _on_resumption_requested(self, event: ResumptionRequested, now: float) -> None:
         started = perf_counter()
         auth = _AUTH_KINDS[event.authentication]
@@ -161,7 +179,7 @@ class Sessions:
 
     def _on_failed(self, event: HandshakeFailed) -> None:
         facts = event.facts
-        auth = AUTH_FOR[facts.key_exchange]
+        auth = AuthKind.RPK if facts.raw_public_key else AUTH_FOR[facts.key_exchange]
         metrics = self._metrics
         metrics.handshakes.add(auth, _mode(facts), "failure", event.reason)
         metrics.retransmissions.add("server", by=facts.retransmissions)

@@ -21,6 +21,7 @@ from gateway.dtls import (
     HandshakeCompleted,
     HandshakeFailed,
     PskRequested,
+    RawPublicKeyPresented,
     ResumptionRequested,
 )
 
@@ -203,7 +204,7 @@ class SimulatedDevice:
         match event:
             case ApplicationData():
                 self._client.receive(event.data, now)
-            case CertificatePresented():
+            case CertificatePresented() | RawPublicKeyPresented():
                 # A simulated device trusts whatever answers: the gateway is under test, not the path to it.
                 connection.certificate_verdict(None, now)
             case HandshakeCompleted():

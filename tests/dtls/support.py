@@ -25,6 +25,7 @@ from gateway.dtls import (
     HandshakeError,
     HandshakeFailed,
     PskRequested,
+    RawPublicKeyPresented,
     ResumptionConfig,
     ResumptionRequested,
     ServerConfig,
@@ -169,6 +170,10 @@ class World:
         elif isinstance(event, CertificatePresented):
             self.endpoint.certificate_verdict(
                 event.handshake, self.verdict, self.now, context=event.chain, credential=self.credential
+            )
+        elif isinstance(event, RawPublicKeyPresented):
+            self.endpoint.certificate_verdict(
+                event.handshake, self.verdict, self.now, context=event.public_key, credential=self.credential
             )
         elif isinstance(event, ResumptionRequested):
             self.endpoint.resumption_verdict(event.handshake, self.welcome, self.now, context=event.identity)

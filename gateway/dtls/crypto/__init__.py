@@ -3,6 +3,7 @@
 from gateway.dtls.crypto.aead import Aead, AuthenticationFailed, ticket_aead
 from gateway.dtls.crypto.kdf import Hmac, RunningHash, sha256
 from gateway.dtls.crypto.keyshare import SUPPORTED_GROUPS, KeyShare
+from gateway.dtls.crypto.raw_key import certificate_public_key, raw_key
 from gateway.dtls.crypto.signature import (
     SUPPORTED_SIGNATURES,
     SigningKey,
@@ -25,7 +26,9 @@ __all__ = [
     "SigningKey",
     "Suite",
     "VerifyingKey",
+    "certificate_public_key",
     "leaf_key",
+    "raw_key",
     "sha256",
     "ticket_aead",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, HandshakeError
-from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts
+from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts, RawPublicKeyPresented
 from gateway.dtls.handshake.client_states import (
     AwaitServerVerdict,
     ClientContext,
@@ -71,7 +71,7 @@ class ClientHandshake(Driver):
         self._entered(-1, now)
 
     def certificate_verdict(self, refusal: HandshakeError | None, now: float) -> None:
-        """The answer to `CertificatePresented`; ignored where none is awaited."""
+        """The answer to `CertificatePresented` or `RawPublicKeyPresented`; ignored where none is awaited."""
         state = self._state
         if self.outcome is not None or not isinstance(state, AwaitServerVerdict):
             return
@@ -85,4 +85,8 @@ class ClientHandshake(Driver):
     def _suspended(self, state: SuspendedState) -> None:
         if not isinstance(state, AwaitServerVerdict):
             raise ApiMisuse(f"nobody answers {type(state).__name__}")
-        self._on_event(CertificatePresented(0, state.share.chain, self._context.parameters.server_name))
+        name, share = self._context.parameters.server_name, state.share
+        if share.public_key:
+            self._on_event(RawPublicKeyPresented(0, share.public_key, name))
+        else:
+            self._on_event(CertificatePresented(0, share.chain, name))

@@ -23,11 +23,19 @@ from gateway.dtls.crypto import (
     KeyExchange,
     KeyShare,
     Suite,
-    leaf_key,
 )
 from gateway.dtls.errors import ApiMisuse, DecodeError, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
+from gateway.dtls.handshake.certificate_types import (
+    X509_ONLY,
+    CertificateTypes,
+    Presented,
+    accept_certificate_types,
+    offer_certificate_types,
+    own_message,
+    read_presented,
+)
 from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, client_side
 from gateway.dtls.handshake.negotiation import Credential
 from gateway.dtls.handshake.states import (
@@ -40,7 +48,7 @@ from gateway.dtls.handshake.states import (
 )
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages import extensions as ext
-from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
+from gateway.dtls.messages.certificate import CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.messages.hello import ClientHello, Extensions, HelloVerifyRequest, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
@@ -94,6 +102,9 @@ class ClientParameters:
         extended_master_secret: Whether to offer RFC 7627.
         max_fragment_length: 512, 1024, 2048 or 4096: asks for records of at most so many bytes (RFC 6066 section 4).
         record_size_limit: Bytes of plaintext that we take in a protected record, to be offered (RFC 8449).
+        client_certificate_types: What we can present, in order of preference: `CertificateType.RAW_PUBLIC_KEY` is the
+            public key of the credential's leaf (RFC 7250). Empty for X.509 alone.
+        server_certificate_types: What the server may present, likewise.
         tickets: Whether to ask for a ticket (RFC 5077).
         session: To be resumed, if the server still knows it; ignored where it does not go with the rest of the offer.
         connection_id: Bytes of the connection id that the client wants in what it receives: 0 for none, and yet to send
@@ -111,6 +122,8 @@ class ClientParameters:
     extended_master_secret: bool = True
     max_fragment_length: int | None = None
     record_size_limit: int | None = None
+    client_certificate_types: tuple[int, ...] = ()
+    server_certificate_types: tuple[int, ...] = ()
     tickets: bool = False
     session: ClientSession | None = None
     connection_id: int | None = None
@@ -174,6 +187,7 @@ class Agreed:
     randoms: Randoms
     extended_master_secret: bool
     sizes: RecordSizes = UNLIMITED
+    certificate_types: CertificateTypes = X509_ONLY
 
     def keys(self, context: ClientContext, premaster: bytes) -> SessionKeys:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
@@ -205,6 +219,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
         extensions[ExtensionType.SUPPORTED_GROUPS] = ext.encode_u16_list(parameters.groups)
         extensions[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
         extensions[ExtensionType.SIGNATURE_ALGORITHMS] = ext.encode_u16_list(SUPPORTED_SIGNATURES)
+        offer_certificate_types(extensions, parameters.client_certificate_types, parameters.server_certificate_types)
     offer_sizes(extensions, parameters.max_fragment_length, parameters.record_size_limit)
     session, session_id = parameters.offered_session(), b""
     if session is not None:
@@ -252,7 +267,8 @@ class ExpectServerHello(ReadingState):
         context.outbox.sizes = accept_sizes(offered, extensions)
         context.ids = ids = _connection_ids(offered, extensions)
         context.facts.connection_id = ids is not None and bool(ids.ours or ids.peers)
-        agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems, context.outbox.sizes)
+        types = accept_certificate_types(offered, extensions)
+        agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems, context.outbox.sizes, types)
         context.facts.suite, context.facts.key_exchange = suite.name, suite.key_exchange
         context.facts.extended_master_secret = ems
         context.transcript.add(message)
@@ -331,12 +347,12 @@ class ExpectServerCertificate(ReadingState):
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
 
     def on_message(self, message: HandshakeMessage) -> State:
-        chain = Certificate.decode(message.body).chain
-        if not chain:
+        presented = read_presented(message.body, self.agreed.certificate_types.server)
+        if presented is None:
             raise HandshakeError(FailureReason.NO_CERTIFICATE, "the server sent no certificate")
-        self.context.facts.chain = chain
+        self.context.facts.chain, self.context.facts.public_key = presented.chain, presented.public_key
         self.context.transcript.add(message)
-        return ExpectEcdheParameters(self.context, self.agreed, chain)
+        return ExpectEcdheParameters(self.context, self.agreed, presented)
 
 
 @dataclass(slots=True)
@@ -347,24 +363,26 @@ class ServerShare:
     group: int
     public: bytes
     request: CertificateRequest | None = None
+    public_key: bytes = b""
 
 
 @dataclass(slots=True)
 class ExpectEcdheParameters(ReadingState):
     context: ClientContext
     agreed: Agreed
-    chain: tuple[bytes, ...]
+    presented: Presented
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         exchange = EcdheServerKeyExchange.decode(message.body)
         parameters, signed, randoms = exchange.parameters, exchange.signed, self.agreed.randoms
         signed_data = randoms.client + randoms.server + parameters.encode()
-        leaf_key(self.chain[0]).verify(signed.scheme, signed.signature, signed_data)
+        self.presented.key.verify(signed.scheme, signed.signature, signed_data)
         if parameters.group not in self.context.parameters.groups:
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose a group that was not offered")
         self.context.transcript.add(message)
-        share = ServerShare(self.chain, parameters.group, parameters.public)
+        presented = self.presented
+        share = ServerShare(presented.chain, parameters.group, parameters.public, public_key=presented.public_key)
         return ExpectCertificateRequest(self.context, self.agreed, share)
 
 
@@ -418,7 +436,8 @@ class AwaitServerVerdict(SuspendedState):
         proof = _suitable(context.parameters.credential, share.request)
         ours = KeyShare.generate(share.group)
         if share.request is not None:  # RFC 5246 section 7.4.6: with nothing in it, if nothing is suitable
-            context.outbox.add(HandshakeType.CERTIFICATE, Certificate(proof[0].chain if proof else ()).encode())
+            message = own_message(proof[0].chain if proof else (), self.agreed.certificate_types.client)
+            context.outbox.add(HandshakeType.CERTIFICATE, message)
         context.outbox.add(HandshakeType.CLIENT_KEY_EXCHANGE, EcdheClientKeyExchange(ours.public).encode())
         keys = self.agreed.keys(context, ours.agree(share.public))
         if proof is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
+from gateway.dtls.handshake.certificate_types import X509_ONLY, CertificateTypes, answer_certificate_types
 from gateway.dtls.limits import MAX_PLAINTEXT
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.certificate import Certificate
@@ -49,6 +50,7 @@ class ServerParameters:
         psk: Whether pre-shared keys are accepted.
         psk_hint: Sent in ServerKeyExchange when not None.
         record_size_limit: Bytes of plaintext that we take in a protected record, told to clients that ask (RFC 8449).
+        raw_public_keys: Whether devices may present a bare key, and get ours if they want it (RFC 7250).
     """
 
     suites: tuple[int, ...] = DEFAULT_SUITES
@@ -56,6 +58,7 @@ class ServerParameters:
     psk: bool = True
     psk_hint: bytes | None = None
     record_size_limit: int = MAX_PLAINTEXT
+    raw_public_keys: bool = True
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class Negotiated:
         server_name: What the client called us; None if it did not.
         sizes: What a record may hold.
         ids: The connection ids; None without them.
+        certificate_types: What each side presents; of no meaning with PSK.
     """
 
     suite: Suite
@@ -81,6 +85,7 @@ class Negotiated:
     server_name: str | None = None
     sizes: RecordSizes = UNLIMITED
     ids: ConnectionIds | None = None
+    certificate_types: CertificateTypes = X509_ONLY
 
 
 def negotiate(
@@ -115,6 +120,9 @@ def negotiate(
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "uncompressed points are not offered")
         if group is not None:
             answers[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
+    types = X509_ONLY
+    if scheme is not None:
+        types = answer_certificate_types(offered, answers, raw_public_keys=parameters.raw_public_keys)
     sizes = answer_sizes(offered, answers, parameters.record_size_limit)
     name = offered.get(ExtensionType.SERVER_NAME)
     ids = _connection_ids(offered, answers, cid)
@@ -127,6 +135,7 @@ def negotiate(
         server_name=ext.decode_server_name(name) if name is not None else None,
         sizes=sizes,
         ids=ids,
+        certificate_types=types,
     )
 
 

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError
-from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts, PskRequested, ResumptionRequested
+from gateway.dtls.events import (
+    CertificatePresented,
+    Event,
+    HandshakeFacts,
+    PskRequested,
+    RawPublicKeyPresented,
+    ResumptionRequested,
+)
 from gateway.dtls.handshake.common import KeyLog, Outbox, Random
 from gateway.dtls.handshake.driver import Driver
 from gateway.dtls.handshake.flight import Flight, Sealer
@@ -132,12 +139,16 @@ class ServerHandshake(Driver):
     def certificate_verdict(
         self, refusal: HandshakeError | None, now: float, context: object, credential: bytes | None = None
     ) -> None:
-        """The answer to `CertificatePresented`; ignored, with its context, where none is awaited."""
+        """The answer to `CertificatePresented` or `RawPublicKeyPresented`.
+
+        Ignored, with its context, where none is awaited.
+        """
         state = self._state
         if self.outcome is not None or not isinstance(state, AwaitCertificateVerdict):
             return
         self.context = context
-        self._grant(Authentication.CERTIFICATE, credential)
+        raw = bool(state.presented.public_key)
+        self._grant(Authentication.RAW_PUBLIC_KEY if raw else Authentication.CERTIFICATE, credential)
         if refusal is not None:
             self._fail(refusal, now)
         else:
@@ -181,7 +192,11 @@ class ServerHandshake(Driver):
         if isinstance(state, AwaitPsk):
             self._on_event(PskRequested(self.id, state.identity, name))
         elif isinstance(state, AwaitCertificateVerdict):
-            self._on_event(CertificatePresented(self.id, state.chain, name))
+            presented = state.presented
+            if presented.public_key:
+                self._on_event(RawPublicKeyPresented(self.id, presented.public_key, name))
+            else:
+                self._on_event(CertificatePresented(self.id, presented.chain, name))
         elif isinstance(state, AwaitResumption):
             session = state.offer.state
             self._on_event(

@@ -17,10 +17,11 @@ from typing import ClassVar
 
 from gateway.dtls.connection_id import ConnectionIds
 from gateway.dtls.cookie import Address
-from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, Suite, VerifyingKey, leaf_key, sha256
+from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, Suite, sha256
 from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
+from gateway.dtls.handshake.certificate_types import Presented, own_message, read_presented
 from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side
 from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate, usable_suites
 from gateway.dtls.handshake.states import (
@@ -32,7 +33,7 @@ from gateway.dtls.handshake.states import (
     SuspendedState,
 )
 from gateway.dtls.handshake.transcript import Transcript
-from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
+from gateway.dtls.messages.certificate import CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.messages.hello import ClientHello, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
@@ -42,7 +43,7 @@ from gateway.dtls.messages.key_exchange import (
     PskClientKeyExchange,
     PskServerKeyExchange,
 )
-from gateway.dtls.numbers import Authentication, ClientCertificateType, ExtensionType, HandshakeType
+from gateway.dtls.numbers import Authentication, CertificateType, ClientCertificateType, ExtensionType, HandshakeType
 from gateway.dtls.resumption import Offer, ServerSessions, SessionState
 from gateway.dtls.sizes import with_inner_type
 
@@ -77,7 +78,7 @@ class Grant:
             facts, now = context.facts, sessions.now()
             state = SessionState(
                 authentication=self.authentication,
-                identity=facts.psk_identity if facts.psk_identity is not None else sha256(facts.chain[0]),
+                identity=_identity(facts),
                 credential=self.credential,
                 suite=keys.association.suite.id,
                 extended_master_secret=facts.extended_master_secret,
@@ -93,6 +94,12 @@ class Grant:
                 sessions.keep(self.session_id, state, keys.association)
         if self.ticket:  # promised: an empty one says that there is none (RFC 5077 section 3.3)
             context.outbox.add(HandshakeType.NEW_SESSION_TICKET, NewSessionTicket(hint, ticket).encode())
+
+
+def _identity(facts: HandshakeFacts) -> bytes:
+    if facts.psk_identity is not None:
+        return facts.psk_identity
+    return sha256(facts.public_key or facts.chain[0])
 
 
 @dataclass(slots=True)
@@ -185,6 +192,7 @@ def _settle(context: ServerContext, message: HandshakeMessage, negotiated: Negot
     context.facts.server_name = negotiated.server_name
     context.facts.extended_master_secret = negotiated.extended_master_secret
     context.facts.connection_id = negotiated.ids is not None
+    context.facts.raw_public_key = negotiated.certificate_types.client == CertificateType.RAW_PUBLIC_KEY
     context.outbox.sizes = negotiated.sizes
     context.ids = negotiated.ids
     context.transcript.add(message)
@@ -210,6 +218,7 @@ class AwaitResumption(SuspendedState):
         if state.authentication is Authentication.PSK:
             context.facts.psk_identity = state.identity
         negotiated = _settle(context, self.message, _negotiate(context, self.hello, offer.suite))
+        context.facts.raw_public_key = state.authentication is Authentication.RAW_PUBLIC_KEY
         ticket = context.sessions.renewed(offer) if context.sessions is not None else b""
         if ticket:
             negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
@@ -249,7 +258,10 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
     # RFC 8422 section 5.4: signed over both randoms and the parameters.
     signature = credential.key.sign(scheme, hellos.randoms.client + hellos.randoms.server + parameters.encode())
     key_exchange = EcdheServerKeyExchange(parameters, DigitallySigned(scheme, signature))
-    context.outbox.add(HandshakeType.CERTIFICATE, credential.message)
+    if hellos.negotiated.certificate_types.server == CertificateType.X509:
+        context.outbox.add(HandshakeType.CERTIFICATE, credential.message)
+    else:
+        context.outbox.add(HandshakeType.CERTIFICATE, own_message(credential.chain, CertificateType.RAW_PUBLIC_KEY))
     context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange.encode())
     context.outbox.add(HandshakeType.CERTIFICATE_REQUEST, _CERTIFICATE_REQUEST)
     context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
@@ -300,16 +312,16 @@ class ExpectCertificate(ReadingState):
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
-        chain = Certificate.decode(message.body).chain
-        if not chain:  # RFC 5246 section 7.4.6: handshake_failure where a certificate is required
+        presented = read_presented(message.body, self.hellos.negotiated.certificate_types.client)
+        if presented is None:  # RFC 5246 section 7.4.6: handshake_failure where a certificate is required
             raise HandshakeError(
                 FailureReason.NO_CERTIFICATE,
                 # A client whose certificate fits none of the kinds that we ask for sends none either.
                 "the device sent no certificate; give it one with a P-256 key, or a pre-shared key",
             )
-        context.facts.chain = chain
+        context.facts.chain, context.facts.public_key = presented.chain, presented.public_key
         context.transcript.add(message)
-        return ExpectEcdheKeyExchange(context, self.hellos, self.share, chain, leaf_key(chain[0]))
+        return ExpectEcdheKeyExchange(context, self.hellos, self.share, presented)
 
 
 @dataclass(slots=True)
@@ -317,40 +329,38 @@ class ExpectEcdheKeyExchange(ReadingState):
     context: ServerContext
     hellos: Hellos
     share: KeyShare = field(repr=False)
-    chain: tuple[bytes, ...]
-    key: VerifyingKey
+    presented: Presented
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
         premaster = self.share.agree(EcdheClientKeyExchange.decode(message.body).public)
         context.transcript.add(message)
-        return ExpectCertificateVerify(context, self.hellos.keys(context, premaster), self.chain, self.key)
+        return ExpectCertificateVerify(context, self.hellos.keys(context, premaster), self.presented)
 
 
 @dataclass(slots=True)
 class ExpectCertificateVerify(ReadingState):
     context: ServerContext
     keys: SessionKeys
-    chain: tuple[bytes, ...]
-    key: VerifyingKey
+    presented: Presented
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE_VERIFY})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
         signed = DigitallySigned.decode(message.body)
-        self.key.verify(signed.scheme, signed.signature, context.transcript.content())
+        self.presented.key.verify(signed.scheme, signed.signature, context.transcript.content())
         context.transcript.add(message)
-        return AwaitCertificateVerdict(context, self.keys, self.chain)
+        return AwaitCertificateVerdict(context, self.keys, self.presented)
 
 
 @dataclass(slots=True)
 class AwaitCertificateVerdict(SuspendedState):
-    """Possession is proven; the shell decides what the chain is worth (DESIGN D5b)."""
+    """Possession is proven; the shell decides what the chain, or the bare key, is worth (DESIGN D5b)."""
 
     context: ServerContext
     keys: SessionKeys
-    chain: tuple[bytes, ...]
+    presented: Presented
 
     def accepted(self) -> State:
         mismatch = HandshakeError(FailureReason.FINISHED_MISMATCH, "the client's Finished does not authenticate")

@@ -35,6 +35,25 @@ class Certificate:
 
 
 @dataclass(slots=True)
+class RawPublicKey:
+    """A Certificate message without a certificate: one SubjectPublicKeyInfo, DER, and no list around it (RFC 7250
+    section 3). Empty when a client has none.
+    """
+
+    public_key: bytes
+
+    @classmethod
+    def decode(cls, body: bytes) -> "RawPublicKey":
+        reader = Reader(body)
+        public_key = reader.opaque(3)
+        reader.finish()
+        return cls(public_key)
+
+    def encode(self) -> bytes:
+        return Writer().opaque(3, self.public_key).getvalue()
+
+
+@dataclass(slots=True)
 class CertificateRequest:
     """RFC 5246 section 7.4.4. An empty list of authorities is allowed, and saves a constrained client bytes."""
 
