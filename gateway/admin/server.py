@@ -7,6 +7,7 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from io import BufferedReader, RawIOBase
 from socketserver import TCPServer, ThreadingMixIn
 from time import monotonic
@@ -17,7 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 
 from gateway.admin.application import Application
-from gateway.admin.health import Check, liveness, readiness
+from gateway.admin.health import Check, Health, liveness, readiness
 from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_CONNECTIONS
 from gateway.telemetry import get_logger
 
@@ -43,6 +44,7 @@ class AdminServer:
         registry: CollectorRegistry,
         loop_age_s: Callable[[], float],
         checks: Mapping[str, Check],
+        pages: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
@@ -56,6 +58,7 @@ class AdminServer:
             loop_age_s: Seconds since the event loop's last heartbeat.
             checks: Name -> check of `/readyz`. Read at every request, so the mapping may change. Checks run in
                 threads of this server.
+            pages: Path -> what computes the JSON object that it shows, in a thread of this server.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
             max_connections: Connections served at once; a further one is told to come back.
@@ -68,6 +71,7 @@ class AdminServer:
             {
                 "/livez": lambda: liveness(loop_age_s(), heartbeat_limit_s),
                 "/readyz": lambda: readiness(dict(checks)),
+                **{path: partial(_page, compute) for path, compute in (pages or {}).items()},
             },
         )
         try:
@@ -188,6 +192,10 @@ class _RequestHandler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         get_logger("gateway.admin").debug("admin.request_completed", request=format % args)
+
+
+def _page(compute: Callable[[], dict[str, Any]]) -> Health:
+    return Health(True, compute())
 
 
 def _explain(host: str, port: int, error: OSError) -> str:

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from gateway import __version__
 
-_COMMANDS = ("init", "serve", "demo", "simulate", "device", "ca", "cert")
+_COMMANDS = ("init", "serve", "demo", "simulate", "device", "ca", "cert", "explain")
 
 
 class _OnDemand(TyperGroup):

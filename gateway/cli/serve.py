@@ -32,12 +32,13 @@ def serve(
     """Run the gateway until SIGTERM or SIGINT."""
     with readable_errors(usage=(BindError,)):
         settings = settings_for(config, {"server.bind": bind}, check=True)
-        configure_logging(settings.log.level, settings.log.format, limiter=EventLimiter(_LIMITED_EVENTS))
-        asyncio.run(_run(settings, check=check))
+        limiter = EventLimiter(_LIMITED_EVENTS)
+        configure_logging(settings.log.level, settings.log.format, limiter=limiter)
+        asyncio.run(_run(settings, limiter, check=check))
 
 
-async def _run(settings: Settings, *, check: bool) -> None:
-    worker = Worker(settings)
+async def _run(settings: Settings, limiter: EventLimiter, *, check: bool) -> None:
+    worker = Worker(settings, limiter=limiter)
     if check:
         counts = worker.registry.counts()
         worker.registry.close()

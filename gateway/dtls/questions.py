@@ -45,6 +45,7 @@ FAILED_PROOFS = frozenset(
         FailureReason.WEAK_KEY,
         FailureReason.CHAIN_TOO_LONG,
         FailureReason.NO_DEVICE_NAME,
+        FailureReason.UNKNOWN_PUBLIC_KEY,
         FailureReason.NOT_PROVISIONED,
         FailureReason.DEVICE_DISABLED,
         FailureReason.CREDENTIAL_REVOKED,

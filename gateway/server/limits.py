@@ -30,6 +30,12 @@ STALL_S: Final = 10.0
 MAX_ANCHOR_SERIES: Final = 100
 """Trust anchors whose end is a metric; an operator with more of them watches the earliest in the registry."""
 
+MAX_FAILURES_PER_REASON: Final = 32
+"""Failed handshakes remembered of each reason: some thousand in all, about a megabyte."""
+
+MAX_FAILURE_TEXT: Final = 500
+"""Characters of a hint or name kept with one: a stranger chooses some of them."""
+
 COLLECT_AFTER_OBJECTS: Final = 20_000
 """Containers made, less those freed, before the garbage collector looks at the young ones: a few megabytes at most."""
 

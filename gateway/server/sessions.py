@@ -23,6 +23,7 @@ from gateway.dtls import (
 from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
 from gateway.model import AuthKind
 from gateway.server.dispatch import Dispatcher
+from gateway.server.failures import Failures
 from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
 from gateway.server.refusals import handshake_error
 from gateway.server.session import Session
@@ -42,12 +43,18 @@ class Sessions:
     """Drains the engine's events. Owns what the log and the metrics say about handshakes and sessions."""
 
     def __init__(
-        self, endpoint: ServerEndpoint, identity: IdentityService, dispatcher: Dispatcher, metrics: SessionMetrics
+        self,
+        endpoint: ServerEndpoint,
+        identity: IdentityService,
+        dispatcher: Dispatcher,
+        metrics: SessionMetrics,
+        failures: Failures,
     ) -> None:
         self._endpoint = endpoint
         self._identity = identity
         self._dispatcher = dispatcher
         self._metrics = metrics
+        self._failures = failures
         self._log = get_logger("gateway.server").bind()  # bound once: the line of a handshake is on its path
 
     def drain(self, now: float) -> None:
@@ -184,6 +191,23 @@ class Sessions:
         metrics.handshakes.add(auth, _mode(facts), "failure", event.reason)
         metrics.retransmissions.add("server", by=facts.retransmissions)
         claimed = event.context.principal.device if isinstance(event.context, Session) else None
+        duration_ms = round((facts.finished_at - facts.started_at) * 1000, 1)
+        suite_offer = _suite_offer(facts.suites_offered)
+        self._failures.add(
+            facts.address[0],
+            reason=event.reason,
+            hint=event.detail,
+            server_name=facts.server_name,
+            peer=_peer(facts),
+            device=claimed.id if claimed is not None else None,
+            tenant=claimed.tenant_id if claimed is not None else None,
+            alert=event.alert,
+            auth=auth.value,
+            suite=facts.suite,
+            suite_offer=tuple(suite_offer),
+            duration_ms=duration_ms,
+            retransmissions=facts.retransmissions,
+        )
         self._log.warning(
             "dtls.handshake_failed",
             reason=event.reason.value,
@@ -194,9 +218,9 @@ class Sessions:
             mode=_mode(facts),
             peer=_peer(facts),
             suite=facts.suite,
-            suite_offer=_suite_offer(facts.suites_offered),
+            suite_offer=suite_offer,
             server_name=facts.server_name,
-            duration_ms=round((facts.finished_at - facts.started_at) * 1000, 1),
+            duration_ms=duration_ms,
             retransmissions=facts.retransmissions,
         )
 

@@ -32,6 +32,7 @@ from gateway.model import DEFAULT_TENANT
 from gateway.pki import CertifiedKey, PkiError, load_certified_key
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
 from gateway.server.dispatch import Dispatcher
+from gateway.server.failures import Failures
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
 from gateway.server.metrics import (
     RequestMetrics,
@@ -43,7 +44,7 @@ from gateway.server.metrics import (
 from gateway.server.secret_files import KeyLogFile, load_ticket_keys
 from gateway.server.sessions import Sessions
 from gateway.server.udp import BindError, UdpServer, open_socket
-from gateway.telemetry import Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
+from gateway.telemetry import EventLimiter, Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
 
 # IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
 _HEADERS = 40 + 8
@@ -73,12 +74,13 @@ class Worker:
         registry: Where the devices are; open until the worker has stopped.
     """
 
-    def __init__(self, settings: Settings, *, app: App | None = None) -> None:
+    def __init__(self, settings: Settings, *, app: App | None = None, limiter: EventLimiter | None = None) -> None:
         """Loads keys, registry and handlers. Opens no socket.
 
         Args:
             settings: The configuration; relative paths in it are resolved already.
             app: Used in place of what `[handlers]` names.
+            limiter: Of the log; what it left out is reported when a flood has ended.
 
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
@@ -92,6 +94,8 @@ class Worker:
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
         self._heartbeat = Heartbeat()
+        self._failures = Failures(time.time)
+        self._limiter = limiter
         self._registry_problem: str | None = None
         self._lag = Histogram(
             "gateway_event_loop_lag_seconds", "How late the event loop wakes up, in seconds.", _LAG_BUCKETS_S
@@ -152,7 +156,7 @@ class Worker:
             max_concurrent=settings.handlers.max_concurrent,
         )
         self._dispatcher = dispatcher
-        glue = Sessions(endpoint, identity, dispatcher, sessions)
+        glue = Sessions(endpoint, identity, dispatcher, sessions, self._failures)
         server = UdpServer(udp, endpoint, dispatcher, on_event=glue.drain, clock=loop.time)
         self._server = server
         metrics = Metrics()
@@ -245,6 +249,7 @@ class Worker:
                 loop_age_s=self._heartbeat.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
+                pages={"/debug/failures": lambda: {"failures": [each.as_json() for each in self._failures.newest()]}},
             )
         except AdminError as error:
             raise BindError(str(error)) from error
@@ -284,6 +289,12 @@ class Worker:
             if beats % _REGISTRY_CHECK_BEATS == 0:
                 self._check_registry()
             beats += 1
+            self._report_suppressed()
+
+    def _report_suppressed(self) -> None:
+        """What the log left out of a flood that has ended, which no later line of the same event says."""
+        for event, count in (self._limiter.drain() if self._limiter is not None else {}).items():
+            self._log.warning("log.suppressed", limited_event=event, suppressed=count)
 
     def _check_registry(self) -> None:
         """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""

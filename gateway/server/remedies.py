@@ -1,0 +1,61 @@
+"""What an operator does about a failed handshake, in one sentence each. docs/operations.md says more."""
+
+from typing import Final
+
+from gateway.dtls import FailureReason as R
+
+_CLIENT = "update the device's DTLS stack, or send us a capture"
+_ISSUE = "issue the device a certificate as docs/dtls.md describes it"
+_CLOCK = "issue a new certificate, or correct the clock of the gateway or of the CA"
+_ENABLE = "`gateway device enable ID`, if the device may return"
+_PATH = "look for loss and firewalls on the path, lower [dtls] mtu, for slow radio raise [dtls] retransmit_initial"
+_STORM = "if it lasts: see which networks begin handshakes and end none; a fleet that returns tries again by itself"
+
+REMEDY_FOR: Final[dict[R, str]] = {
+    R.DECODE_ERROR: _CLIENT,
+    R.UNEXPECTED_MESSAGE: _CLIENT,
+    R.ILLEGAL_PARAMETER: _CLIENT,
+    R.HANDSHAKE_TOO_LARGE: "give the device a shorter certificate chain",
+    R.PROTOCOL_VERSION: "switch DTLS 1.2 on in the client",
+    R.NO_SHARED_SUITE: "switch a suite of docs/dtls.md on in the client; for certificate suites set [dtls] certificate",
+    R.NO_SHARED_GROUP: "switch P-256 on in the client",
+    R.NO_SHARED_SIGNATURE_ALGORITHM: "switch ECDSA with SHA-256 on in the client",
+    R.NO_SHARED_CERTIFICATE_TYPE: "give the device an X.509 certificate, or a raw public key and its stack the type",
+    R.RESUMPTION_MISMATCH: "nothing, if the device makes a full handshake next; else update its DTLS stack",
+    R.UNKNOWN_PUBLIC_KEY: "`gateway device add ID --public-key FILE`, or correct the device",
+    R.INSECURE_RENEGOTIATION: "a broken or hostile client: update its DTLS stack",
+    R.UNSUPPORTED_EXTENSION: "the simulated device talks to something else than the gateway",
+    R.UNKNOWN_IDENTITY: "`gateway device add ID --psk-identity TEXT --psk-file FILE`, or correct the device",
+    R.WRONG_KEY: "compare the keys (hex and text are often mixed up), and set the device's key anew",
+    R.NO_CERTIFICATE: "give the device a certificate, or let it offer a PSK suite if it has a key",
+    R.BAD_CERTIFICATE: _ISSUE,
+    R.CERTIFICATE_EXPIRED: _CLOCK,
+    R.CERTIFICATE_NOT_YET_VALID: _CLOCK,
+    R.UNKNOWN_ROOT: "`gateway ca trust FILE`, if you do trust that CA",
+    R.MISSING_INTERMEDIATE: "let the device send it, or `gateway ca trust` a file with root and intermediate",
+    R.CA_AS_LEAF: "issue the device a certificate of its own",
+    R.WRONG_KEY_USAGE: "issue one with digitalSignature and clientAuth, or without these extensions",
+    R.WEAK_KEY: "make the device a key of a kind that docs/dtls.md lists",
+    R.CHAIN_TOO_LONG: "shorten the chain to at most 4 intermediates",
+    R.NO_DEVICE_NAME: "issue one with a name: SAN URI, SAN DNS, common name or serial number",
+    R.POSSESSION_NOT_PROVEN: "give the device the key that belongs to its certificate; else the certificate was stolen",
+    R.NOT_PROVISIONED: "`gateway device add ID`, with --certificate for a device with a key; or `gateway ca trust "
+    "--auto-provision FILE`",
+    R.DEVICE_DISABLED: _ENABLE,
+    R.CREDENTIAL_REVOKED: "give the device a new credential",
+    R.OTHER_ISSUER: "compare the fingerprint with the device; only if it is the device: `gateway device add ID "
+    "--certificate`",
+    R.REGISTRY_FULL: "delete devices; if you did not expect that many, a factory CA's key may have leaked",
+    R.REGISTRY_UNAVAILABLE: "see /readyz, the disk, and the permissions of the database's folder",
+    R.FINISHED_MISMATCH: "update the device's DTLS stack; somebody may change messages on the way",
+    R.TIMEOUT: _PATH,
+    R.FRAGMENT_TIMEOUT: "smaller fragments or a shorter chain in the device; a firewall may drop large packets",
+    R.COOKIE_LOOP: "send each device to one gateway always, look for a middlebox that changes ports or hellos",
+    R.PEER_ALERT: "see the alert: unknown_ca and bad_certificate mean that the device does not trust our certificate",
+    R.SUPERSEDED: "nothing, if the device restarted; else raise its time-out",
+    R.EVICTED: _STORM,
+    R.BUFFERS_FULL: _STORM,
+    R.TOO_MANY_WAITING: "look at gateway_registry_lookup_duration_seconds, and for a storm of wrong keys",
+    R.SHUTDOWN: "nothing: the device tries again",
+    R.INTERNAL_ERROR: "see identity.failed in the log, and please report it",
+}
