@@ -48,6 +48,9 @@ def simulate(
     rate: Annotated[float, typer.Option(min=0.001, max=1000, help="Requests a second, a device.")] = 1.0,
     path: Annotated[str, typer.Option(help="Where they post to.")] = "telemetry/simulated",
     non_confirmable: Annotated[bool, typer.Option("--non", help="Send non-confirmable requests.")] = False,
+    connection_id: Annotated[
+        bool, typer.Option("--connection-id/--no-connection-id", help="Offer a connection id.")
+    ] = True,
     config: ConfigOption = None,
 ) -> None:
     """Connect devices and let them post. Prints a JSON object; exit status 1 if anything failed."""
@@ -59,7 +62,13 @@ def simulate(
         else:
             raise UsageError("say either --psk-identity with --psk-file, or --ca")
         address = _target(target, config)
-        plan = FleetPlan(path=path, count=count, interval_s=1 / rate, confirmable=not non_confirmable)
+        plan = FleetPlan(
+            path=path,
+            count=count,
+            interval_s=1 / rate,
+            confirmable=not non_confirmable,
+            connection_id=connection_id,
+        )
         result = asyncio.run(run_fleet(identities, address.host, address.port, plan))
         print_json(result.summary())
         if not result.ok:

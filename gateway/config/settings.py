@@ -107,6 +107,16 @@ class DtlsSettings(Section):
         default=True,
         description="Let devices prove themselves by a bare public key that the registry knows (RFC 7250).",
     )
+    connection_id: bool = Field(
+        default=True,
+        description="Give a connection id (RFC 9146), of 8 bytes, to each device that offers the extension: its "
+        "session then survives a change of its address, as behind a NAT.",
+    )
+    unknown_session: Literal["drop", "alert"] = Field(
+        default="drop",
+        description="What a protected record of no known session gets: nothing, or at most 50 times a second an alert, "
+        "which hardly any DTLS library believes.",
+    )
     psk_hint: Annotated[str, Field(max_length=128)] | None = Field(
         default=None,
         description="PSK identity hint that is sent to every client (RFC 4279). Most devices ignore it.",

@@ -135,7 +135,7 @@ class SessionMetrics:
             REQUEST_BUCKETS_S,
             {"backend": ("sqlite",)},
         )
-        self.sessions: Counter[tuple[str, str]] = Counter({(auth, "no"): 0 for auth in AUTHS})
+        self.sessions: Counter[tuple[str, str]] = Counter({(auth, cid): 0 for auth in AUTHS for cid in ("yes", "no")})
 
     def families(self) -> Iterable[Metric]:
         tables = (self.handshakes, self.retransmissions, self.suites, self.closed, self.lookups)
@@ -175,6 +175,18 @@ def engine_families(endpoint: ServerEndpoint) -> Iterable[Metric]:
         "Offers of devices to take up a session again; all but the resumed ones got a full handshake.",
         ("result",),
         {(str(outcome),): outcomes.get(outcome, 0) for outcome in ResumptionOutcome},
+    )
+    yield counter_family(
+        "gateway_dtls_address_changes_total",
+        "Sessions that went on from another address, by their connection id.",
+        (),
+        {(): counters.address_changes},
+    )
+    yield counter_family(
+        "gateway_dtls_records_withheld_total",
+        "Records not sent to a new address, which gets three times what came from there until it has proven itself.",
+        (),
+        {(): counters.withheld},
     )
     alerts: dict[tuple[str, ...], int] = {(*key,): count for key, count in counters.alerts.copy().items()}
     yield counter_family("gateway_dtls_alerts_total", "Alerts.", ("direction", "level", "description"), alerts)

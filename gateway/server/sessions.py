@@ -5,6 +5,7 @@ from typing import assert_never
 
 from gateway.dtls import (
     ApplicationData,
+    Association,
     AssociationClosed,
     Authentication,
     CertificatePresented,
@@ -34,7 +35,6 @@ _AUTH_KINDS = {
     Authentication.CERTIFICATE: AuthKind.X509,
     Authentication.RAW_PUBLIC_KEY: AuthKind.RPK,
 }
-_NO_CID = "no"
 _SHOWN_SUITES = 16
 _KNOWN_SUITES = frozenset(CipherSuite)
 
@@ -171,7 +171,7 @@ class Sessions:
         metrics.durations.observe(duration, auth, mode)
         metrics.retransmissions.add("server", by=facts.retransmissions)
         metrics.suites.add(facts.suite or "none")
-        metrics.sessions[auth, _NO_CID] += 1
+        metrics.sessions[auth, _cid_label(association)] += 1
         self._log.info(
             "dtls.handshake_completed",
             device=device.id,
@@ -182,7 +182,20 @@ class Sessions:
             peer=_peer(facts),
             duration_ms=round(duration * 1000, 1),
             retransmissions=facts.retransmissions,
+            connection_id=facts.connection_id,
         )
+        self._end_predecessor(event.neighbour, session)
+
+    def _end_predecessor(self, neighbour: Association | None, session: Session) -> None:
+        """A device that restarted behind the same address does not come back to its old session.
+
+        Another device's session lives on: it left the address behind, and is found by its connection id.
+        """
+        if neighbour is None or not isinstance(neighbour.context, Session):
+            return
+        before, now = neighbour.context.principal.device, session.principal.device
+        if (before.id, before.tenant_id) == (now.id, now.tenant_id):
+            self._endpoint.supersede(neighbour)
 
     def _on_failed(self, event: HandshakeFailed) -> None:
         facts = event.facts
@@ -239,7 +252,7 @@ class Sessions:
         principal = session.principal
         reason = CLOSE_REASONS[event.reason]
         self._metrics.closed.add(reason)
-        self._metrics.sessions[principal.auth, _NO_CID] -= 1
+        self._metrics.sessions[principal.auth, _cid_label(event.association)] -= 1
         self._log.info(
             "dtls.session_closed", device=principal.device.id, tenant=principal.device.tenant_id, reason=event.reason
         )
@@ -266,6 +279,10 @@ def _mode(facts: HandshakeFacts) -> str:
 def _peer(facts: HandshakeFacts) -> str:
     host, port = facts.address[0].removeprefix("::ffff:"), facts.address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _cid_label(association: Association) -> str:
+    return "yes" if association.cid else "no"
 
 
 def _suite_offer(offered: tuple[int, ...]) -> list[str]:

@@ -209,6 +209,8 @@ class Worker:
             retransmit_initial_s=dtls.retransmit_initial,
             handshake_timeout_s=dtls.handshake_timeout,
             idle_timeout_s=dtls.idle_timeout,
+            connection_ids=dtls.connection_id,
+            alert_unknown_sessions=dtls.unknown_session == "alert",
             resumption=self._resumption(),
         )
 
@@ -259,7 +261,7 @@ class Worker:
         self._stopping.set()
         started = self._server is not None
         if self._server is not None:
-            self._log.info("server.stopping", sessions=len(self._endpoint.associations))
+            self._log.info("server.stopping", sessions=self._endpoint.association_count)
             await self._dispatcher.drain(self._settings.server.shutdown_grace)
             self._endpoint.shut_down(asyncio.get_running_loop().time())
             self._server.stop()

@@ -65,7 +65,15 @@ class SimulatedDevice:
         connection: The DTLS client.
     """
 
-    def __init__(self, identity: DeviceIdentity, host: str, port: int, *, server_name: str | None = None) -> None:
+    def __init__(
+        self,
+        identity: DeviceIdentity,
+        host: str,
+        port: int,
+        *,
+        server_name: str | None = None,
+        connection_id: bool = True,
+    ) -> None:
         """Prepares a device; nothing is sent before `connect`.
 
         Args:
@@ -73,7 +81,10 @@ class SimulatedDevice:
             host: The gateway's address.
             port: Its UDP port.
             server_name: Sent as SNI.
+            connection_id: Whether to offer the extension, as Mbed TLS does: no id of its own, but the gateway's in what
+                it sends.
         """
+        self._connection_id = connection_id
         self.identity = identity
         self._host, self._port, self._server_name = host, port, server_name
         self._udp: socket.socket | None = None
@@ -99,17 +110,14 @@ class SimulatedDevice:
             DeviceError: It failed, or the address cannot be resolved.
         """
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
-            family, kind, protocol, _, address = found[0]
-            self._udp = socket.socket(family, kind, protocol)
-            self._udp.setblocking(False)
-            self._udp.connect(address)
-        except OSError as error:
-            raise DeviceError(f"{self._host}:{self._port}: {error.strerror or error}") from error
-        loop.add_reader(self._udp, self._on_readable)
+        await self._open()
         self._connected = loop.create_future()
-        parameters = replace(self.identity.parameters(self._server_name), tickets=True, session=self._session)
+        parameters = replace(
+            self.identity.parameters(self._server_name),
+            tickets=True,
+            session=self._session,
+            connection_id=0 if self._connection_id else None,
+        )
         self._session = None  # until the gateway has shown that it still knows it
         config = ClientConfig(parameters)
         self.connection = ClientConnection(config, (self._host, self._port), os.urandom, loop.time())
@@ -119,6 +127,29 @@ class SimulatedDevice:
         except BaseException:
             await self.close()
             raise
+
+    async def move(self) -> None:
+        """Goes on from another port, as behind a NAT that forgot: what is still on its way to the old one is lost.
+
+        Raises:
+            DeviceError: There is no port to be had.
+        """
+        if self._udp is not None:
+            asyncio.get_running_loop().remove_reader(self._udp)
+            self._udp.close()
+        await self._open()
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            family, kind, protocol, _, address = found[0]
+            self._udp = socket.socket(family, kind, protocol)
+            self._udp.setblocking(False)
+            self._udp.connect(address)
+        except OSError as error:
+            raise DeviceError(f"{self._host}:{self._port}: {error.strerror or error}") from error
+        loop.add_reader(self._udp, self._on_readable)
 
     async def get(self, path: str) -> Message:
         """A confirmable GET. See `request`."""

@@ -62,6 +62,7 @@ class FleetPlan:
         interval_s: Seconds between two requests of a device.
         confirmable: CON or NON.
         concurrent_handshakes: Devices that connect at the same time.
+        connection_id: Whether they offer a connection id.
     """
 
     path: str = "telemetry/simulated"
@@ -70,6 +71,7 @@ class FleetPlan:
     interval_s: float = 1.0
     confirmable: bool = True
     concurrent_handshakes: int = 64
+    connection_id: bool = True
 
 
 async def run_fleet(identities: Sequence[DeviceIdentity], host: str, port: int, plan: FleetPlan) -> FleetResult:
@@ -87,7 +89,7 @@ async def run_fleet(identities: Sequence[DeviceIdentity], host: str, port: int, 
 async def _run_device(
     identity: DeviceIdentity, host: str, port: int, plan: FleetPlan, gate: asyncio.Semaphore, result: FleetResult
 ) -> None:
-    device = SimulatedDevice(identity, host, port)
+    device = SimulatedDevice(identity, host, port, connection_id=plan.connection_id)
     try:
         async with gate:
             began = monotonic()

@@ -72,7 +72,7 @@ async def test_both_kinds_at_once_on_one_port_keep_their_identities(tmp_path: Pa
         assert (await one.get("/device")).payload == b"default/dev1"
         assert (await two.get("/device")).payload == b"default/two"
         assert (await one.get("/device")).payload == b"default/dev1"
-        assert await gateway.samples("gateway_dtls_sessions") == {("psk", "no"): 1, ("x509", "no"): 1}
+        assert await gateway.samples("gateway_dtls_sessions") == {("psk", "yes"): 1, ("x509", "yes"): 1}
 
 
 async def test_a_gateway_without_a_certificate_serves_psk(tmp_path: Path) -> None:
