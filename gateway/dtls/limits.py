@@ -8,6 +8,9 @@ MAX_PLAINTEXT = 1 << 14
 MIN_RECORD_SIZE_LIMIT = 64
 """Bytes of the smallest record_size_limit that a peer may ask for (RFC 8449 section 4)."""
 
+SMALL_PLAIN_RECORD = 512
+"""Bytes of plain records below which a peer's record_size_limit no longer makes them smaller: headers would prevail."""
+
 MAX_RECORD_EXPANSION = 8 + 16
 """Bytes that our AEAD suites add at most: explicit nonce and tag (RFC 5288 section 3, RFC 6655 section 3)."""
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.dtls import ApiMisuse, Association, Credential, ServerEndpoint, SigningKey
+from gateway.dtls.handshake.flight import Sealer
 from gateway.dtls.limits import FALLBACK_DATAGRAM_PAYLOADS, MAX_PLAINTEXT, MIN_DATAGRAM_PAYLOAD
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.certificate import Certificate
-from gateway.dtls.sizes import MAX_FRAGMENT_LENGTHS, UNLIMITED
+from gateway.dtls.sizes import MAX_FRAGMENT_LENGTHS, UNLIMITED, RecordSizes
 from tests.dtls.rawclient import HANDSHAKE, RawClient, default_extensions, raw_record, split
 from tests.dtls.rawserver import pair
 from tests.dtls.stages import records
@@ -171,6 +172,20 @@ def test_5_12_larger_plain_record_of_the_device_is_dropped_and_the_handshake_goe
     assert client.server_finished_verified
 
 
+def test_5_12_fragment_that_was_counted_without_its_header_is_taken() -> None:
+    """As wolfSSL 5 counts: 512 bytes of the message and 12 of the header, in a record of 524."""
+    world, client = World(), client_with({MFL: b"\x01"}, certificate=True)
+    client.device = replace(server_identity(), chain=server_identity().chain * 3)
+    world.reach_server_done(client)
+    chain = client.device.chain
+    pieces = client.message(11, Certificate(chain).encode(), pieces=tuple(range(512, sum(map(len, chain)), 512)))
+    assert max(len(record) for record in records(pieces)) == 13 + 12 + 512
+    rest = [client.client_key_exchange(), client.certificate_verify(), client.change_cipher_spec(), client.finished()]
+    client.read(world.deliver(*records(pieces), *rest))
+    assert client.server_finished_verified
+    assert "too_large" not in world.drops()
+
+
 def test_5_12_repeated_hello_may_be_larger_for_it_was_sent_before() -> None:
     world, client = World(), client_with({MFL: b"\x01", 0xFAFA: bytes(600)})
     client.read(world.deliver(client.hello()))
@@ -252,6 +267,14 @@ def test_5_14_our_own_limit_is_enforced() -> None:
     world.connect(plain)
     world.deliver(plain.data(bytes(101)))
     assert world.data == [bytes(100), bytes(101)]
+
+
+@pytest.mark.parametrize(("limit", "largest"), [(64, 512), (512, 512), (600, 600)])
+def test_5_14_plain_records_follow_a_limit_that_is_not_tiny(limit: int, largest: int) -> None:
+    """GnuTLS drops unprotected records that are larger than its limit."""
+    sealer = Sealer()
+    sealer.sizes = RecordSizes(limit, MAX_PLAINTEXT)
+    assert sealer.content_limit(protected=False) == largest
 
 
 def test_5_14_unprotected_messages_are_not_subject_to_the_limit() -> None:

@@ -112,6 +112,14 @@ class Log:
                     raise AssertionError(f"no {dict(wanted)} in {self.path}:\n{self.path.read_text()[-4000:]}")
                 self._news.wait(left)
 
+    def wait_for_all(self, event: str, count: int, *, after: int = 0) -> list[Line]:
+        """The lines of an event, as soon as there are that many."""
+        deadline = time.monotonic() + 20.0
+        while len(found := self.lines(event, after=after)) < count:
+            assert time.monotonic() < deadline, f"no {count} lines of {event} in {self.path}"
+            time.sleep(0.02)
+        return found
+
     def join(self) -> None:
         self._thread.join()
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 _MAX_DATAGRAM = 65536
-_CHANGE_CIPHER_SPEC, _HANDSHAKE = 20, 22
+_CHANGE_CIPHER_SPEC, _HANDSHAKE, _CONNECTION_ID_RECORD = 20, 22, 25
 
 
 @dataclass(slots=True)
@@ -135,4 +135,24 @@ class LosingPath(LossyPath):
             if self._number == 0:
                 flow.lost += 1
                 return
+        super()._take(flow, up=up, data=data)
+
+
+class WatchedPath(LossyPath):
+    """A path that loses nothing, and writes down every record that the server sends.
+
+    Attributes:
+        records: Content type, epoch and length of each.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        super().__init__(server_port, seed=0, loss=0.0, repeated=0.0, delayed=0.0)
+        self.records: list[tuple[int, int, int]] = []
+
+    def _take(self, flow: Flow, *, up: bool, data: bytes) -> None:
+        rest = b"" if up else data
+        while rest and rest[0] != _CONNECTION_ID_RECORD:  # those do not say how long their id is
+            length = int.from_bytes(rest[11:13])
+            self.records.append((rest[0], int.from_bytes(rest[3:5]), length))
+            rest = rest[13 + length :]
         super()._take(flow, up=up, data=data)

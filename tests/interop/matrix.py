@@ -34,6 +34,11 @@ PEERS = (
 FEATURES = {
     "psk": "Pre-shared key",
     "certificate": "Certificate",
+    "ticket": "Resumption by ticket",
+    "session id": "by session id",
+    "max_fragment_length": "max_fragment_length",
+    "record_size_limit": "record_size_limit",
+    "connection id": "Connection id",
     "reboot": "Reboot, same port",
     "loss": "Lost datagrams",
 }
@@ -43,7 +48,26 @@ DOCUMENT = REPOSITORY / "docs/dtls.md"
 HEADING = "Tested with"
 
 _NO_TIMER = "its binding waits for the server and repeats nothing meanwhile"
+_NO_OPTION = "its command line has no option for it"
+_BINDING = "the binding does not reach it; Mbed TLS 3 shows it"
 LACKS: dict[tuple[str, str], str] = {
+    **{
+        (peer, feature): _NO_OPTION
+        for peer in (LIBCOAP_OPENSSL, LIBCOAP_GNUTLS)
+        for feature in ("ticket", "session id", "max_fragment_length", "record_size_limit")
+    },
+    **{
+        (PYTHON_MBEDTLS.name, feature): _BINDING
+        for feature in ("ticket", "session id", "max_fragment_length", "record_size_limit")
+    },
+    **{
+        (peer, feature): "it has no such thing"
+        for peer in (TINYDTLS.name, NODE.name)
+        for feature in ("ticket", "session id", "max_fragment_length", "record_size_limit")
+    },
+    **{(peer, "record_size_limit"): "it does not know it" for peer in (OPENSSL, MBEDTLS.name, WOLFSSL.name)},
+    (GNUTLS, "max_fragment_length"): "it sends record_size_limit beside it, which counts",
+    **{(peer, "connection id"): "it does not know it" for peer in PEERS if peer != MBEDTLS.name},
     (TINYDTLS.name, "certificate"): "it has raw public keys, and this binding not even those",
     (NODE.name, "certificate"): "it has pre-shared keys only",
     (GNUTLS, "reboot"): "gnutls-cli cannot be told its port",

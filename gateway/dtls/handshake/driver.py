@@ -21,7 +21,7 @@ from gateway.dtls.handshake.states import (
     SuspendedState,
 )
 from gateway.dtls.limits import MAX_EARLY_RECORD_BYTES, MAX_EARLY_RECORDS, MAX_REMEMBERED_RECORDS
-from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, Alert, Fragment, decode_fragments
+from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, HANDSHAKE_HEADER_LENGTH, Alert, Fragment, decode_fragments
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
 
@@ -133,7 +133,9 @@ class Driver:
     # --- records ---------------------------------------------------------------------------------------------------
 
     def _receive_plain(self, record: Record, now: float) -> DropReason | None:
-        if len(record.fragment) > self._outbox.sizes.plain and record.fragment[0] != HandshakeType.CLIENT_HELLO:
+        # The header is on top, because wolfSSL counts a fragment of a message without it.
+        limit = self._outbox.sizes.plain + HANDSHAKE_HEADER_LENGTH
+        if len(record.fragment) > limit and record.fragment[0] != HandshakeType.CLIENT_HELLO:
             return DropReason.TOO_LARGE  # a repeated hello may be larger: it was sent before anything was settled
         if record.content_type == ContentType.HANDSHAKE:
             if isinstance(self._state, FinishedState):

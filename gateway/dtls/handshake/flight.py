@@ -16,6 +16,7 @@ from gateway.dtls.limits import (
     REMINDER_INTERVALS,
     REPETITIONS_AT_ONE_SIZE,
     RETRANSMIT_MAX_S,
+    SMALL_PLAIN_RECORD,
 )
 from gateway.dtls.messages.framing import (
     CHANGE_CIPHER_SPEC,
@@ -49,7 +50,11 @@ class Sealer:
 
     def content_limit(self, *, protected: bool) -> int:
         """Bytes that a record may hold."""
-        return self._keys().sizes.send if protected else self.sizes.plain
+        if protected:
+            return self._keys().sizes.send
+        # RFC 8449 section 4 leaves plain records alone, but GnuTLS takes none that is larger than its limit. We follow
+        # as far as it costs little: below, a certificate would be mostly headers.
+        return min(self.sizes.plain, max(self.sizes.send, SMALL_PLAIN_RECORD))
 
     def overhead(self, *, protected: bool) -> int:
         """Bytes that a record adds to its content."""
