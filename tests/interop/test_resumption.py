@@ -30,6 +30,8 @@ def session(gateway: Gateway, device: Psk | Certified, suite: str, *options: str
     return gateway.log.lines("dtls.handshake_completed", after=seen)
 
 
+@pytest.mark.peer("OpenSSL", "ticket")
+@pytest.mark.peer("OpenSSL", "session id")
 @SUITES
 @WAYS
 def test_openssl_resumes(gateway: Gateway, suite: str, ways: tuple[str, ...], tmp_path: Path) -> None:
@@ -64,6 +66,7 @@ def test_openssl_says_reused(gateway: Gateway, option: tuple[str, ...], tmp_path
     assert "Reused, TLSv1.2" in said[1]
 
 
+@pytest.mark.peer("GnuTLS", "ticket")
 @SUITES
 def test_gnutls_resumes(gateway: Gateway, suite: str, tmp_path: Path) -> None:
     device = Psk() if suite in openssl.PSK_SUITES else new_device(gateway.site, "gnutls-resuming")

@@ -1,4 +1,4 @@
-"""What `openssl s_client` and `gnutls-cli` negotiate: resumption and sizes."""
+"""What `openssl s_client` and `gnutls-cli` negotiate, beside what `test_resumption` has."""
 
 from pathlib import Path
 
@@ -24,34 +24,16 @@ def device_for(gateway: Gateway, auth: str) -> Psk | Certified:
     return Psk() if auth == "psk" else new_device(gateway.site, "tools")
 
 
-def get_time(command: list[str]) -> None:
-    with Piped(command) as tool:
+@pytest.mark.peer("GnuTLS", "session id")
+@AUTHS
+def test_gnutls_resumes_by_session_id(gateway: Gateway, auth: str, tmp_path: Path) -> None:
+    device, seen, log = device_for(gateway, auth), len(gateway.log), tmp_path / "log"
+    with Piped(gnutls_cli(gateway.port, device, SUITE[auth], log, "-r", keyword="%NO_TICKETS")) as tool:
         assert tool.request(Code.GET, "/time").code is Code.CONTENT
         assert tool.finish() == 0
-
-
-def modes(gateway: Gateway, seen: int) -> list[str]:
-    return [line["mode"] for line in gateway.log.wait_for_all("dtls.handshake_completed", 2, after=seen)]
-
-
-@pytest.mark.peer("OpenSSL", "{way}")
-@pytest.mark.parametrize(("way", "options"), [("ticket", ()), ("session id", ("-no_ticket",))], ids=["ticket", "id"])
-@AUTHS
-def test_openssl_resumes(gateway: Gateway, auth: str, way: str, options: tuple[str, ...], tmp_path: Path) -> None:
-    device, seen, session = device_for(gateway, auth), len(gateway.log), str(tmp_path / "session.pem")
-    get_time(s_client(gateway.port, device, SUITE[auth], *options, "-sess_out", session))
-    get_time(s_client(gateway.port, device, SUITE[auth], *options, "-sess_in", session))
-    assert modes(gateway, seen) == ["full", "resumed"]
-
-
-@pytest.mark.peer("GnuTLS", "{way}")
-@pytest.mark.parametrize(("way", "keyword"), [("ticket", ""), ("session id", "%NO_TICKETS")], ids=["ticket", "id"])
-@AUTHS
-def test_gnutls_resumes(gateway: Gateway, auth: str, way: str, keyword: str, tmp_path: Path) -> None:
-    device, seen, log = device_for(gateway, auth), len(gateway.log), tmp_path / "log"
-    get_time(gnutls_cli(gateway.port, device, SUITE[auth], log, "-r", keyword=keyword))
     assert "*** This is a resumed session" in log.read_text()
-    assert modes(gateway, seen) == ["full", "resumed"]
+    done = gateway.log.wait_for_all("dtls.handshake_completed", 2, after=seen)
+    assert [line["mode"] for line in done] == ["full", "resumed"]
 
 
 def check_sizes(path: WatchedPath, tool: Piped, length: int, *, plain_too: bool) -> None:
