@@ -3,6 +3,7 @@
 Nothing in here opens a socket, reads a clock or draws a random number: the shell passes all three in.
 """
 
+from gateway.dtls.arrivals import Arrivals
 from gateway.dtls.association import Association
 from gateway.dtls.client import ClientConfig, ClientConnection
 from gateway.dtls.cookie import Address
@@ -42,6 +43,7 @@ __all__ = [
     "AlertDescription",
     "ApiMisuse",
     "ApplicationData",
+    "Arrivals",
     "Association",
     "AssociationClosed",
     "Authentication",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from gateway.dtls.admission import Buffers, CookieLoops, Places
+from gateway.dtls.arrivals import Rank, resumes
 from gateway.dtls.association import Association
 from gateway.dtls.connection_id import PROVEN, IdentifiedAssociation
 from gateway.dtls.cookie import Address
@@ -18,13 +19,10 @@ from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReaso
 from gateway.dtls.events import (
     ApplicationData,
     AssociationClosed,
-    CertificatePresented,
     Event,
     HandshakeCompleted,
     HandshakeFacts,
     HandshakeFailed,
-    PskRequested,
-    ResumptionRequested,
 )
 from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import KeyLog, Random
@@ -56,7 +54,7 @@ from gateway.dtls.limits import (
 from gateway.dtls.messages.framing import Alert, decode_fragments
 from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType, PathMessage
 from gateway.dtls.paths import PathChecks, decode_path_message, encode_path_message
-from gateway.dtls.questions import Questions
+from gateway.dtls.questions import Question, Questions
 from gateway.dtls.record import Record, encode_record, split_records
 from gateway.dtls.resumption import ResumptionConfig, ServerSessions
 
@@ -367,9 +365,13 @@ class ServerEndpoint:
     def handshakes_in_progress(self) -> int:
         return len(self._handshakes)
 
-    def suspect(self, address: Address, now: float) -> bool:
-        """Whether so many handshakes from this network failed lately that others go first where not all are served."""
-        return self._questions.suspect(address, now)
+    def rank(self, datagram: bytes, address: Address, now: float) -> Rank:
+        """How urgent a datagram is that is no application data of a session: a guess from its first bytes."""
+        if address in self.associations or address in self._handshakes or datagram[11:19] in self.associations_by_id:
+            return Rank.KNOWN
+        if self._questions.suspect(address, now):
+            return Rank.SUSPECT
+        return Rank.RETURNING if resumes(datagram) else Rank.NEW
 
     # --- demultiplexing --------------------------------------------------------------------------------------------
 
@@ -583,7 +585,7 @@ class ServerEndpoint:
         """What a handshake has asked goes to the shell, at once or later, or ends it when too many wait."""
         while self._asked:
             event = self._asked.popleft()
-            if isinstance(event, (PskRequested, CertificatePresented, ResumptionRequested)):
+            if isinstance(event, Question):
                 room, wait = self._questions.ask(event, handshake.facts.address, now)
                 if not room:
                     handshake.abandon(FailureReason.TOO_MANY_WAITING, now)

@@ -230,6 +230,12 @@ MIN_PATH_CHECK_TIMEOUT_S = 0.1
 UNKNOWN_SESSION_ALERTS_PER_S = 50
 """Alerts a second for records of unknown sessions, with `unknown_session = "alert"`: 750 bytes, whoever asks."""
 
+MAX_ARRIVALS = 1024
+"""Datagrams of handshakes that wait for CPU time, a second's work: what waits longer is repeated by its sender."""
+
+TURNS_OF_THE_FIRST = 8
+"""Every so many datagrams of handshakes, the last in order has its turn."""
+
 # --- associations ----------------------------------------------------------------------------------------------
 
 MAX_ASSOCIATIONS = 200_000

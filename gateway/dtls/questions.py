@@ -13,7 +13,13 @@ from gateway.dtls.admission import network_of
 from gateway.dtls.backoff import Backoff
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import FailureReason
-from gateway.dtls.events import CertificatePresented, HandshakeFacts, PskRequested, ResumptionRequested
+from gateway.dtls.events import (
+    CertificatePresented,
+    HandshakeFacts,
+    PskRequested,
+    RawPublicKeyPresented,
+    ResumptionRequested,
+)
 from gateway.dtls.limits import (
     BACKOFF_CAP_S,
     BACKOFF_DECAY_S,
@@ -27,7 +33,7 @@ from gateway.dtls.limits import (
     TIMER_SLACK,
 )
 
-Question = PskRequested | CertificatePresented | ResumptionRequested
+Question = PskRequested | CertificatePresented | RawPublicKeyPresented | ResumptionRequested
 
 FAILED_PROOFS = frozenset(
     {
@@ -105,7 +111,7 @@ class Questions:
         if isinstance(question, ResumptionRequested):  # it holds a session of ours, which is no guess
             return True, 0.0
         network = network_of(address)
-        shown = question.identity if isinstance(question, PskRequested) else question.chain[0]
+        shown = _presented(question)
         wait = max(self._credentials.delay(_key(network, shown), now), self._networks.delay(hash(network), now))
         if wait:
             self._hold(now + wait, question.handshake)
@@ -163,9 +169,17 @@ class Questions:
             heapq.heapify(self._held)
 
 
+def _presented(question: PskRequested | CertificatePresented | RawPublicKeyPresented) -> bytes:
+    if isinstance(question, PskRequested):
+        return question.identity
+    return question.chain[0] if isinstance(question, CertificatePresented) else question.public_key
+
+
 def _shown(facts: HandshakeFacts) -> bytes | None:
     """What the peer named itself by."""
-    return facts.psk_identity if facts.psk_identity is not None else facts.chain[0] if facts.chain else None
+    if facts.psk_identity is not None:
+        return facts.psk_identity
+    return facts.chain[0] if facts.chain else facts.public_key or None
 
 
 def _key(network: str, shown: bytes) -> int:

@@ -5,6 +5,14 @@ from typing import Final
 RECEIVE_BATCH: Final = 64
 """Datagrams read before the event loop gets its turn: enough to make the turn cheap, short enough (2-20 ms) for it."""
 
+HANDSHAKE_BUDGET_S: Final = 0.002
+"""Seconds of a wake-up that go into handshakes and whatever else is no application data of a session, at least one
+datagram: so much later, and no more, a request is read that comes meanwhile."""
+
+MAX_POSTPONED: Final = 4
+"""Wake-ups in a row that a full batch may leave handshakes for the next one: to get at the requests in the kernel's
+queue, which may stand behind a storm."""
+
 MAX_DATAGRAM: Final = 65535
 """Bytes read of one datagram: all that UDP can carry, so that nothing is cut off and taken for forged."""
 

@@ -1,7 +1,8 @@
 """The socket in the event loop: datagrams in, datagrams out, one timer (DESIGN D3).
 
 The path of established traffic is one straight function, `_on_readable`: read, find the association, open, dispatch,
-seal, send. It creates no task, sets no timer and logs nothing. Everything else goes through the engine's events.
+seal, send. It creates no task, sets no timer and logs nothing. Everything else goes through the engine's events, after
+the requests of the same wake-up, and for a bounded time.
 """
 
 import asyncio
@@ -10,9 +11,16 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from gateway.dtls import Address, ContentType, SequenceExhausted, ServerEndpoint
+from gateway.dtls import Address, Arrivals, ContentType, DropReason, SequenceExhausted, ServerEndpoint
 from gateway.server.dispatch import Dispatcher
-from gateway.server.limits import MAX_DATAGRAM, RECEIVE_BATCH, RECEIVE_BUFFER, SEND_QUEUE
+from gateway.server.limits import (
+    HANDSHAKE_BUDGET_S,
+    MAX_DATAGRAM,
+    MAX_POSTPONED,
+    RECEIVE_BATCH,
+    RECEIVE_BUFFER,
+    SEND_QUEUE,
+)
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
@@ -93,6 +101,9 @@ class UdpServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._arrivals = Arrivals()
+        self._postponed = 0
+        self._turn_asked = False
         self._unsent: deque[tuple[bytes, Address]] = deque()
         self._log = get_logger("gateway.server")
 
@@ -104,6 +115,7 @@ class UdpServer:
         """From now on nothing comes in; answers still go out."""
         if self._loop is not None:
             self._loop.remove_reader(self.udp)
+        self._arrivals = Arrivals()
 
     def stop(self) -> None:
         """Sends what is queued, as far as the kernel takes it, and closes the socket."""
@@ -141,6 +153,7 @@ class UdpServer:
         associations = endpoint.associations
         open_from_elsewhere = endpoint.open_from_elsewhere
         receive = self._dispatcher.receive
+        arrivals = self._arrivals
         answers: list[tuple[bytes, Address]] = []
         direct = 0
         for datagram, address in batch:
@@ -148,8 +161,7 @@ class UdpServer:
             try:
                 if association is None or (plaintext := association.open_application(datagram)) is None:
                     if (found := open_from_elsewhere(datagram, address, now)) is None:
-                        endpoint.receive_datagram(datagram, address, now)
-                        self._on_event(now)
+                        arrivals.put(endpoint.rank(datagram, address, now), datagram, address)
                         continue
                     association, plaintext = found
                     direct += 1
@@ -170,7 +182,35 @@ class UdpServer:
         endpoint.counters.direct_received += direct
         endpoint.counters.application_data_sent += len(answers)
         self._transmit_all(answers)
+        if arrivals:
+            self._serve_arrivals(len(batch) == RECEIVE_BATCH)
         self.flush(now)
+
+    def _serve_arrivals(self, more_to_read: bool) -> None:
+        """Works on what is no application data, for a bounded time; what is left waits for the loop's next turn."""
+        arrivals, endpoint, clock = self._arrivals, self._endpoint, self._clock
+        self._postponed = self._postponed + 1 if more_to_read and self._postponed < MAX_POSTPONED else 0
+        if not self._postponed:
+            now = clock()
+            until = now + HANDSHAKE_BUDGET_S
+            while arrivals:
+                try:
+                    endpoint.receive_datagram(*arrivals.take(), now)
+                    self._on_event(now)
+                except (Exception, asyncio.CancelledError) as fault:  # a bug of ours
+                    self._log.error("server.fault", exc_info=fault)
+                now = clock()
+                if now >= until:
+                    break
+        endpoint.counters.drops[DropReason.OVERLOAD] = arrivals.dropped
+        if arrivals and self._loop is not None and not self._turn_asked:
+            self._turn_asked = True
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn_asked = False
+        if self._arrivals:
+            self._on_readable()
 
     def _read_batch(self) -> list[tuple[bytes, Address]]:
         """What the socket holds, up to a limit."""

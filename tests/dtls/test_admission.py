@@ -302,8 +302,8 @@ def test_scan_of_identities_slows_its_network_down_a_little() -> None:
     world = World()
     for n in range(2 * NETWORK_BACKOFF_FREE):
         attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
-    assert world.endpoint.suspect(at("203.0.113.200"), world.now)
-    assert not world.endpoint.suspect(CLIENT, world.now)
+    assert world.endpoint._questions.suspect(at("203.0.113.200"), world.now)
+    assert not world.endpoint._questions.suspect(CLIENT, world.now)
     device = attempt(world, at("203.0.113.50"), 9999, psk=bytes(range(16)))
     assert not device.server_finished_verified
     before = len(world.completed)
@@ -312,7 +312,7 @@ def test_scan_of_identities_slows_its_network_down_a_little() -> None:
     world.now += 10_000
     world.endpoint.handle_timer(world.now)
     assert world.endpoint._questions.remembered == 0
-    assert not world.endpoint.suspect(at("203.0.113.200"), world.now)
+    assert not world.endpoint._questions.suspect(at("203.0.113.200"), world.now)
 
 
 def test_questions_of_handshakes_that_ended_are_not_put() -> None:
