@@ -238,11 +238,19 @@ def test_a_wrong_file_gets_one_line_with_file_key_problem_and_remedy(tmp_path: P
         ("GATEWAY_DTLS__MTU", "big", "GATEWAY_DTLS__MTU: must be a whole number (for example GATEWAY_DTLS__MTU=1280)"),
         ("GATEWAY_DTLS__MTU", "12", "environment, GATEWAY_DTLS__MTU: must be at least 256"),
         ("GATEWAY_LOG__LEVEL", "loud", "environment, GATEWAY_LOG__LEVEL: must be one of"),
+        ("GATEWAY_DTLS__RESUMPTION", "no", "GATEWAY_DTLS__RESUMPTION: must be true or false (for example "),
+        ("GATEWAY_DTLS__KEY_LOG", "keys.log", "GATEWAY_DTLS__KEY_LOG: cannot be set by a variable (it gives every "),
+        ("GATEWAY_DTLS__TICKET_LIFETIME", "8d", "environment, GATEWAY_DTLS__TICKET_LIFETIME: must be at most "),
         ("GATEWAY_HANDLERS__NOPE__X", "1", "options of a handler that is not enabled"),
     ],
 )
 def test_a_wrong_variable_gets_one_line(tmp_path: Path, name: str, value: str, expected: str) -> None:
     assert expected in refusal(tmp_path, environ={name: value})
+
+
+@pytest.mark.parametrize("text", ["true", "false"])
+def test_a_switch_in_a_variable(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, environ={"GATEWAY_DTLS__RESUMPTION": text}).dtls.resumption is (text == "true")
 
 
 def test_a_wrong_flag_names_the_command_line_though_the_file_has_the_key_too(tmp_path: Path) -> None:

@@ -878,3 +878,19 @@ def test_5_9_refused_chain_never_becomes_a_session() -> None:
     world.deliver(client.certificate(), client.client_key_exchange(), client.certificate_verify())
     assert world.reason == "unknown_root"
     assert world.kept == 0
+
+
+# --- the key log ---------------------------------------------------------------------------------------------------
+
+
+@WAYS
+@KINDS
+def test_key_log_gets_the_random_and_the_secret_of_every_session(suite: int, tickets: bool) -> None:
+    # NSS key log format: the client's random and the master secret. The raw client's own arithmetic is the truth.
+    logged: list[tuple[bytes, bytes]] = []
+    world = ResumingWorld(key_log=lambda random, master: logged.append((random, master)))
+    client = first(world, newcomer(suite, tickets=tickets))
+    again = returning(client)
+    world.resume(again, ELSEWHERE)
+    assert logged == [(client.random, client.master), (again.random, client.master)]
+    assert "key_log" not in repr(world.config)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dtls import DecodeError, HandshakeError
+from gateway.dtls import Authentication, DecodeError, HandshakeError, TicketKeys
 from gateway.dtls.crypto import KeyShare, leaf_key
 from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import Alert, decode_fragments
-from gateway.dtls.messages.hello import ClientHello, HelloPrefix, HelloVerifyRequest, ServerHello
+from gateway.dtls.messages.hello import ClientHello, HelloPrefix, HelloVerifyRequest, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
     EcdheClientKeyExchange,
     EcdheServerKeyExchange,
@@ -19,6 +19,7 @@ from gateway.dtls.messages.key_exchange import (
     PskServerKeyExchange,
 )
 from gateway.dtls.record import split_records
+from gateway.dtls.resumption import SessionState
 from tests.dtls.captured import CAPTURES
 from tests.dtls.support import device
 
@@ -30,6 +31,8 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "HelloPrefix": HelloPrefix.decode,
     "HelloVerifyRequest": HelloVerifyRequest.decode,
     "ServerHello": ServerHello.decode,
+    "NewSessionTicket": NewSessionTicket.decode,
+    "SessionState": SessionState.decode,
     "Certificate": Certificate.decode,
     "CertificateRequest": CertificateRequest.decode,
     "DigitallySigned": DigitallySigned.decode,
@@ -105,3 +108,27 @@ def test_any_signature(data: bytes) -> None:
 def test_any_public_value(group: int, point: bytes) -> None:
     with suppress(HandshakeError):
         KeyShare.generate(group).agree(point)
+
+
+SESSION = SessionState(
+    authentication=Authentication.CERTIFICATE,
+    identity=bytes(32),
+    credential=b"what the shell remembers",
+    suite=0xC0AE,
+    extended_master_secret=True,
+    server_name="gateway.example",
+    authenticated_at=1_790_000_000,
+    issued_at=1_790_000_100,
+    master=bytes(48),
+)
+
+
+@given(data=mutated(SESSION.encode()))
+def test_mutated_session(data: bytes) -> None:
+    with suppress(DecodeError):
+        assert SessionState.decode(data).encode()[:15] == data[:15]
+
+
+@given(data=st.binary(max_size=1100))
+def test_any_ticket(data: bytes) -> None:
+    assert TicketKeys([bytes(32)], 3600.0).open(data, 1.8e9) is None
