@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy
@@ -19,7 +19,7 @@ from gateway.pki.certificates import describe, short_name
 from gateway.pki.errors import ChainProblem, ChainRefused
 from gateway.pki.limits import MAX_CA_RSA_BITS, MAX_CA_RSA_EXPONENT_BITS
 
-LEAF_CURVES = frozenset({"secp256r1"})
+LEAF_CURVES = frozenset({"secp256r1", "secp384r1", "ed25519"})
 """Curves of a device's own key that the DTLS engine can check a CertificateVerify for; names as in `cryptography`."""
 
 _CA_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
@@ -74,7 +74,7 @@ def check_leaf_profile(leaf: x509.Certificate) -> None:
 
 
 def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
-    """The leaf's own key, which path validation does not restrict: an elliptic curve key on one of `curves`.
+    """The leaf's own key, which path validation does not restrict: an ECDSA or Ed25519 key on one of `curves`.
 
     Raises:
         ChainRefused: `WEAK_KEY`.
@@ -90,6 +90,8 @@ def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
                 if _names_its_curve(leaf, key):
                     return
                 found += " that spells out its parameters instead of naming the curve"
+        elif isinstance(key, ed25519.Ed25519PublicKey) and "ed25519" in curves:
+            return
         else:
             size = getattr(key, "key_size", None)
             found = f"a {type(key).__name__.lstrip('_').removesuffix('PublicKey')} key" + (
@@ -98,7 +100,7 @@ def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
     wanted = " or ".join(sorted(curves))
     raise ChainRefused(
         ChainProblem.WEAK_KEY,
-        f"the device certificate {short_name(leaf)} has {found}; accepted are elliptic curve keys on {wanted}: "
+        f"the device certificate {short_name(leaf)} has {found}; accepted are keys on {wanted}: "
         "make the device a new key and issue a certificate for it",
     )
 

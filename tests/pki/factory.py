@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
@@ -15,7 +15,7 @@ from gateway.pki import TrustAnchor, TrustStore, VerifiedChain
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 Extension = tuple[x509.ExtensionType, bool]
 
 
@@ -62,7 +62,7 @@ def make(
     for value, critical in extensions:
         builder = builder.add_extension(value, critical)
     signer = issuer.key if issuer else own
-    digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    digest = None if isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
     return Made(builder.sign(signer, digest), own)
 
 

@@ -192,14 +192,22 @@ def test_server_certificate_as_device(works: Openssl) -> None:
         ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"),
         ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"),
         ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"),
-        ("-algorithm", "ED25519"),
+        ("-algorithm", "ED448"),
     ],
-    ids=["RSA-1024", "secp256k1", "explicit parameters", "Ed25519"],
+    ids=["RSA-1024", "secp256k1", "explicit parameters", "Ed448"],
 )
 def test_weak_leaf_keys(works: Openssl, kind: tuple[str, ...]) -> None:
     works.sign("weak", "/CN=meter-5", "issuing", "basicConstraints=CA:FALSE", kind=kind)
     # Explicit parameters: forbidden by RFC 5480 section 2.1.1, and the way of CVE-2020-0601.
     assert problem(works, "weak", "issuing") is ChainProblem.WEAK_KEY
+
+
+@pytest.mark.parametrize(
+    "kind", [("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"), ("-algorithm", "ED25519")]
+)
+def test_other_leaf_keys(works: Openssl, kind: tuple[str, ...]) -> None:
+    works.sign("other", "/CN=meter-6", "issuing", "basicConstraints=CA:FALSE", kind=kind)
+    assert verify(works, "other", "issuing").device_name == "meter-6"
 
 
 def test_sha1_is_no_signature(works: Openssl) -> None:

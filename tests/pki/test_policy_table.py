@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
@@ -196,8 +196,8 @@ def test_an_rsa_factory_ca_is_fine() -> None:
 WEAK_LEAF_KEYS: dict[str, Key] = {
     "secp256k1": ec.generate_private_key(ec.SECP256K1()),
     "brainpoolP256r1": ec.generate_private_key(ec.BrainpoolP256R1()),
-    "secp384r1": ec.generate_private_key(ec.SECP384R1()),
-    "Ed25519": ed25519.Ed25519PrivateKey.generate(),
+    "secp521r1": ec.generate_private_key(ec.SECP521R1()),
+    "Ed448": ed448.Ed448PrivateKey.generate(),
     "RSA key of 1024 bits": rsa.generate_private_key(65537, 1024),
     "RSA key of 2048 bits": rsa.generate_private_key(65537, 2048),
 }
@@ -210,15 +210,21 @@ def test_leaf_keys_off_the_list_are_refused(key: str) -> None:
     assert "secp256r1" in detail
 
 
-@pytest.mark.parametrize("key", ["secp256k1", "Ed25519", "RSA key of 1024 bits"])
+@pytest.mark.parametrize("key", ["secp256k1", "Ed448", "RSA key of 1024 bits"])
 def test_the_library_alone_would_accept_a_weak_leaf_key(key: str) -> None:
     assert library_accepts(ExtensionPolicy.permit_all(), make("dev", ROOT, key=WEAK_LEAF_KEYS[key]))
 
 
-def test_the_accepted_curves_are_a_parameter() -> None:
-    leaf = make("dev", ROOT, key=WEAK_LEAF_KEYS["secp384r1"])
-    trust = TrustStore([TrustAnchor.of(ROOT.certificate)], leaf_curves=frozenset({"secp384r1"}))
-    assert verify(trust, leaf).device_name == "dev"
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_p_384_and_ed25519_leaves_are_accepted(key: Key) -> None:
+    assert verify(store(ROOT), make("dev", ROOT, key=key)).device_name == "dev"
+
+
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_the_accepted_curves_are_a_parameter(key: Key) -> None:
+    curve = "secp384r1" if isinstance(key, ec.EllipticCurvePrivateKey) else "ed25519"
+    trust = TrustStore([TrustAnchor.of(ROOT.certificate)], leaf_curves=frozenset({curve}))
+    assert verify(trust, make("dev", ROOT, key=key)).device_name == "dev"
     with pytest.raises(ChainRefused) as caught:
         verify(trust, make("dev", ROOT))
     assert caught.value.problem is ChainProblem.WEAK_KEY
