@@ -123,6 +123,12 @@ class DtlsSettings(Section):
         examples=["gateway"],
     )
 
+    require_extended_master_secret: bool = Field(
+        default=False,
+        description="Refuse clients that do not offer the extended master secret (RFC 7627). Some constrained ones do "
+        "not.",
+    )
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
         if (self.certificate is None) != (self.private_key is None):

@@ -53,6 +53,7 @@ class FailureReason(StrEnum):
     NO_SHARED_SUITE = "no_shared_suite"
     NO_SHARED_GROUP = "no_shared_group"
     NO_SHARED_SIGNATURE_ALGORITHM = "no_shared_signature_algorithm"
+    NO_EXTENDED_MASTER_SECRET = "no_extended_master_secret"  # noqa: S105 (the name of an extension)
     INSECURE_RENEGOTIATION = "insecure_renegotiation"
     UNSUPPORTED_EXTENSION = "unsupported_extension"
     # Pre-shared key.
@@ -107,6 +108,7 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.NO_SHARED_SUITE: _A.HANDSHAKE_FAILURE,
     FailureReason.NO_SHARED_GROUP: _A.HANDSHAKE_FAILURE,
     FailureReason.NO_SHARED_SIGNATURE_ALGORITHM: _A.HANDSHAKE_FAILURE,
+    FailureReason.NO_EXTENDED_MASTER_SECRET: _A.HANDSHAKE_FAILURE,
     FailureReason.INSECURE_RENEGOTIATION: _A.HANDSHAKE_FAILURE,
     FailureReason.UNSUPPORTED_EXTENSION: _A.UNSUPPORTED_EXTENSION,
     # RFC 4279 section 2: an unknown identity fails exactly as a wrong key does, so that identities cannot be probed.

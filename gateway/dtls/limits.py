@@ -170,6 +170,13 @@ MAX_SETTLED = 4096
 MAX_CERTIFICATES = 8
 """Certificates in one chain; the path is bounded again, at 4, by the verifier."""
 
+MIN_RSA_BITS = 2048
+"""Bits of a server's RSA key (RFC 9325 section 4.5: at least 2048)."""
+
+MAX_RSA_BITS = 4096
+"""Bits of a server's RSA key: a signature with 4096 bits costs about 5 ms, fifty times what a whole handshake costs
+otherwise, and what every client can make a server do must not be dearer."""
+
 MAX_PSK_IDENTITY = 1024
 """Bytes of a PSK identity; RFC 4279 section 5.3 asks for 128 at least."""
 

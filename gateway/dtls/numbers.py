@@ -73,8 +73,12 @@ class CipherSuite(IntEnum):
     """The suites that this engine negotiates, and the one signalling value that it understands."""
 
     TLS_PSK_WITH_AES_128_GCM_SHA256 = 0x00A8
+    TLS_PSK_WITH_AES_256_GCM_SHA384 = 0x00A9
     TLS_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
     TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xC02B
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 = 0xC02C
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 = 0xC02F
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 = 0xC030
     TLS_PSK_WITH_AES_128_CCM = 0xC0A4
     TLS_PSK_WITH_AES_256_CCM = 0xC0A5
     TLS_PSK_WITH_AES_128_CCM_8 = 0xC0A8
@@ -83,8 +87,14 @@ class CipherSuite(IntEnum):
     TLS_ECDHE_ECDSA_WITH_AES_256_CCM = 0xC0AD
     TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 = 0xC0AE
     TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8 = 0xC0AF
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA8
     TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA9
     TLS_PSK_WITH_CHACHA20_POLY1305_SHA256 = 0xCCAB
+    TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256 = 0xCCAC
+    TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256 = 0xD001
+    TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384 = 0xD002
+    TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256 = 0xD003
+    TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256 = 0xD005
 
 
 class ExtensionType(IntEnum):
@@ -110,15 +120,26 @@ class NamedGroup(IntEnum):
     """RFC 8422 section 5.1.1."""
 
     SECP256R1 = 23
+    SECP384R1 = 24
     X25519 = 29
 
 
 class SignatureScheme(IntEnum):
-    """SignatureAndHashAlgorithm pairs (RFC 5246 section 7.4.1.4.1), hash in the high byte."""
+    """SignatureAndHashAlgorithm pairs (RFC 5246 section 7.4.1.4.1), hash in the high byte.
 
+    The PSS and Ed25519 values are no pairs: RFC 8446 section 4.2.3, RFC 8422 section 5.1.3.
+    """
+
+    RSA_PKCS1_SHA256 = 0x0401
     ECDSA_SHA256 = 0x0403
+    RSA_PKCS1_SHA384 = 0x0501
     ECDSA_SHA384 = 0x0503
+    RSA_PKCS1_SHA512 = 0x0601
     ECDSA_SHA512 = 0x0603
+    RSA_PSS_RSAE_SHA256 = 0x0804
+    RSA_PSS_RSAE_SHA384 = 0x0805
+    RSA_PSS_RSAE_SHA512 = 0x0806
+    ED25519 = 0x0807
 
 
 class CertificateType(IntEnum):
@@ -129,7 +150,7 @@ class CertificateType(IntEnum):
 
 
 class ClientCertificateType(IntEnum):
-    """RFC 8422 section 5.5."""
+    """RFC 8422 section 5.5: ecdsa_sign is for ECDSA keys and for EdDSA keys."""
 
     ECDSA_SIGN = 64
 

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 UNMATCHED = "none"
 """The `route` label of a request whose path or method nobody registered."""
 
-AUTH_FOR = {KeyExchange.PSK: AuthKind.PSK, KeyExchange.ECDHE_ECDSA: AuthKind.X509, None: AuthKind.UNKNOWN}
+AUTH_FOR: dict[KeyExchange | None, AuthKind] = {
+    KeyExchange.PSK: AuthKind.PSK,
+    KeyExchange.ECDHE_PSK: AuthKind.PSK,
+    KeyExchange.ECDHE_ECDSA: AuthKind.X509,
+    KeyExchange.ECDHE_RSA: AuthKind.X509,
+    None: AuthKind.UNKNOWN,
+}
 """How a peer of that key exchange proves itself."""
 
 AUTHS = (AuthKind.PSK, AuthKind.X509, AuthKind.RPK)

@@ -203,7 +203,12 @@ class Worker:
                 raise ConfigError("dtls.private_key", str(error), "issue one with `gateway cert server`") from error
         hint = dtls.psk_hint.encode() if dtls.psk_hint is not None else None
         return ServerConfig(
-            ServerParameters(credential=credential, psk_hint=hint, raw_public_keys=dtls.raw_public_keys),
+            ServerParameters(
+                credential=credential,
+                psk_hint=hint,
+                raw_public_keys=dtls.raw_public_keys,
+                require_extended_master_secret=dtls.require_extended_master_secret,
+            ),
             cookie_secret=os.urandom(32),
             datagram_limit=dtls.mtu - _HEADERS,
             retransmit_initial_s=dtls.retransmit_initial,

@@ -158,7 +158,12 @@ def test_the_rooms_of_the_design_are_those_of_the_import_contract() -> None:
 
 
 def test_suites() -> None:
-    kinds = {KeyExchange.PSK: "pre-shared key", KeyExchange.ECDHE_ECDSA: "certificate"}
+    kinds = {
+        KeyExchange.ECDHE_PSK: "pre-shared key, forward secrecy",
+        KeyExchange.PSK: "pre-shared key",
+        KeyExchange.ECDHE_ECDSA: "certificate",
+        KeyExchange.ECDHE_RSA: "certificate, RSA on the server",
+    }
     expected = [
         [f"`{s.name}`", f"0x{s.id:04X}", kinds[s.key_exchange]] for s in map(SUITES.__getitem__, DEFAULT_SUITES)
     ]

@@ -103,7 +103,7 @@ LIBCOAP_OPENSSL_PSK = Capture(
     ),
     (0, 11, 10, 35, 22, 23, 13),
     "127.0.0.1",
-    0xC0A8,
+    0xCCAC,
 )
 
 # coap-client-gnutls -B 3 -u dev1 -k secretPSKsecretP -m get coaps://127.0.0.1:PORT/time
@@ -117,7 +117,7 @@ LIBCOAP_GNUTLS_PSK = Capture(
     (*(0xCCAC, 0xC036, 0xC035, 0xC037, 0x00A9, 0xCCAB, 0xC0A5, 0x008D, 0x00A8, 0xC0A4, 0x008C, 0x00AE, 0xC0A8),),
     (10, 11, 13, 22, 23, 35, 0xFF01, 0, 28),
     "127.0.0.1",
-    0xC0A8,
+    0xCCAC,
 )
 
 # coap-client-gnutls -B 3 -c c.pem -j k.pem -m get coaps://localhost:PORT/time

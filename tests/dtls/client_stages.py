@@ -45,6 +45,16 @@ def psk_steps(world: ClientWorld, server: RawServer) -> Iterator[str]:
     yield from _finish(world, server)
 
 
+def ecdhe_psk_steps(world: ClientWorld, server: RawServer) -> Iterator[str]:
+    yield "ExpectServerHello"
+    world.deliver(server.answer_hello())
+    yield "ExpectEcdhePskParameters"
+    world.deliver(server.psk_share(b"a hint"))
+    yield "ExpectServerHelloDone"
+    server.read(world.deliver(server.done()))
+    yield from _finish(world, server)
+
+
 def certificate_steps(world: ClientWorld, server: RawServer) -> Iterator[str]:
     yield "ExpectServerHello"
     world.deliver(server.answer_hello())
@@ -87,11 +97,16 @@ def _finish(world: ClientWorld, server: RawServer) -> Iterator[str]:
     yield "Established"
 
 
-STEPS = {"psk": psk_steps, "certificate": certificate_steps, "resumed": resumed_steps}
+STEPS = {
+    "psk": psk_steps,
+    "ecdhe_psk": ecdhe_psk_steps,
+    "certificate": certificate_steps,
+    "resumed": resumed_steps,
+}
 
 
 def reach(kind: str, state: str) -> ClientStage:
-    """A handshake of a kind (psk or certificate) stopped at a state."""
+    """A handshake of a kind (a key of STEPS) stopped at a state."""
     world, server = pair(kind)
     steps = STEPS[kind](world, server)
     for name in steps:

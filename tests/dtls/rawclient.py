@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.certificate import Certificate, DigitallySigned
 from gateway.dtls.messages.hello import ClientHello, HelloVerifyRequest, ServerHello
-from gateway.dtls.messages.key_exchange import EcdheServerKeyExchange
+from gateway.dtls.messages.key_exchange import EcdheParameters, EcdheServerKeyExchange
 
 CCS, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 TLS12_CID, PATH_CHECK = 25, 27
+
+CURVES: dict[int, type[ec.EllipticCurve]] = {23: ec.SECP256R1, 24: ec.SECP384R1}
 
 PSK_SUITES = {
     0xC0A8: "PSK_AES_128_CCM_8",
@@ -31,7 +33,15 @@ PSK_SUITES = {
     0x00A8: "PSK_AES_128_GCM",
     0xC0A9: "PSK_AES_256_CCM_8",
     0xC0A5: "PSK_AES_256_CCM",
+    0x00A9: "PSK_AES_256_GCM",
     0xCCAB: "PSK_CHACHA20_POLY1305",
+}
+ECDHE_PSK_SUITES = {
+    0xD003: "ECDHE_PSK_AES_128_CCM_8",
+    0xD005: "ECDHE_PSK_AES_128_CCM",
+    0xD001: "ECDHE_PSK_AES_128_GCM",
+    0xD002: "ECDHE_PSK_AES_256_GCM",
+    0xCCAC: "ECDHE_PSK_CHACHA20_POLY1305",
 }
 ECDHE_SUITES = {
     0xC0AE: "ECDHE_ECDSA_AES_128_CCM_8",
@@ -39,10 +49,21 @@ ECDHE_SUITES = {
     0xC02B: "ECDHE_ECDSA_AES_128_GCM",
     0xC0AF: "ECDHE_ECDSA_AES_256_CCM_8",
     0xC0AD: "ECDHE_ECDSA_AES_256_CCM",
+    0xC02C: "ECDHE_ECDSA_AES_256_GCM",
     0xCCA9: "ECDHE_ECDSA_CHACHA20_POLY1305",
 }
-SUITES = PSK_SUITES | ECDHE_SUITES
-"""IANA numbers and names. RFC 6655, 7251 (CCM), 5487, 5289 (GCM), 7905 (ChaCha20-Poly1305)."""
+ECDHE_RSA_SUITES = {
+    0xC02F: "ECDHE_RSA_AES_128_GCM",
+    0xC030: "ECDHE_RSA_AES_256_GCM",
+    0xCCA8: "ECDHE_RSA_CHACHA20_POLY1305",
+}
+SUITES = PSK_SUITES | ECDHE_PSK_SUITES | ECDHE_SUITES | ECDHE_RSA_SUITES
+"""IANA numbers and names. RFC 6655, 7251 (CCM), 5487, 5289 (GCM), 8442 (ECDHE_PSK), 7905 (ChaCha20-Poly1305)."""
+
+
+def suite_hash(suite: int) -> str:
+    """Of PRF and transcript: SHA-384 with AES-256-GCM (RFC 5487, 5289, 8442), SHA-256 with everything else."""
+    return "sha384" if SUITES[suite].endswith("AES_256_GCM") else "sha256"
 
 
 def key_length(suite: int) -> int:
@@ -83,12 +104,12 @@ def nonce(suite: int, iv: bytes, number: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(iv, bytes(4) + number, strict=True))
 
 
-def prf(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
-    """P_SHA256 of RFC 5246 section 5: A(0) = label + seed, A(i) = HMAC(secret, A(i-1))."""
+def prf(secret: bytes, label: bytes, seed: bytes, length: int, algorithm: str = "sha256") -> bytes:
+    """P_hash of RFC 5246 section 5: A(0) = label + seed, A(i) = HMAC(secret, A(i-1))."""
     output, a = b"", label + seed
     while len(output) < length:
-        a = hmac.digest(secret, a, "sha256")
-        output += hmac.digest(secret, a + label + seed, "sha256")
+        a = hmac.digest(secret, a, algorithm)
+        output += hmac.digest(secret, a + label + seed, algorithm)
     return output[:length]
 
 
@@ -96,6 +117,11 @@ def plain_premaster(psk: bytes) -> bytes:
     """RFC 4279 section 2: uint16 N, N zero bytes, uint16 N, the key."""
     n = len(psk).to_bytes(2, "big")
     return n + bytes(len(psk)) + n + psk
+
+
+def ecdhe_premaster(psk: bytes, shared: bytes) -> bytes:
+    """RFC 5489 section 2: uint16 length of Z, Z, uint16 length of the key, the key."""
+    return b"".join(len(part).to_bytes(2, "big") + part for part in (shared, psk))
 
 
 class DirectionKeys:
@@ -136,11 +162,36 @@ class DirectionKeys:
         return self._aead.decrypt(self.nonce(number, fragment), fragment[self.explicit_length :], aad)
 
 
+Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+DIGESTS: dict[int, hashes.HashAlgorithm] = {
+    0x0203: hashes.SHA1(),
+    0x0501: hashes.SHA384(),
+    0x0503: hashes.SHA384(),
+    0x0601: hashes.SHA512(),
+    0x0603: hashes.SHA512(),
+    0x0805: hashes.SHA384(),
+    0x0806: hashes.SHA512(),
+}
+"""Hashes of signature schemes; SHA-256 for those that are not listed."""
+
+
+def sign(key: Key, scheme: int, data: bytes) -> bytes:
+    """A signature with the scheme if the key can, else with one that it can: to see it refused."""
+    digest = DIGESTS.get(scheme, hashes.SHA256())
+    if isinstance(key, rsa.RSAPrivateKey):
+        pss = padding.PSS(padding.MGF1(digest), digest.digest_size)  # RFC 8446 section 4.2.3
+        return key.sign(data, pss if scheme >> 8 == 8 else padding.PKCS1v15(), digest)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
+    return key.sign(data, ec.ECDSA(digest))
+
+
 @dataclass(slots=True)
 class Device:
-    """A certificate and its key."""
+    """A certificate and its key; RSA only for a server's."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     chain: tuple[bytes, ...]
 
 
@@ -192,6 +243,8 @@ class RawClient:
     transcript: list[bytes] = field(default_factory=list)
     server_hello: ServerHello | None = None
     server_key_exchange: EcdheServerKeyExchange | None = None
+    server_share: EcdheParameters | None = None
+    server_hint: bytes | None = None
     server_chain: tuple[bytes, ...] = ()
     server_finished_verified: bool = False
     master: bytes = b""
@@ -289,34 +342,34 @@ class RawClient:
             record = self.message(16, len(self.identity).to_bytes(2, "big") + self.identity)
             self._derive(plain_premaster(self.psk))
             return record
-        ours, premaster = self._agree()
+        ours, shared = self._agree()
         point = ours if public is None else public
-        record = self.message(16, len(point).to_bytes(1, "big") + point)
+        exchange = len(point).to_bytes(1, "big") + point
+        premaster = shared
+        if self.suite in ECDHE_PSK_SUITES:  # RFC 5489 section 2: the identity, then the point
+            exchange = len(self.identity).to_bytes(2, "big") + self.identity + exchange
+            premaster = ecdhe_premaster(self.psk, shared)
+        record = self.message(16, exchange)
         self._derive(premaster)
         return record
 
     def certificate_verify(
-        self, *, key: ec.EllipticCurvePrivateKey | None = None, scheme: int = 0x0403, content: bytes | None = None
+        self, *, key: Key | None = None, scheme: int | None = None, content: bytes | None = None
     ) -> bytes:
         if key is None:
             assert self.device is not None
             key = self.device.key
-        digests: dict[int, hashes.HashAlgorithm] = {
-            0x0203: hashes.SHA1(),
-            0x0403: hashes.SHA256(),
-            0x0503: hashes.SHA384(),
-            0x0603: hashes.SHA512(),
-        }
+        if scheme is None:
+            scheme = 0x0807 if isinstance(key, ed25519.Ed25519PrivateKey) else 0x0403
         signed = b"".join(self.transcript) if content is None else content
-        signature = key.sign(signed, ec.ECDSA(digests.get(scheme, hashes.SHA256())))
-        return self.message(15, DigitallySigned(scheme, signature).encode())
+        return self.message(15, DigitallySigned(scheme, sign(key, scheme, signed)).encode())
 
     def change_cipher_spec(self) -> bytes:
         return self.record(CCS, b"\x01")
 
     def finished(self, *, epoch: int = 1, verify_data: bytes | None = None) -> bytes:
         if verify_data is None:
-            verify_data = prf(self.master, b"client finished", self.transcript_hash(), 12)
+            verify_data = self.prf(b"client finished", self.transcript_hash())
         return self.message(20, verify_data, epoch=epoch)
 
     def alert(self, level: int, description: int, epoch: int = 0) -> bytes:
@@ -327,7 +380,7 @@ class RawClient:
 
     def answer_flight(self) -> list[bytes]:
         """Everything from the server's Done to our Finished, as it should be, one record an item."""
-        if self.is_psk:
+        if self.with_key:
             records = [self.client_key_exchange()]
         else:
             records = [self.certificate(), self.client_key_exchange(), self.certificate_verify()]
@@ -366,7 +419,11 @@ class RawClient:
         self.write_keys, self.read_keys = traffic_keys(self.suite, self.master, self.random, self.server_hello.random)
 
     def transcript_hash(self) -> bytes:
-        return hashlib.sha256(b"".join(self.transcript)).digest()
+        return hashlib.new(suite_hash(self.suite), b"".join(self.transcript)).digest()
+
+    def prf(self, label: bytes, seed: bytes, length: int = 12) -> bytes:
+        """Out of the master secret."""
+        return prf(self.master, label, seed, length, suite_hash(self.suite))
 
     @property
     def suite(self) -> int:
@@ -375,7 +432,13 @@ class RawClient:
 
     @property
     def is_psk(self) -> bool:
+        """Plain PSK, with no ephemeral keys."""
         return self.suite in PSK_SUITES
+
+    @property
+    def with_key(self) -> bool:
+        """The client proves itself with its pre-shared key."""
+        return self.suite in PSK_SUITES | ECDHE_PSK_SUITES
 
     def _collect(self, content: bytes) -> None:
         position = 0
@@ -404,7 +467,7 @@ class RawClient:
             self.cookie = HelloVerifyRequest.decode(body).cookie
             return
         if message_type == 20:
-            expected = prf(self.master, b"server finished", self.transcript_hash(), 12)
+            expected = self.prf(b"server finished", self.transcript_hash())
             self.server_finished_verified = body == expected
         self.transcript.append(handshake(message_type, seq, body))
         if message_type == 2:
@@ -416,28 +479,40 @@ class RawClient:
             self.ticket_lifetime, self.ticket = int.from_bytes(body[:4], "big"), body[6:]
         elif message_type == 11:
             self.server_chain = Certificate.decode(body).chain
+        elif message_type == 12 and self.suite in ECDHE_PSK_SUITES:
+            self._take_ecdhe_psk(body)
         elif message_type == 12 and not self.is_psk:
             self.server_key_exchange = EcdheServerKeyExchange.decode(body)
+            self.server_share = self.server_key_exchange.parameters
+
+    def _take_ecdhe_psk(self, body: bytes) -> None:
+        """RFC 5489 section 2: psk_identity_hint<0..2^16-1>, then ServerECDHParams with a named curve."""
+        hint_length = int.from_bytes(body[:2], "big")
+        self.server_hint, rest = body[2 : 2 + hint_length], body[2 + hint_length :]
+        assert rest[0] == 3
+        assert rest[3] == len(rest) - 4
+        self.server_share = EcdheParameters(int.from_bytes(rest[1:3], "big"), rest[4:])
 
     def _agree(self) -> tuple[bytes, bytes]:
         """Our public value and the shared secret (RFC 8422 sections 5.7, 5.10)."""
-        assert self.server_key_exchange is not None
-        theirs = self.server_key_exchange.parameters
+        assert self.server_share is not None
+        theirs = self.server_share
         if theirs.group == 29:
             private = x25519.X25519PrivateKey.generate()
             shared = private.exchange(x25519.X25519PublicKey.from_public_bytes(theirs.public))
             return private.public_key().public_bytes_raw(), shared
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(CURVES[theirs.group]())
         shared = key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(key.curve, theirs.public))
         return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), shared
 
     def _derive(self, premaster: bytes) -> None:
         """RFC 5246 sections 8.1 and 6.3, RFC 7627 section 4. No MAC keys."""
         assert self.server_hello is not None
+        algorithm = suite_hash(self.suite)
         if 23 in (self.server_hello.extensions or {}):
-            self.master = prf(premaster, b"extended master secret", self.transcript_hash(), 48)
+            self.master = prf(premaster, b"extended master secret", self.transcript_hash(), 48, algorithm)
         else:
-            self.master = prf(premaster, b"master secret", self.random + self.server_hello.random, 48)
+            self.master = prf(premaster, b"master secret", self.random + self.server_hello.random, 48, algorithm)
         self.write_keys, self.read_keys = traffic_keys(self.suite, self.master, self.random, self.server_hello.random)
 
 
@@ -446,7 +521,7 @@ def traffic_keys(
 ) -> tuple[DirectionKeys, DirectionKeys]:
     """The client's and the server's (RFC 5246 section 6.3)."""
     key, iv = key_length(suite), iv_length(suite)
-    block = io.BytesIO(prf(master, b"key expansion", server_random + client_random, 2 * (key + iv)))
+    block = io.BytesIO(prf(master, b"key expansion", server_random + client_random, 2 * (key + iv), suite_hash(suite)))
     keys = block.read(key), block.read(key)
     ivs = block.read(iv), block.read(iv)
     return DirectionKeys(suite, keys[0], ivs[0]), DirectionKeys(suite, keys[1], ivs[1])
@@ -513,7 +588,7 @@ def split(datagram: bytes, *, cid_length: int = 0) -> list[tuple[int, int, int, 
     return records
 
 
-def certificate_key(der: bytes) -> ec.EllipticCurvePublicKey:
+def certificate_key(der: bytes) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
     key = x509.load_der_x509_certificate(der).public_key()
-    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
     return key

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.dtls import (
@@ -32,8 +32,22 @@ from gateway.dtls.handshake.flight import FlightFilter
 from gateway.dtls.messages.certificate import Certificate, CertificateRequest, DigitallySigned
 from gateway.dtls.messages.hello import ClientHello, HelloVerifyRequest, ServerHello
 from gateway.dtls.messages.key_exchange import EcdheParameters, EcdheServerKeyExchange
-from tests.dtls.rawclient import PSK_SUITES, RawClient, certificate_key, handshake, plain_premaster, prf
-from tests.dtls.support import PSK, alerts, counting_random, device, server_identity
+from tests.dtls.rawclient import (
+    CURVES,
+    DIGESTS,
+    ECDHE_PSK_SUITES,
+    ECDHE_RSA_SUITES,
+    PSK_SUITES,
+    Device,
+    Key,
+    RawClient,
+    certificate_key,
+    ecdhe_premaster,
+    handshake,
+    plain_premaster,
+    sign,
+)
+from tests.dtls.support import PSK, alerts, counting_random, device, rsa_identity, server_identity
 
 SERVER: Address = ("192.0.2.2", 5684)
 
@@ -61,7 +75,9 @@ class RawServer(RawClient):
     signature_scheme: int = 0
     possession_proven: bool = False
     client_finished_verified: bool = False
-    _p256: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    _points: dict[int, ec.EllipticCurvePrivateKey] = field(
+        default_factory=lambda: {group: ec.generate_private_key(curve()) for group, curve in CURVES.items()}
+    )
     _x25519: x25519.X25519PrivateKey = field(default_factory=x25519.X25519PrivateKey.generate)
 
     # --- the server's messages -------------------------------------------------------------------------------------
@@ -76,7 +92,7 @@ class RawServer(RawClient):
         return self.message(2, self.server_hello.encode())
 
     def present(self, chain: tuple[bytes, ...] | None = None) -> bytes:
-        return self.message(11, Certificate(server_identity().chain if chain is None else chain).encode())
+        return self.message(11, Certificate(self._identity().chain if chain is None else chain).encode())
 
     def hint(self, hint: bytes = b"a hint") -> bytes:
         return self.message(12, len(hint).to_bytes(2, "big") + hint)
@@ -86,20 +102,26 @@ class RawServer(RawClient):
         *,
         group: int | None = None,
         public: bytes | None = None,
-        scheme: int = 0x0403,
-        key: ec.EllipticCurvePrivateKey | None = None,
+        scheme: int | None = None,
+        key: Key | None = None,
         signed: bytes | None = None,
         signature: bytes | None = None,
     ) -> bytes:
         """ServerKeyExchange with our point, signed (RFC 8422 section 5.4)."""
         parameters = EcdheParameters(group or self.group, self._public() if public is None else public)
+        if scheme is None:
+            scheme = 0x0804 if self.chosen in ECDHE_RSA_SUITES else 0x0403
         if signed is None:
             signed = self.random + self.server_random + parameters.encode()
         if signature is None:
-            digests: dict[int, hashes.HashAlgorithm] = {0x0503: hashes.SHA384(), 0x0603: hashes.SHA512()}
-            key = key or server_identity().key
-            signature = key.sign(signed, ec.ECDSA(digests.get(scheme, hashes.SHA256())))
+            signature = sign(key or self._identity().key, scheme, signed)
         return self.message(12, EcdheServerKeyExchange(parameters, DigitallySigned(scheme, signature)).encode())
+
+    def psk_share(self, hint: bytes = b"", *, group: int | None = None, public: bytes | None = None) -> bytes:
+        """ServerKeyExchange of ECDHE_PSK (RFC 5489 section 2): the hint, then our point; unsigned."""
+        point = self._public() if public is None else public
+        parameters = b"\x03" + (group or self.group).to_bytes(2, "big") + bytes((len(point),)) + point
+        return self.message(12, len(hint).to_bytes(2, "big") + hint + parameters)
 
     def request(self, schemes: tuple[int, ...] = (0x0403,), types: bytes = b"\x40") -> bytes:
         return self.message(13, CertificateRequest(types, schemes).encode())
@@ -109,7 +131,7 @@ class RawServer(RawClient):
 
     def finished(self, *, epoch: int = 1, verify_data: bytes | None = None) -> bytes:
         if verify_data is None:
-            verify_data = prf(self.master, b"server finished", self.transcript_hash(), 12)
+            verify_data = self.prf(b"server finished", self.transcript_hash())
         return self.message(20, verify_data, epoch=epoch)
 
     def new_ticket(self, ticket: bytes = b"a ticket", hint: int = 3600) -> bytes:
@@ -119,6 +141,8 @@ class RawServer(RawClient):
         """ServerHello to ServerHelloDone as they should be, one record an item."""
         if self.chosen in PSK_SUITES:
             return [self.answer_hello(), self.done()]
+        if self.chosen in ECDHE_PSK_SUITES:
+            return [self.answer_hello(), self.psk_share(), self.done()]
         flight = [self.answer_hello(), self.present(), self.share()]
         if request:
             flight.append(self.request())
@@ -135,7 +159,7 @@ class RawServer(RawClient):
         elif message_type == 15:
             self._check_possession(DigitallySigned.decode(body))
         elif message_type == 20:
-            expected = prf(self.master, b"client finished", self.transcript_hash(), 12)
+            expected = self.prf(b"client finished", self.transcript_hash())
             self.client_finished_verified = body == expected
         self.transcript.append(handshake(message_type, seq, body))
         if message_type == 11:
@@ -145,13 +169,13 @@ class RawServer(RawClient):
 
     def _check_possession(self, signed: DigitallySigned) -> None:
         assert self.client_chain
-        digests: dict[int, hashes.HashAlgorithm] = {
-            0x0403: hashes.SHA256(),
-            0x0503: hashes.SHA384(),
-            0x0603: hashes.SHA512(),
-        }
-        algorithm = ec.ECDSA(digests[signed.scheme])
-        certificate_key(self.client_chain[0]).verify(signed.signature, b"".join(self.transcript), algorithm)
+        key, content = certificate_key(self.client_chain[0]), b"".join(self.transcript)
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            assert signed.scheme == 0x0807
+            key.verify(signed.signature, content)
+        else:
+            assert signed.scheme in (0x0403, 0x0503, 0x0603)
+            key.verify(signed.signature, content, ec.ECDSA(DIGESTS.get(signed.scheme, hashes.SHA256())))
         self.signature_scheme = signed.scheme
         self.possession_proven = True
 
@@ -159,14 +183,25 @@ class RawServer(RawClient):
         if self.is_psk:
             self.client_identity = body[2:]
             return plain_premaster(self.psk)
+        if self.chosen in ECDHE_PSK_SUITES:
+            identity_length = int.from_bytes(body[:2], "big")
+            self.client_identity, body = body[2 : 2 + identity_length], body[2 + identity_length :]
+            return ecdhe_premaster(self.psk, self._shared(body[1:]))
+        return self._shared(body[1:])
+
+    def _shared(self, point: bytes) -> bytes:
         if self.group == 29:
-            return self._x25519.exchange(x25519.X25519PublicKey.from_public_bytes(body[1:]))
-        return self._p256.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), body[1:]))
+            return self._x25519.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+        key = self._points[self.group]
+        return key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(key.curve, point))
 
     def _public(self) -> bytes:
         if self.group == 29:
             return self._x25519.public_key().public_bytes_raw()
-        return self._p256.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return self._points[self.group].public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def _identity(self) -> Device:
+        return rsa_identity() if self.chosen in ECDHE_RSA_SUITES else server_identity()
 
     def resume(self) -> None:
         RawClient.resume(self)
@@ -314,7 +349,7 @@ def saved_session(**changes: Any) -> ClientSession:
 
 
 def pair(kind: str, **changes: Any) -> tuple[ClientWorld, RawServer]:
-    """A client (psk, certificate or resumed) and a server that has read its first hello."""
+    """A client (psk, ecdhe_psk, certificate or resumed) and a server that has read its first hello."""
     if kind == "resumed":
         session = saved_session()
         world = ClientWorld(psk_parameters(session=session, **changes))
@@ -322,6 +357,8 @@ def pair(kind: str, **changes: Any) -> tuple[ClientWorld, RawServer]:
         server = RawServer(chosen=0xC0A8, resuming=session.master, extensions=answers)
     elif kind == "psk":
         world, server = ClientWorld(psk_parameters(**changes)), RawServer(chosen=0xC0A8)
+    elif kind == "ecdhe_psk":
+        world, server = ClientWorld(psk_parameters(0xD003, **changes)), RawServer(chosen=0xD003)
     else:
         world, server = ClientWorld(certificate_parameters(**changes)), RawServer(chosen=0xC0AE)
     server.read(world.opening)

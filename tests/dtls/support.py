@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -33,7 +33,8 @@ from gateway.dtls import (
     ServerParameters,
     SigningKey,
 )
-from tests.dtls.rawclient import Device, RawClient, Received
+from gateway.dtls.messages import extensions as ext
+from tests.dtls.rawclient import ECDHE_RSA_SUITES, Device, RawClient, Received, default_extensions
 
 PSK = bytes(range(16))
 CLIENT: Address = ("192.0.2.1", 40000)
@@ -55,7 +56,8 @@ def self_signed(key: CertificateIssuerPrivateKeyTypes, name: str) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-    certificate = builder.not_valid_after(datetime(2120, 1, 1, tzinfo=UTC)).sign(key, hashes.SHA256())
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
+    certificate = builder.not_valid_after(datetime(2120, 1, 1, tzinfo=UTC)).sign(key, algorithm)
     return certificate.public_bytes(Encoding.DER)
 
 
@@ -72,9 +74,19 @@ def server_identity() -> Device:
     return Device(key, (self_signed(key, "localhost"),))
 
 
-def credential() -> Credential:
-    identity = server_identity()
+@cache
+def rsa_identity() -> Device:
+    """A server with an RSA certificate."""
+    key = rsa.generate_private_key(65537, 2048)
+    return Device(key, (self_signed(key, "localhost"),))
+
+
+def credential_of(identity: Device) -> Credential:
     return Credential(identity.chain, SigningKey(identity.key))
+
+
+def credential() -> Credential:
+    return credential_of(server_identity())
 
 
 class World:
@@ -98,6 +110,7 @@ class World:
         psk: bool = True,
         certificate: bool = True,
         hint: bytes | None = None,
+        require_extended_master_secret: bool = False,
         datagram_limit: int = 1232,
         max_handshakes: int = 10_000,
         max_associations: int = 200_000,
@@ -111,7 +124,12 @@ class World:
         key_log: Callable[[bytes, bytes], None] | None = None,
     ) -> None:
         parameters = ServerParameters(
-            suites=suites or DEFAULT_SUITES, credential=credential() if certificate else None, psk=psk, psk_hint=hint
+            credential=credential() if certificate else None,
+            more_credentials=(credential_of(rsa_identity()),) if certificate else (),
+            psk=psk,
+            psk_hint=hint,
+            require_extended_master_secret=require_extended_master_secret,
+            suites=DEFAULT_SUITES if suites is None else suites,
         )
         self.config = ServerConfig(
             parameters,
@@ -248,7 +266,10 @@ def certificate_client(suite: int = 0xC0AE) -> RawClient:
 
 
 def client_for(suite: int) -> RawClient:
-    return RawClient(suites=(suite,), device=device())
+    client = RawClient(suites=(suite,), device=device())
+    if suite in ECDHE_RSA_SUITES:
+        client.extensions = {**default_extensions(), 13: ext.encode_u16_list((0x0804, 0x0403))}
+    return client
 
 
 CONTAINERS = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.dtls import (
@@ -16,7 +16,7 @@ from gateway.dtls import (
     ServerEndpoint,
 )
 from gateway.dtls.messages.certificate import RawPublicKey
-from tests.dtls.rawclient import RawClient, default_extensions, handshake
+from tests.dtls.rawclient import Key, RawClient, default_extensions, handshake
 from tests.dtls.rawserver import ClientWorld, RawServer, certificate_parameters
 from tests.dtls.support import World, alerts, counting_random, device, server_identity
 
@@ -27,7 +27,7 @@ X509, OPENPGP, RAW = 0, 1, 2
 P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 
 
-def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+def spki(key: Key) -> bytes:
     """Written down by hand for P-256: the prefix and the point."""
     public = key.public_key()
     if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gateway.dtls import CertificatePresented, ClientParameters
-from tests.dtls.rawclient import HANDSHAKE, handshake, raw_record
+from tests.dtls.rawclient import HANDSHAKE, Device, handshake, raw_record, sign
 from tests.dtls.rawserver import ClientWorld, RawServer, certificate_parameters, own_credential, pair
-from tests.dtls.support import alerts, self_signed, server_identity
+from tests.dtls.support import alerts, rsa_identity, self_signed, server_identity
 
 # Alerts (RFC 5246 section 7.2) as the server hears them.
 UNEXPECTED_MESSAGE, HANDSHAKE_FAILURE, UNSUPPORTED_CERTIFICATE = [(2, 10)], [(2, 40)], [(2, 43)]
@@ -18,7 +17,7 @@ ILLEGAL_PARAMETER, DECODE_ERROR, DECRYPT_ERROR, PROTOCOL_VERSION = [(2, 47)], [(
 
 EXTENDED, RENEGOTIATION = {23: b""}, {0xFF01: b"\x00"}
 
-both = pytest.mark.parametrize("kind", ["psk", "certificate"])
+both = pytest.mark.parametrize("kind", ["psk", "ecdhe_psk", "certificate"])
 
 
 def at_share() -> tuple[ClientWorld, RawServer]:
@@ -204,13 +203,23 @@ def test_certificate_that_is_none() -> None:
     assert refusal == ("decode_error", DECODE_ERROR)
 
 
-@pytest.mark.parametrize("kind", ["P-384", "RSA"])
-def test_certificate_with_a_key_that_we_did_not_offer(kind: str) -> None:
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP521R1()), rsa.generate_private_key(65537, 1024)])
+def test_certificate_with_a_key_that_we_did_not_offer(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
     """RFC 8422 section 5.3: the key must be on one of the curves that the client listed."""
     world, server = pair("certificate")
-    key = ec.generate_private_key(ec.SECP384R1()) if kind == "P-384" else rsa.generate_private_key(65537, 2048)
     refusal = world.refuses(server, server.answer_hello(), server.present((self_signed(key, "gw"),)), server.share())
     assert refusal == ("weak_key", UNSUPPORTED_CERTIFICATE)
+
+
+@pytest.mark.parametrize(("suite", "identity"), [(0xC0AE, rsa_identity), (0xC02F, server_identity)])
+def test_certificate_of_the_other_kind_of_suite(suite: int, identity: Callable[[], Device]) -> None:
+    """RFC 8422 section 2: the suite says what kind of key the certificate has."""
+    world, server = ClientWorld(certificate_parameters(suite)), RawServer(chosen=suite)
+    server.read(world.opening)
+    flight = [server.answer_hello(), server.present(identity().chain)]
+    flight.append(server.share(key=identity().key, scheme=0x0804 if identity is rsa_identity else 0x0403))
+    refusal = world.refuses(server, *flight)
+    assert refusal == ("illegal_parameter", ILLEGAL_PARAMETER)
 
 
 WRONG_SIGNATURES: dict[str, Callable[[RawServer], bytes]] = {
@@ -227,7 +236,7 @@ def signed_with_sha256(server: RawServer) -> bytes:
     public = server._public()
     parameters = b"\x03\x00\x17" + len(public).to_bytes(1, "big") + public
     signed = server.random + server.server_random + parameters
-    return server_identity().key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return sign(server_identity().key, 0x0403, signed)
 
 
 @pytest.mark.parametrize("how", WRONG_SIGNATURES)
@@ -252,7 +261,7 @@ def test_share_as_it_should_be(scheme: int, group: int) -> None:
     assert server.client_finished_verified
 
 
-@pytest.mark.parametrize("group", [24, 30, 256, 1])
+@pytest.mark.parametrize("group", [25, 30, 256, 1])
 def test_group_that_we_did_not_offer(group: int) -> None:
     world, server = at_share()
     assert world.refuses(server, server.share(group=group)) == ("illegal_parameter", ILLEGAL_PARAMETER)
@@ -500,11 +509,14 @@ def test_message_that_is_too_large() -> None:
 def test_offers_are_what_is_configured() -> None:
     server = RawServer()
     extra = ((0x1234, b"extra"),)
-    parameters = ClientParameters(psk_identity=b"dev1", psk=b"key", server_name="gw.example", extra_extensions=extra)
+    suites = (0xC0A8, 0xC0A4, 0x00A8)
+    parameters = ClientParameters(
+        suites, psk_identity=b"dev1", psk=b"key", server_name="gw.example", extra_extensions=extra
+    )
     server.read(ClientWorld(parameters).opening)
     assert server.heard is not None
     extensions = server.heard.extensions or {}
-    assert server.heard.cipher_suites == (0xC0A8, 0xC0A9, 0xC0A4, 0xC0A5, 0x00A8, 0xCCAB)
+    assert server.heard.cipher_suites == (0xC0A8, 0xC0A4, 0x00A8)
     assert extensions[0] == b"\x00\x0d\x00\x00\x0agw.example"  # RFC 6066 section 3
     assert extensions[0x1234] == b"extra"
     # RFC 8422 section 4: these are only for who proposes ECC suites.

@@ -12,13 +12,15 @@ from tests.dtls.rawserver import ClientWorld, certificate_parameters, pair
 from tests.dtls.support import alerts
 from tests.dtls.test_states import concrete
 
-# RFC 5246 section 7.3 figure 1 and RFC 6347 section 4.2.4 figure 1, for our two kinds of handshake.
+# RFC 5246 section 7.3 figure 1, RFC 6347 section 4.2.4 figure 1 and RFC 5489 section 2, for our three kinds of
+# handshake.
 #
 # A HelloRequest is in no row. RFC 5246 section 7.4.1.1 has clients ignore one in the middle of a handshake, and servers
 # not send it there; in DTLS it would take a message_seq that the transcript then lacks. This client gives up instead.
 ACCEPTED = {
     "ExpectServerHello": {2, 3},
     "ExpectPskHint": {12, 14},
+    "ExpectEcdhePskParameters": {12},
     "ExpectServerCertificate": {11},
     "ExpectEcdheParameters": {12},
     "ExpectCertificateRequest": {13, 14},
@@ -91,7 +93,7 @@ def test_message_while_the_shell_thinks(message_type: int) -> None:
     assert stage.world.failure.reason is FailureReason.UNEXPECTED_MESSAGE
 
 
-@pytest.mark.parametrize("kind", ["psk", "certificate"])
+@pytest.mark.parametrize("kind", ["psk", "ecdhe_psk", "certificate"])
 @each_type
 def test_message_after_the_handshake(kind: str, message_type: int) -> None:
     stage = reach(kind, "Established")

@@ -1,7 +1,7 @@
 """The endpoint as its shell sees it: six verbs, events, the direct path, and how it is misused."""
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
 
 from gateway.dtls import Address, ApiMisuse, ServerConfig, ServerParameters, SigningKey
 from gateway.dtls.crypto import KeyShare
@@ -213,10 +213,21 @@ def test_datagram_limit_has_a_floor() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate(), b"bytes", None]
+    "key",
+    [
+        ec.generate_private_key(ec.SECP521R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+        ed448.Ed448PrivateKey.generate(),
+        x25519.X25519PrivateKey.generate(),
+        rsa.generate_private_key(65537, 1024),
+        ed25519.Ed25519PrivateKey.generate().public_key(),
+        b"bytes",
+        None,
+    ],
+    ids=lambda key: type(key).__name__,
 )
-def test_only_p_256_keys_sign(key: object) -> None:
-    with pytest.raises(ApiMisuse):
+def test_other_keys_do_not_sign(key: object) -> None:
+    with pytest.raises(ApiMisuse, match="P-256 or P-384, an Ed25519 key, or an RSA key of 2048 to 4096 bits"):
         SigningKey(key)
 
 
@@ -229,10 +240,10 @@ def test_ephemeral_key_is_used_once() -> None:
 
 def test_unknown_group() -> None:
     with pytest.raises(ApiMisuse):
-        KeyShare.generate(24)
+        KeyShare.generate(25)
 
 
-@pytest.mark.parametrize("group", [23, 29])
+@pytest.mark.parametrize("group", [23, 24, 29])
 def test_agreement_is_mutual(group: int) -> None:
     one, two = KeyShare.generate(group), KeyShare.generate(group)
     assert one.agree(two.public) == two.agree(one.public)
@@ -241,4 +252,4 @@ def test_agreement_is_mutual(group: int) -> None:
 def test_signing_key_shows_nothing() -> None:
     shown = repr(World().config.parameters.credential)
     assert shown.startswith("Credential(chain=(")
-    assert shown.endswith(",))")
+    assert shown.endswith(",), names=())")

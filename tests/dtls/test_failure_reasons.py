@@ -17,6 +17,7 @@ ALERTS = {
     "no_shared_suite": 40,
     "no_shared_group": 40,
     "no_shared_signature_algorithm": 40,
+    "no_extended_master_secret": 40,
     "insecure_renegotiation": 40,  # RFC 5746 3.6: "MUST abort the handshake"
     "unsupported_extension": 110,
     "unknown_identity": 51,

@@ -7,28 +7,35 @@ import pytest
 
 from gateway.handlers import App, Request
 from gateway.registry import NotFound
-from tests.dtls.rawclient import ECDHE_SUITES, PSK_SUITES, RawClient
+from tests.dtls.rawclient import ECDHE_PSK_SUITES, ECDHE_SUITES, PSK_SUITES, RawClient
 from tests.server.support import PSK, PSK_IDENTITY, WireDevice, running, wire_certificate
 
 pytestmark = pytest.mark.asyncio
 
 SUITE_NAMES = {
+    0xD003: "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256",
+    0xD005: "TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256",
+    0xD001: "TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256",
+    0xD002: "TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384",
+    0xCCAC: "TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256",
     0xC0A8: "TLS_PSK_WITH_AES_128_CCM_8",
     0xC0A4: "TLS_PSK_WITH_AES_128_CCM",
     0x00A8: "TLS_PSK_WITH_AES_128_GCM_SHA256",
+    0xC0A9: "TLS_PSK_WITH_AES_256_CCM_8",
+    0xC0A5: "TLS_PSK_WITH_AES_256_CCM",
+    0x00A9: "TLS_PSK_WITH_AES_256_GCM_SHA384",
+    0xCCAB: "TLS_PSK_WITH_CHACHA20_POLY1305_SHA256",
     0xC0AE: "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8",
     0xC0AC: "TLS_ECDHE_ECDSA_WITH_AES_128_CCM",
     0xC02B: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    0xC0A9: "TLS_PSK_WITH_AES_256_CCM_8",
-    0xC0A5: "TLS_PSK_WITH_AES_256_CCM",
-    0xCCAB: "TLS_PSK_WITH_CHACHA20_POLY1305_SHA256",
     0xC0AF: "TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8",
     0xC0AD: "TLS_ECDHE_ECDSA_WITH_AES_256_CCM",
+    0xC02C: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     0xCCA9: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
 }
 
 
-@pytest.mark.parametrize("suite", PSK_SUITES)
+@pytest.mark.parametrize("suite", PSK_SUITES | ECDHE_PSK_SUITES)
 async def test_a_psk_device_gets_and_posts(tmp_path: Path, suite: int) -> None:
     async with running(tmp_path) as gateway:
         client = RawClient(suites=(suite,), identity=PSK_IDENTITY, psk=PSK)

@@ -55,7 +55,7 @@ def key_of_another_certificate(values: Values) -> None:
 
 
 def key_on_a_curve_that_we_do_not_sign_with(values: Values) -> None:
-    made = make("gateway", key=ec.generate_private_key(ec.SECP384R1()))
+    made = make("gateway", key=ec.generate_private_key(ec.SECP521R1()))
     rewritten(values, "dtls.certificate", made.certificate.public_bytes(Encoding.PEM))
     assert isinstance(made.key, ec.EllipticCurvePrivateKey)
     rewritten(values, "dtls.private_key", pem(made.key))

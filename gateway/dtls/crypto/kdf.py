@@ -1,17 +1,23 @@
-"""Hash, HMAC and the TLS 1.2 pseudo-random function (RFC 5246 section 5), all with SHA-256."""
+"""Hash, HMAC and the TLS 1.2 pseudo-random function (RFC 5246 section 5), with the hash that the suite names."""
 
 from cryptography.hazmat.primitives import hashes, hmac
 
-_SHA256 = hashes.SHA256()
+HashAlgorithm = hashes.HashAlgorithm
+
+SHA256: HashAlgorithm = hashes.SHA256()
+SHA384: HashAlgorithm = hashes.SHA384()
 
 
 class Hmac:
-    """HMAC-SHA256 under one key. Keyed once; each use works on a copy, which costs a third of a new one."""
+    """HMAC under one key, with SHA-256 if not said otherwise.
+
+    Keyed once; each use works on a copy, which costs a third of a new one.
+    """
 
     __slots__ = ("_keyed",)
 
-    def __init__(self, key: bytes) -> None:
-        self._keyed = hmac.HMAC(key, _SHA256)
+    def __init__(self, key: bytes, algorithm: HashAlgorithm = SHA256) -> None:
+        self._keyed = hmac.HMAC(key, algorithm)
 
     def mac(self, data: bytes) -> bytes:
         context = self._keyed.copy()
@@ -19,7 +25,7 @@ class Hmac:
         return context.finalize()
 
     def prf(self, label: bytes, seed: bytes, length: int) -> bytes:
-        """PRF(key, label, seed) cut to `length` bytes: P_SHA256 over label + seed (RFC 5246 section 5)."""
+        """PRF(key, label, seed) cut to `length` bytes: P_hash over label + seed (RFC 5246 section 5)."""
         mac = self.mac
         seed = label + seed
         a = mac(seed)
@@ -31,18 +37,18 @@ class Hmac:
 
 
 def sha256(data: bytes) -> bytes:
-    context = hashes.Hash(_SHA256)
+    context = hashes.Hash(SHA256)
     context.update(data)
     return context.finalize()
 
 
 class RunningHash:
-    """SHA-256 over a growing input, readable at any point."""
+    """A hash over a growing input, readable at any point."""
 
     __slots__ = ("_context",)
 
-    def __init__(self) -> None:
-        self._context = hashes.Hash(_SHA256)
+    def __init__(self, algorithm: HashAlgorithm) -> None:
+        self._context = hashes.Hash(algorithm)
 
     def update(self, data: bytes) -> None:
         self._context.update(data)

@@ -1,4 +1,4 @@
-"""Ephemeral key agreement: P-256 and x25519 (RFC 8422)."""
+"""Ephemeral key agreement: P-256, P-384 and x25519 (RFC 8422)."""
 
 from collections.abc import Callable
 
@@ -40,20 +40,28 @@ class KeyShare:
         return agree(peer_public)
 
 
-def _p256() -> KeyShare:
-    private = ec.generate_private_key(ec.SECP256R1())
+def _on_curve(group: int, curve: ec.EllipticCurve, point_length: int) -> KeyShare:
+    private = ec.generate_private_key(curve)
 
     def agree(peer_public: bytes) -> bytes:
         # Uncompressed only: 0x04, x, y. `cryptography` checks that the point is on the curve and not at infinity.
-        if len(peer_public) != 65 or peer_public[0] != 4:
-            raise _illegal("not an uncompressed P-256 point")
+        if len(peer_public) != point_length or peer_public[0] != 4:
+            raise _illegal(f"not an uncompressed point of {curve.name}")
         try:
-            return private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(private.curve, peer_public))
+            return private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(curve, peer_public))
         except ValueError as error:
-            raise _illegal("not a point of P-256") from error
+            raise _illegal(f"not a point of {curve.name}") from error
 
     public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return KeyShare(NamedGroup.SECP256R1, public, agree)
+    return KeyShare(group, public, agree)
+
+
+def _p256() -> KeyShare:
+    return _on_curve(NamedGroup.SECP256R1, ec.SECP256R1(), 65)
+
+
+def _p384() -> KeyShare:
+    return _on_curve(NamedGroup.SECP384R1, ec.SECP384R1(), 97)
 
 
 def _x25519() -> KeyShare:
@@ -74,7 +82,11 @@ def _illegal(detail: str) -> HandshakeError:
     return HandshakeError(FailureReason.ILLEGAL_PARAMETER, detail)
 
 
-_GENERATORS: dict[int, Callable[[], KeyShare]] = {NamedGroup.SECP256R1: _p256, NamedGroup.X25519: _x25519}
+_GENERATORS: dict[int, Callable[[], KeyShare]] = {
+    NamedGroup.SECP256R1: _p256,
+    NamedGroup.X25519: _x25519,
+    NamedGroup.SECP384R1: _p384,
+}
 
 SUPPORTED_GROUPS: tuple[int, ...] = tuple(_GENERATORS)
 """Groups of the engine, in the order in which our client offers them."""

@@ -96,8 +96,13 @@ def accept_certificate_types(offered: Extensions, answers: Extensions) -> Certif
     return CertificateTypes(*chosen)
 
 
-def read_presented(body: bytes, certificate_type: int) -> Presented | None:
+def read_presented(body: bytes, certificate_type: int, *, rsa_too: bool = False) -> Presented | None:
     """The peer's Certificate message; None where it presents nothing.
+
+    Args:
+        body: Of the message.
+        certificate_type: What was negotiated.
+        rsa_too: Whether a certificate may have an RSA key: a server's.
 
     Raises:
         DecodeError: It is not of the type that was negotiated.
@@ -107,7 +112,7 @@ def read_presented(body: bytes, certificate_type: int) -> Presented | None:
         public_key = RawPublicKey.decode(body).public_key
         return Presented(raw_key(public_key), public_key=public_key) if public_key else None
     chain = Certificate.decode(body).chain
-    return Presented(leaf_key(chain[0]), chain) if chain else None
+    return Presented(leaf_key(chain[0], rsa_too=rsa_too), chain) if chain else None
 
 
 def own_message(chain: tuple[bytes, ...], certificate_type: int) -> bytes:

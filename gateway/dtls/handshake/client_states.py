@@ -1,6 +1,7 @@
 """The client's states (RFC 5246 section 7.3).
 
 ExpectServerHello -+- PSK -> ExpectPskHint ------------------------------------------------------------+
+                   +- ECDHE_PSK -> ExpectEcdhePskParameters -> ExpectServerHelloDone ------------------+
    (hello again    +- X.509 -> ExpectServerCertificate -> ExpectEcdheParameters                        |
     when verified)       -> ExpectCertificateRequest -> ExpectServerHelloDone -> AwaitServerVerdict ---+
     Established <- ExpectServerFinished <- ExpectChangeCipherSpec <- [ExpectNewSessionTicket] <--------+
@@ -17,6 +18,7 @@ from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, enco
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import (
     DEFAULT_SUITES,
+    RSA_SIGNATURES,
     SUITES,
     SUPPORTED_GROUPS,
     SUPPORTED_SIGNATURES,
@@ -53,6 +55,8 @@ from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.messages.hello import ClientHello, Extensions, HelloVerifyRequest, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
     EcdheClientKeyExchange,
+    EcdhePskClientKeyExchange,
+    EcdhePskServerKeyExchange,
     EcdheServerKeyExchange,
     PskClientKeyExchange,
     PskServerKeyExchange,
@@ -95,8 +99,8 @@ class ClientParameters:
         suites: IANA numbers in order of preference; those that need what is missing here are left out.
         psk_identity: With `psk`, offers the PSK suites.
         psk: The pre-shared key.
-        credential: Chain and key, for the ECDHE_ECDSA suites. Without one they are offered all the same if they are
-            listed, and an empty Certificate is sent when asked.
+        credential: Chain and key, for the suites with a server's certificate. Without one they are offered all the same
+            if they are listed, and an empty Certificate is sent when asked.
         server_name: Sent as SNI when not None.
         groups: For ECDHE, in order of preference.
         extended_master_secret: Whether to offer RFC 7627.
@@ -131,9 +135,10 @@ class ClientParameters:
     extra_extensions: tuple[tuple[int, bytes], ...] = ()
 
     def offered_suites(self) -> tuple[int, ...]:
-        usable = {KeyExchange.PSK: self.psk is not None, KeyExchange.ECDHE_ECDSA: self.credential is not None}
-        explicit = self.suites is not DEFAULT_SUITES
-        return tuple(n for n in self.suites if explicit or usable[SUITES[n].key_exchange])
+        if self.suites is not DEFAULT_SUITES:
+            return self.suites
+        psk, certificate = self.psk is not None, self.credential is not None
+        return tuple(n for n in self.suites if (psk if SUITES[n].key_exchange.is_psk else certificate))
 
     def offered_session(self) -> ClientSession | None:
         session = self.session
@@ -192,8 +197,9 @@ class Agreed:
     def keys(self, context: ClientContext, premaster: bytes) -> SessionKeys:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
         session_hash = context.transcript.digest() if self.extended_master_secret else None
-        master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
-        return _keys(context, self.suite, master, self.randoms)
+        suite, randoms = self.suite, self.randoms
+        master = key_schedule.master_secret(suite, premaster, randoms.client, randoms.server, session_hash)
+        return _keys(context, suite, master, randoms)
 
 
 def _keys(context: ClientContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
@@ -215,10 +221,13 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
         extensions[ExtensionType.SERVER_NAME] = ext.encode_server_name(parameters.server_name)
     if parameters.extended_master_secret:
         extensions[ExtensionType.EXTENDED_MASTER_SECRET] = b""
-    if any(SUITES[n].key_exchange is KeyExchange.ECDHE_ECDSA for n in suites):
+    kinds = {SUITES[n].key_exchange for n in suites}
+    if any(kind.is_ephemeral for kind in kinds):
         extensions[ExtensionType.SUPPORTED_GROUPS] = ext.encode_u16_list(parameters.groups)
         extensions[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
-        extensions[ExtensionType.SIGNATURE_ALGORITHMS] = ext.encode_u16_list(SUPPORTED_SIGNATURES)
+    if not all(kind.is_psk for kind in kinds):
+        schemes = SUPPORTED_SIGNATURES + (RSA_SIGNATURES if KeyExchange.ECDHE_RSA in kinds else ())
+        extensions[ExtensionType.SIGNATURE_ALGORITHMS] = ext.encode_u16_list(schemes)
         offer_certificate_types(extensions, parameters.client_certificate_types, parameters.server_certificate_types)
     offer_sizes(extensions, parameters.max_fragment_length, parameters.record_size_limit)
     session, session_id = parameters.offered_session(), b""
@@ -271,12 +280,15 @@ class ExpectServerHello(ReadingState):
         agreed = Agreed(suite, Randoms(self.hello.random, answer.random), ems, context.outbox.sizes, types)
         context.facts.suite, context.facts.key_exchange = suite.name, suite.key_exchange
         context.facts.extended_master_secret = ems
+        context.transcript.hash_with(suite.hash)
         context.transcript.add(message)
         context.promised = Promised(ExtensionType.SESSION_TICKET in extensions, answer.session_id)
         if answer.session_id and answer.session_id == self.hello.session_id:
             return self._resume(agreed)
         if suite.key_exchange is KeyExchange.PSK:
             return ExpectPskHint(context, agreed)
+        if suite.key_exchange is KeyExchange.ECDHE_PSK:
+            return ExpectEcdhePskParameters(context, agreed)
         return ExpectServerCertificate(context, agreed)
 
     def _resume(self, agreed: Agreed) -> State:
@@ -335,9 +347,23 @@ class ExpectPskHint(ReadingState):
         self.context.transcript.add(message)
         if message.type == HandshakeType.SERVER_HELLO_DONE:
             _check_empty(message)
-            return _finish_psk(self.context, self.agreed)
+            return _finish_psk(self.context, self.agreed, None)
         PskServerKeyExchange.decode(message.body)
         return ExpectServerHelloDone(self.context, self.agreed, None)
+
+
+@dataclass(slots=True)
+class ExpectEcdhePskParameters(ReadingState):
+    context: ClientContext
+    agreed: Agreed
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+
+    def on_message(self, message: HandshakeMessage) -> State:
+        parameters = EcdhePskServerKeyExchange.decode(message.body).parameters
+        _check_group(self.context, parameters.group)
+        self.context.transcript.add(message)
+        share = ServerShare((), parameters.group, parameters.public)
+        return ExpectServerHelloDone(self.context, self.agreed, share)
 
 
 @dataclass(slots=True)
@@ -347,7 +373,7 @@ class ExpectServerCertificate(ReadingState):
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
 
     def on_message(self, message: HandshakeMessage) -> State:
-        presented = read_presented(message.body, self.agreed.certificate_types.server)
+        presented = read_presented(message.body, self.agreed.certificate_types.server, rsa_too=True)
         if presented is None:
             raise HandshakeError(FailureReason.NO_CERTIFICATE, "the server sent no certificate")
         self.context.facts.chain, self.context.facts.public_key = presented.chain, presented.public_key
@@ -357,7 +383,7 @@ class ExpectServerCertificate(ReadingState):
 
 @dataclass(slots=True)
 class ServerShare:
-    """What the server's part of an ECDHE_ECDSA handshake brought."""
+    """What the server's part of an ECDHE handshake brought; no chain for ECDHE_PSK."""
 
     chain: tuple[bytes, ...]
     group: int
@@ -377,9 +403,11 @@ class ExpectEcdheParameters(ReadingState):
         exchange = EcdheServerKeyExchange.decode(message.body)
         parameters, signed, randoms = exchange.parameters, exchange.signed, self.agreed.randoms
         signed_data = randoms.client + randoms.server + parameters.encode()
-        self.presented.key.verify(signed.scheme, signed.signature, signed_data)
-        if parameters.group not in self.context.parameters.groups:
-            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose a group that was not offered")
+        key = self.presented.key
+        if key.is_rsa is not (self.agreed.suite.key_exchange is KeyExchange.ECDHE_RSA):
+            raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server's certificate does not fit the suite")
+        key.verify(signed.scheme, signed.signature, signed_data)
+        _check_group(self.context, parameters.group)
         self.context.transcript.add(message)
         presented = self.presented
         share = ServerShare(presented.chain, parameters.group, parameters.public, public_key=presented.public_key)
@@ -407,7 +435,7 @@ class ExpectCertificateRequest(ReadingState):
 @dataclass(slots=True)
 class ExpectServerHelloDone(ReadingState):
     """Attributes:
-    share: None for PSK.
+    share: None for plain PSK.
     """
 
     context: ClientContext
@@ -418,8 +446,8 @@ class ExpectServerHelloDone(ReadingState):
     def on_message(self, message: HandshakeMessage) -> State:
         _check_empty(message)
         self.context.transcript.add(message)
-        if self.share is None:
-            return _finish_psk(self.context, self.agreed)
+        if self.share is None or self.agreed.suite.key_exchange.is_psk:
+            return _finish_psk(self.context, self.agreed, self.share)
         return AwaitServerVerdict(self.context, self.agreed, self.share)
 
 
@@ -460,13 +488,25 @@ def _check_empty(done: HandshakeMessage) -> None:
         raise DecodeError("ServerHelloDone with something in it")
 
 
-def _finish_psk(context: ClientContext, agreed: Agreed) -> State:
+def _check_group(context: ClientContext, group: int) -> None:
+    if group not in context.parameters.groups:
+        raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "the server chose a group that was not offered")
+
+
+def _finish_psk(context: ClientContext, agreed: Agreed, share: ServerShare | None) -> State:
     identity, psk = context.parameters.psk_identity, context.parameters.psk
     if identity is None or psk is None:
         raise ApiMisuse("a PSK suite was offered without a key")
     context.facts.psk_identity = identity
-    context.outbox.add(HandshakeType.CLIENT_KEY_EXCHANGE, PskClientKeyExchange(identity).encode())
-    return _finish(context, agreed.keys(context, key_schedule.psk_premaster(psk)))
+    if share is None:
+        premaster = key_schedule.psk_premaster(psk)
+        exchange = PskClientKeyExchange(identity).encode()
+    else:
+        ours = KeyShare.generate(share.group)
+        premaster = key_schedule.psk_premaster(psk, ours.agree(share.public))
+        exchange = EcdhePskClientKeyExchange(identity, ours.public).encode()
+    context.outbox.add(HandshakeType.CLIENT_KEY_EXCHANGE, exchange)
+    return _finish(context, agreed.keys(context, premaster))
 
 
 def _finish(context: ClientContext, keys: SessionKeys) -> State:

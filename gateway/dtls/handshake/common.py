@@ -47,7 +47,7 @@ class Randoms:
 def server_side(
     address: Address, suite: Suite, master: bytes, randoms: Randoms, ids: ConnectionIds | None = None
 ) -> SessionKeys:
-    keyed = Hmac(master)
+    keyed = Hmac(master, suite.hash)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
     directions = (keys.client_key, keys.client_iv, keys.server_key, keys.server_iv)
     association = associate(address, suite, directions, ids)
@@ -57,7 +57,7 @@ def server_side(
 def client_side(
     address: Address, suite: Suite, master: bytes, randoms: Randoms, ids: ConnectionIds | None = None
 ) -> SessionKeys:
-    keyed = Hmac(master)
+    keyed = Hmac(master, suite.hash)
     keys = traffic_keys(suite, keyed, randoms.client, randoms.server)
     directions = (keys.server_key, keys.server_iv, keys.client_key, keys.client_iv)
     association = associate(address, suite, directions, ids)

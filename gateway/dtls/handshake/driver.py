@@ -6,7 +6,6 @@ A driver ties three things together that know nothing of each other: reassembly,
 from abc import abstractmethod
 from contextlib import suppress
 
-from gateway.dtls.crypto import KeyExchange
 from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DecodeError, DropReason, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeCompleted, HandshakeFacts, HandshakeFailed
 from gateway.dtls.handshake.common import Outbox
@@ -304,7 +303,8 @@ class Driver:
 
     def _fail(self, error: HandshakeError, now: float) -> None:
         description = ALERT_FOR[error.reason]
-        if self.facts.key_exchange is KeyExchange.PSK and error.reason in PSK_REFUSALS:
+        kind = self.facts.key_exchange
+        if kind is not None and kind.is_psk and error.reason in PSK_REFUSALS:
             # Whatever the registry said of the identity, the peer learns that the key did not fit, and no more.
             description = AlertDescription.DECRYPT_ERROR
         alert = Alert.fatal(description) if description is not None else None

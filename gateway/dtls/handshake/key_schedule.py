@@ -21,17 +21,26 @@ class TrafficKeys:
     server_iv: bytes = field(repr=False)
 
 
-def psk_premaster(psk: bytes) -> bytes:
-    """RFC 4279 section 2: as many zeros as the key is long, then the key, each with its length."""
-    length = len(psk).to_bytes(2)
-    return length + bytes(len(psk)) + length + psk
+def psk_premaster(psk: bytes, shared: bytes | None = None) -> bytes:
+    """The other secret, then the key, each with its length.
+
+    Args:
+        psk: The key.
+        shared: What the ephemeral keys gave (RFC 5489 section 2); None for plain PSK, where as many zeros as the key is
+            long stand for it (RFC 4279 section 2).
+    """
+    other = bytes(len(psk)) if shared is None else shared
+    return len(other).to_bytes(2) + other + len(psk).to_bytes(2) + psk
 
 
-def master_secret(premaster: bytes, client_random: bytes, server_random: bytes, session_hash: bytes | None) -> bytes:
+def master_secret(
+    suite: Suite, premaster: bytes, client_random: bytes, server_random: bytes, session_hash: bytes | None
+) -> bytes:
     """48 bytes; bound to the whole handshake where `session_hash` is given (RFC 7627 section 4)."""
+    keyed = Hmac(premaster, suite.hash)
     if session_hash is not None:
-        return Hmac(premaster).prf(b"extended master secret", session_hash, 48)
-    return Hmac(premaster).prf(b"master secret", client_random + server_random, 48)
+        return keyed.prf(b"extended master secret", session_hash, 48)
+    return keyed.prf(b"master secret", client_random + server_random, 48)
 
 
 def traffic_keys(suite: Suite, master: Hmac, client_random: bytes, server_random: bytes) -> TrafficKeys:

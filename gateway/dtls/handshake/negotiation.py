@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
-from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite
+from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite, dns_names
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
 from gateway.dtls.handshake.certificate_types import X509_ONLY, CertificateTypes, answer_certificate_types
 from gateway.dtls.limits import MAX_PLAINTEXT
@@ -30,14 +31,23 @@ class Credential:
 
     Attributes:
         message: The chain as the body of a Certificate message.
+        names: The DNS names of the leaf, in lower case.
     """
 
     chain: tuple[bytes, ...]
     key: SigningKey = field(repr=False)
     message: bytes = field(init=False, repr=False, compare=False)
+    names: tuple[str, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", Certificate(self.chain).encode())
+        object.__setattr__(self, "names", dns_names(self.chain[0]))
+
+    def is_for(self, name: str) -> bool:
+        """Whether the certificate is for a host of that name; `*` stands for one label (RFC 6125 section 6.4.3)."""
+        name = name.lower().removesuffix(".")
+        _, dot, domain = name.partition(".")
+        return name in self.names or (bool(dot) and f"*.{domain}" in self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +56,13 @@ class ServerParameters:
 
     Attributes:
         suites: IANA numbers in order of preference.
-        credential: Without one, no ECDHE_ECDSA suite is offered.
+        credential: The default; without one, only PSK suites are agreed on.
+        more_credentials: Further ones, for other names or for clients that cannot verify the default.
         psk: Whether pre-shared keys are accepted.
         psk_hint: Sent in ServerKeyExchange when not None.
         record_size_limit: Bytes of plaintext that we take in a protected record, told to clients that ask (RFC 8449).
         raw_public_keys: Whether devices may present a bare key, and get ours if they want it (RFC 7250).
+        require_extended_master_secret: Refuse clients that do not offer RFC 7627.
     """
 
     suites: tuple[int, ...] = DEFAULT_SUITES
@@ -59,6 +71,13 @@ class ServerParameters:
     psk_hint: bytes | None = None
     record_size_limit: int = MAX_PLAINTEXT
     raw_public_keys: bool = True
+    more_credentials: tuple[Credential, ...] = ()
+    require_extended_master_secret: bool = False
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """All of our certificates, the default first."""
+        return self.more_credentials if self.credential is None else (self.credential, *self.more_credentials)
 
 
 @dataclass(slots=True)
@@ -71,6 +90,7 @@ class Negotiated:
         extensions: Bodies for the ServerHello; only what the client offered (RFC 5246 section 7.4.1.4).
         group: For ECDHE; None otherwise.
         signature_scheme: For our ServerKeyExchange; None for PSK.
+        credential: Our certificate for this client; None for PSK.
         server_name: What the client called us; None if it did not.
         sizes: What a record may hold.
         ids: The connection ids; None without them.
@@ -86,6 +106,7 @@ class Negotiated:
     sizes: RecordSizes = UNLIMITED
     ids: ConnectionIds | None = None
     certificate_types: CertificateTypes = X509_ONLY
+    credential: Credential | None = None
 
 
 def negotiate(
@@ -113,26 +134,33 @@ def negotiate(
     _renegotiation(hello, offered, answers)
     if _empty_extension(offered, ExtensionType.EXTENDED_MASTER_SECRET):
         answers[ExtensionType.EXTENDED_MASTER_SECRET] = b""
-    suite, group, scheme = _choose_suite(hello, offered, parameters) if resumed is None else (resumed, None, None)
+    elif parameters.require_extended_master_secret:  # RFC 7627 section 5.4
+        raise HandshakeError(
+            FailureReason.NO_EXTENDED_MASTER_SECRET,
+            "the client does not offer extended_master_secret, and [dtls] require_extended_master_secret is on",
+        )
+    name = offered.get(ExtensionType.SERVER_NAME)
+    server_name = ext.decode_server_name(name) if name is not None else None
+    choice = _choose(hello, offered, parameters, server_name) if resumed is None else _Choice(resumed)
     # RFC 8422 section 5.1.2: a list must hold "uncompressed"; 5.2: echoed only where an ECC suite was chosen.
     if ExtensionType.EC_POINT_FORMATS in offered:
         if EC_POINT_UNCOMPRESSED not in ext.decode_u8_list(offered[ExtensionType.EC_POINT_FORMATS]):
             raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "uncompressed points are not offered")
-        if group is not None:
+        if choice.group is not None:
             answers[ExtensionType.EC_POINT_FORMATS] = ext.encode_u8_list(bytes((EC_POINT_UNCOMPRESSED,)))
     types = X509_ONLY
-    if scheme is not None:
+    if choice.scheme is not None:
         types = answer_certificate_types(offered, answers, raw_public_keys=parameters.raw_public_keys)
     sizes = answer_sizes(offered, answers, parameters.record_size_limit)
-    name = offered.get(ExtensionType.SERVER_NAME)
     ids = _connection_ids(offered, answers, cid)
     return Negotiated(
-        suite=suite,
+        suite=choice.suite,
         extended_master_secret=ExtensionType.EXTENDED_MASTER_SECRET in answers,
         extensions=answers,
-        group=group,
-        signature_scheme=scheme,
-        server_name=ext.decode_server_name(name) if name is not None else None,
+        group=choice.group,
+        signature_scheme=choice.scheme,
+        server_name=server_name,
+        credential=choice.credential,
         sizes=sizes,
         ids=ids,
         certificate_types=types,
@@ -141,11 +169,14 @@ def negotiate(
 
 def usable_suites(parameters: ServerParameters) -> tuple[int, ...]:
     """The suites that the parameters allow, IANA numbers."""
-    return tuple(
-        number
-        for number in parameters.suites
-        if (parameters.psk if SUITES[number].key_exchange is KeyExchange.PSK else parameters.credential is not None)
-    )
+    keys = [credential.key for credential in parameters.credentials]
+    usable = {
+        KeyExchange.PSK: parameters.psk,
+        KeyExchange.ECDHE_PSK: parameters.psk,
+        KeyExchange.ECDHE_ECDSA: any(not key.is_rsa for key in keys),
+        KeyExchange.ECDHE_RSA: any(key.is_rsa for key in keys),
+    }
+    return tuple(number for number in parameters.suites if usable[SUITES[number].key_exchange])
 
 
 def _renegotiation(hello: ClientHello, offered: Extensions, answers: Extensions) -> None:
@@ -179,41 +210,92 @@ def _empty_extension(offered: Extensions, extension_type: ExtensionType) -> bool
     return body is not None
 
 
-def _choose_suite(
-    hello: ClientHello, offered: Extensions, parameters: ServerParameters
-) -> tuple[Suite, int | None, int | None]:
+class _Choice(NamedTuple):
+    """A suite, and what goes with it; `Negotiated` explains the fields."""
+
+    suite: Suite
+    group: int | None = None
+    scheme: int | None = None
+    credential: Credential | None = None
+
+
+def _choose(hello: ClientHello, offered: Extensions, parameters: ServerParameters, name: str | None) -> _Choice:
     """The first suite of our order that the client offers and that everything else it offers allows."""
     refusal: HandshakeError | None = None
-    for number in parameters.suites:
-        if number not in hello.cipher_suites:
-            continue
-        suite = SUITES[number]
-        if suite.key_exchange is KeyExchange.PSK:
-            if parameters.psk:
-                return suite, None, None
-        elif parameters.credential is not None:
+    for credentials in _by_name(parameters, name):
+        for number in parameters.suites:
+            if number not in hello.cipher_suites:
+                continue
             try:
-                return suite, *_choose_ecdhe(offered, parameters.credential)
+                choice = _fit(SUITES[number], offered, parameters.psk, credentials)
             except HandshakeError as error:
                 refusal = error
+                continue
+            if choice is not None:
+                return choice
     raise refusal or HandshakeError(
         FailureReason.NO_SHARED_SUITE, f"the client offers {describe_suites(hello.cipher_suites)}"
     )
 
 
-def _choose_ecdhe(offered: Extensions, credential: Credential) -> tuple[int, int]:
-    groups: tuple[int, ...] = (NamedGroup.SECP256R1,)  # RFC 4492 section 4: no list means that any may be chosen
+def _by_name(parameters: ServerParameters, name: str | None) -> tuple[tuple[Credential, ...], ...]:
+    """Our certificates in groups: those for the host that the client names, then the others, the default first.
+
+    A client that names no host, or one that we do not know, gets the default (RFC 6066 section 3 allows to go on): many
+    constrained clients put an address there, or "localhost".
+    """
+    ours = parameters.credentials
+    if name is None or len(ours) < 2:
+        return (ours,)
+    return tuple(credential for credential in ours if credential.is_for(name)), tuple(
+        credential for credential in ours if not credential.is_for(name)
+    )
+
+
+def _fit(suite: Suite, offered: Extensions, psk: bool, credentials: tuple[Credential, ...]) -> _Choice | None:
+    """What goes with a suite, and None if we have nothing for it.
+
+    Raises:
+        HandshakeError: We have, and the client's lists rule it out.
+    """
+    kind = suite.key_exchange
+    if kind is KeyExchange.PSK:
+        return _Choice(suite) if psk else None
+    if kind is KeyExchange.ECDHE_PSK:
+        return _Choice(suite, _choose_group(_groups(offered))) if psk else None
+    refusal: HandshakeError | None = None
+    for credential in credentials:
+        if credential.key.is_rsa is (kind is KeyExchange.ECDHE_RSA):
+            try:
+                return _Choice(suite, *_choose_ecdhe(offered, credential.key), credential)
+            except HandshakeError as error:
+                refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+    return None
+
+
+def _groups(offered: Extensions) -> tuple[int, ...]:
     body = offered.get(ExtensionType.SUPPORTED_GROUPS)
-    if body is not None:
-        groups = ext.decode_u16_list(body)
+    # RFC 4492 section 4: no list means that any may be chosen
+    return ext.decode_u16_list(body) if body is not None else (NamedGroup.SECP256R1,)
+
+
+def _choose_group(groups: tuple[int, ...], certificate_group: int | None = None) -> int:
     group = next((group for group in groups if group in SUPPORTED_GROUPS), None)
-    if group is None or credential.key.group not in groups:  # RFC 8422 section 5.1: the certificate's curve counts too
+    # RFC 8422 section 5.1: the certificate's curve counts too
+    if group is None or (certificate_group is not None and certificate_group not in groups):
         raise HandshakeError(FailureReason.NO_SHARED_GROUP, f"the client offers groups {_numbers(groups)}")
+    return group
+
+
+def _choose_ecdhe(offered: Extensions, key: SigningKey) -> tuple[int, int]:
+    group = _choose_group(_groups(offered), key.group)
     body = offered.get(ExtensionType.SIGNATURE_ALGORITHMS)
     if body is None:  # RFC 5246 section 7.4.1.4.1: the default would be SHA-1
         raise HandshakeError(FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, "the client sends no signature_algorithms")
     schemes = ext.decode_u16_list(body)
-    scheme = credential.key.choose(schemes)
+    scheme = key.choose(schemes)
     if scheme is None:
         raise HandshakeError(
             FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, f"the client offers signature schemes {_numbers(schemes)}"

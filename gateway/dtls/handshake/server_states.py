@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from gateway.dtls.connection_id import ConnectionIds
 from gateway.dtls.cookie import Address
-from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyExchange, KeyShare, Suite, sha256
+from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyShare, Suite, sha256
 from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
@@ -39,6 +39,8 @@ from gateway.dtls.messages.hello import ClientHello, NewSessionTicket, ServerHel
 from gateway.dtls.messages.key_exchange import (
     EcdheClientKeyExchange,
     EcdheParameters,
+    EcdhePskClientKeyExchange,
+    EcdhePskServerKeyExchange,
     EcdheServerKeyExchange,
     PskClientKeyExchange,
     PskServerKeyExchange,
@@ -129,8 +131,9 @@ class Hellos:
     def keys(self, context: ServerContext, premaster: bytes) -> SessionKeys:
         """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
         session_hash = context.transcript.digest() if self.negotiated.extended_master_secret else None
-        master = key_schedule.master_secret(premaster, self.randoms.client, self.randoms.server, session_hash)
-        return _keys(context, self.negotiated.suite, master, self.randoms)
+        suite, randoms = self.negotiated.suite, self.randoms
+        master = key_schedule.master_secret(suite, premaster, randoms.client, randoms.server, session_hash)
+        return _keys(context, suite, master, randoms)
 
 
 def _keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
@@ -174,7 +177,7 @@ def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello
             negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
     server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, negotiated.extensions or None, session_id)
     context.outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
-    if negotiated.suite.key_exchange is KeyExchange.PSK:
+    if negotiated.suite.key_exchange.is_psk:
         return _offer_psk(context, hellos)
     return _offer_certificate(context, hellos)
 
@@ -195,6 +198,7 @@ def _settle(context: ServerContext, message: HandshakeMessage, negotiated: Negot
     context.facts.raw_public_key = negotiated.certificate_types.client == CertificateType.RAW_PUBLIC_KEY
     context.outbox.sizes = negotiated.sizes
     context.ids = negotiated.ids
+    context.transcript.hash_with(negotiated.suite.hash)
     context.transcript.add(message)
     return negotiated
 
@@ -241,18 +245,22 @@ class AwaitResumption(SuspendedState):
 
 
 def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange":
-    hint = context.parameters.psk_hint
-    if hint is not None:
+    hint, group = context.parameters.psk_hint, hellos.negotiated.group
+    share = KeyShare.generate(group) if group is not None else None
+    if share is not None:  # RFC 5489 section 2: "the ServerKeyExchange message is always sent"
+        exchange = EcdhePskServerKeyExchange(hint or b"", EcdheParameters(share.group, share.public))
+        context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, exchange.encode())
+    elif hint is not None:
         context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, PskServerKeyExchange(hint).encode())
     context.outbox.add(HandshakeType.SERVER_HELLO_DONE, b"")
-    return ExpectPskKeyExchange(context, hellos)
+    return ExpectPskKeyExchange(context, hellos, share)
 
 
 def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertificate":
-    credential = context.parameters.credential
-    group, scheme = hellos.negotiated.group, hellos.negotiated.signature_scheme
+    negotiated = hellos.negotiated
+    credential, group, scheme = negotiated.credential, negotiated.group, negotiated.signature_scheme
     if credential is None or group is None or scheme is None:
-        raise ApiMisuse("an ECDHE_ECDSA suite was negotiated without a certificate")
+        raise ApiMisuse("a certificate suite was negotiated without a certificate")
     share = KeyShare.generate(group)
     parameters = EcdheParameters(group, share.public)
     # RFC 8422 section 5.4: signed over both randoms and the parameters.
@@ -270,25 +278,40 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
 
 @dataclass(slots=True)
 class ExpectPskKeyExchange(ReadingState):
+    """Attributes:
+    share: Our ephemeral key; None for plain PSK.
+    """
+
     context: ServerContext
     hellos: Hellos
+    share: KeyShare | None = field(repr=False)
     accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
-        identity = PskClientKeyExchange.decode(message.body).identity
+        shared = None
+        if self.share is None:
+            identity = PskClientKeyExchange.decode(message.body).identity
+        else:
+            exchange = EcdhePskClientKeyExchange.decode(message.body)
+            identity, shared = exchange.identity, self.share.agree(exchange.public)
         context.facts.psk_identity = identity
         context.transcript.add(message)
-        return AwaitPsk(context, self.hellos, identity)
+        return AwaitPsk(context, self.hellos, identity, shared)
 
 
 @dataclass(slots=True)
 class AwaitPsk(SuspendedState):
-    """The shell looks the identity up."""
+    """The shell looks the identity up.
+
+    Attributes:
+        shared: What the ephemeral keys gave; None for plain PSK.
+    """
 
     context: ServerContext
     hellos: Hellos
     identity: bytes
+    shared: bytes | None = field(repr=False)
 
     def on_psk(self, psk: bytes | None, refusal: HandshakeError) -> State:
         """Goes on with the key, or without one as if there were one.
@@ -299,7 +322,7 @@ class AwaitPsk(SuspendedState):
                 never does: a random key does the same work and fails in the same way (RFC 4279 section 2).
         """
         secret = psk if psk is not None else self.context.random(16)
-        keys = self.hellos.keys(self.context, key_schedule.psk_premaster(secret))
+        keys = self.hellos.keys(self.context, key_schedule.psk_premaster(secret, self.shared))
         return ExpectChangeCipherSpec(ExpectFinished(self.context, keys, refusal, hopeless=psk is None))
 
 
@@ -317,7 +340,7 @@ class ExpectCertificate(ReadingState):
             raise HandshakeError(
                 FailureReason.NO_CERTIFICATE,
                 # A client whose certificate fits none of the kinds that we ask for sends none either.
-                "the device sent no certificate; give it one with a P-256 key, or a pre-shared key",
+                "the device sent no certificate; give it one with a P-256, P-384 or Ed25519 key, or a pre-shared key",
             )
         context.facts.chain, context.facts.public_key = presented.chain, presented.public_key
         context.transcript.add(message)

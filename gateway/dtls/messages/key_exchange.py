@@ -1,4 +1,5 @@
-"""ServerKeyExchange and ClientKeyExchange for PSK (RFC 4279 section 2) and ECDHE (RFC 8422 sections 5.4, 5.7)."""
+"""ServerKeyExchange and ClientKeyExchange for PSK (RFC 4279 section 2), ECDHE (RFC 8422 sections 5.4, 5.7) and both
+together (RFC 5489 section 2)."""
 
 from dataclasses import dataclass
 
@@ -91,3 +92,42 @@ class EcdheClientKeyExchange:
 
     def encode(self) -> bytes:
         return Writer().opaque(1, self.public).getvalue()
+
+
+@dataclass(slots=True)
+class EcdhePskServerKeyExchange:
+    """Always sent, with an empty hint if there is none (RFC 5489 section 2). Nobody signs it: the key proves it."""
+
+    hint: bytes
+    parameters: EcdheParameters
+
+    @classmethod
+    def decode(cls, body: bytes) -> "EcdhePskServerKeyExchange":
+        reader = Reader(body)
+        hint = reader.opaque(2)
+        parameters = EcdheParameters.read(reader)
+        reader.finish()
+        return cls(hint, parameters)
+
+    def encode(self) -> bytes:
+        return Writer().opaque(2, self.hint).getvalue() + self.parameters.encode()
+
+
+@dataclass(slots=True)
+class EcdhePskClientKeyExchange:
+    """The identity as in `PskClientKeyExchange`, then the client's point."""
+
+    identity: bytes
+    public: bytes
+
+    @classmethod
+    def decode(cls, body: bytes) -> "EcdhePskClientKeyExchange":
+        """Raises `DecodeError` also for an identity of more than `MAX_PSK_IDENTITY` bytes."""
+        reader = Reader(body)
+        identity = reader.opaque(2, 0, MAX_PSK_IDENTITY)
+        public = reader.opaque(1, 1, 255)
+        reader.finish()
+        return cls(identity, public)
+
+    def encode(self) -> bytes:
+        return Writer().opaque(2, self.identity).opaque(1, self.public).getvalue()
