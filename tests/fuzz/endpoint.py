@@ -20,7 +20,8 @@ from gateway.dtls import (
     HandshakeError,
 )
 from tests.dtls.rawclient import SUITES, default_extensions, handshake, raw_record
-from tests.dtls.support import CLIENT, World, client_for
+from tests.dtls.resuming import TICKET, ResumingWorld, returning
+from tests.dtls.support import CLIENT, client_for
 
 FIRST_SUITES = (0xC0A8, 0xC0A4, 0x00A8, 0xC0AE, 0xC0AC, 0xC02B)
 LATER_SUITES = tuple(suite for suite in SUITES if suite not in FIRST_SUITES)
@@ -29,6 +30,7 @@ FIRST_LATER_SUITE = 0xC0
 MAX_STEPS = 80
 HANDSHAKE_TIMEOUT_S = 120.0
 IDLE_TIMEOUT_S = 900.0
+MAX_SESSIONS = 3
 OTHERS: tuple[Address, ...] = (CLIENT, ("203.0.113.7", 5684), ("2001:db8::1", 5684, 0, 0))
 STEPS_S = (0.0, 0.25, 1.0, 2.5, 31.0, 61.0, 125.0, 300.0)
 CONTENT_TYPES = (20, 21, 22, 23, 24, 25, 0, 255)
@@ -77,8 +79,12 @@ class Run:
     """
 
     def __init__(self, suite: int) -> None:
-        self.world = World(
-            handshake_timeout_s=HANDSHAKE_TIMEOUT_S, idle_timeout_s=IDLE_TIMEOUT_S, max_handshakes=2, max_associations=2
+        self.world = ResumingWorld(
+            handshake_timeout_s=HANDSHAKE_TIMEOUT_S,
+            idle_timeout_s=IDLE_TIMEOUT_S,
+            max_handshakes=2,
+            max_associations=2,
+            max_sessions=MAX_SESSIONS,
         )
         self.client = client_for(suite)
         self.source = CLIENT
@@ -108,6 +114,11 @@ class Run:
         if self._stage == 1:
             self._stage = 2
             return self.client.hello()
+        if self._stage == 2 and self.client.resuming and self.client.server_finished_verified:
+            self._stage = 3
+            self._flight = [self.client.change_cipher_spec(), self.client.finished()]
+            self._finished.append(self._flight[-1])
+            return self._flight.pop(0)
         if self._stage == 2 and any(kind == 14 for kind, _, _ in self.client.messages):
             self._stage = 3
             try:
@@ -146,7 +157,16 @@ class Run:
             self.restart,
             self.behind_junk,
         )
-        later = (self.any_record, self.offers, self.any_message, self.empty_records)
+        later = (
+            self.any_record,
+            self.offers,
+            self.any_message,
+            self.empty_records,
+            self.asks_for_ticket,
+            self.comes_back,
+            self.verdict,
+            self.clock,
+        )
         number = program.byte()
         if number >= FIRST_LATER_STEP:
             later[number % len(later)](program)
@@ -242,6 +262,36 @@ class Run:
             offered[number] = program.text()
         self.client.extensions = offered
         self.client.session_id = program.take(program.byte() % 33)
+
+    def asks_for_ticket(self, program: Program) -> None:
+        self.restart(program)
+        self.client.extensions = {**default_extensions(), TICKET: b""}
+
+    def comes_back(self, program: Program) -> None:
+        """The device offers the session that it had: its id or its ticket, as it was or changed."""
+        before = self.client
+        if before.server_hello is None or not before.master:
+            return
+        self.restart(program)
+        self.client = returning(before, random=program.take(32))
+        if program.byte() & 1 and self.client.ticket:
+            changed = bytearray(self.client.ticket)
+            changed[program.byte() % len(changed)] ^= program.byte()
+            self.client.extensions = {**(self.client.extensions or {}), TICKET: bytes(changed)}
+        elif program.byte() & 1:
+            suites = FIRST_SUITES + LATER_SUITES
+            self.client.suites = (suites[program.byte() % len(suites)],)
+
+    def verdict(self, program: Program) -> None:
+        """Of the shell on a session to be resumed: at any time, for any handshake."""
+        endpoint, number = self.world.endpoint, program.byte() % 8
+        self.world.welcome = bool(program.byte() & 1)
+        endpoint.resumption_verdict(number, bool(program.byte() & 1), self.world.now, context=b"verdict")
+        self.collect()
+
+    def clock(self, program: Program) -> None:
+        """The time of day jumps, back too."""
+        self.world.clock.now += (program.word() - 0x4000) * 10.0
 
     def any_message(self, program: Program) -> None:
         """The message that is due by its number, of any type and content, whole, in the epoch that is read."""
@@ -366,6 +416,7 @@ class Run:
         assert list(endpoint.associations.values()) == self._alive
         assert len(endpoint.associations) <= self.world.config.max_associations
         assert endpoint.handshakes_in_progress <= self.world.config.max_handshakes
+        assert self.world.kept <= MAX_SESSIONS
         drops = sum(endpoint.counters.drops.values())
         assert drops >= self._drops
         self._drops = drops
