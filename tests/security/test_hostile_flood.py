@@ -41,9 +41,13 @@ class Fleet:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def connect(self) -> None:
+    async def __aenter__(self) -> "Fleet":
         for device in self.devices:
             await device.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     def start(self) -> None:
         self._stop.clear()
@@ -59,6 +63,9 @@ class Fleet:
         return self.latencies
 
     async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for device in self.devices:
             await device.close()
 
@@ -150,9 +157,10 @@ def p99(latencies: list[float]) -> float:
 )
 async def test_honest_devices_in_a_hostile_flood(tmp_path: Path, hostile: int, devices: int, a_second: int) -> None:
     long = hostile >= 50_000
-    async with gateway_process(tmp_path, "--devices", str(devices + 1)) as (process, port, admin):
-        fleet = Fleet(port, devices)
-        await fleet.connect()
+    async with (
+        gateway_process(tmp_path, "--devices", str(devices + 1)) as (process, port, admin),
+        Fleet(port, devices) as fleet,
+    ):
         fleet.start()
         await flood(port, hostile // 5, a_second, fleet)  # what is made once
         await fleet.stop()
@@ -177,4 +185,3 @@ async def test_honest_devices_in_a_hostile_flood(tmp_path: Path, hostile: int, d
         if long:
             assert p99(stormy) <= 2 * p99(calm), f"{1000 * p99(calm):.1f} ms without, {1000 * p99(stormy):.1f} ms with"
             print(f"p99 {1000 * p99(calm):.2f} ms without the flood, {1000 * p99(stormy):.2f} ms with it")
-        await fleet.close()
