@@ -658,7 +658,10 @@ class ServerEndpoint:
             return opened
         content_type, content = opened
         association.last_heard = now
-        if isinstance(association, IdentifiedAssociation):
+        if isinstance(association, IdentifiedAssociation) and not (
+            # What the old path answers is not yet what the peer prefers.
+            content_type == ContentType.RETURN_ROUTABILITY_CHECK and address == association.address
+        ):
             self._locate(association, association.newest > newest, address, size, now)
         dropped: DropReason | None = None
         if content_type == ContentType.APPLICATION_DATA:
