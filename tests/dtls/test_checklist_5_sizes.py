@@ -286,6 +286,20 @@ def test_5_14_unprotected_messages_are_not_subject_to_the_limit() -> None:
     assert client.server_finished_verified
 
 
+def test_5_14_unprotected_messages_of_the_device_are_not_subject_to_the_limit() -> None:
+    # RFC 8449 4, in so many words.
+    world = World()
+    world.config = replace(world.config, parameters=replace(world.config.parameters, record_size_limit=64))
+    world.endpoint = ServerEndpoint(world.config, counting_random())
+    client = client_with({RSL: b"\x40\x00"}, certificate=True)
+    world.reach_server_done(client)
+    flight = client.answer_flight()
+    assert len(flight[0]) > 200  # its Certificate, in one record
+    client.read(world.deliver(*flight))
+    assert client.server_finished_verified
+    assert world.drops() == {}
+
+
 @pytest.mark.parametrize("code", [b"\x01", b"\x04", b"\x09", b""])
 def test_5_13_record_size_limit_wins_and_the_other_is_ignored(code: bytes) -> None:
     # RFC 8449 5: "A server that supports the "record_size_limit" extension MUST ignore a "max_fragment_length" that

@@ -162,6 +162,16 @@ def test_6_1_the_client_s_order_decides(types: bytes, chosen: int) -> None:
     assert client.server_finished_verified
 
 
+def test_6_1_device_with_a_bare_key_gets_a_bare_key_if_it_takes_one() -> None:
+    # coap-client-gnutls -M lists X.509 first for the server, and has no root then.
+    world, client = World(), listing(bytes((RAW,)), bytes((X509, RAW)))
+    world.reach_server_done(client)
+    assert (client.answers[CLIENT_TYPE], client.answers[SERVER_TYPE]) == (b"\x02", b"\x02")
+    world, client = World(), listing(bytes((RAW,)), bytes((X509,)))
+    world.reach_server_done(client)
+    assert (client.answers[CLIENT_TYPE], client.answers[SERVER_TYPE]) == (b"\x02", b"\x00")
+
+
 def test_6_1_nothing_is_answered_where_nothing_is_presented() -> None:
     # RFC 7250 4.2: only what the server will use. With a pre-shared key there is no Certificate.
     world, client = World(), listing(bytes((RAW,)), bytes((RAW,)), (0xC0A8, 0xC0AE))

@@ -45,8 +45,9 @@ class Presented:
 def answer_certificate_types(offered: Extensions, answers: Extensions, *, raw_public_keys: bool) -> CertificateTypes:
     """The server's part, for a suite in which both sides present something; what has to be said goes into `answers`.
 
-    The client's lists are in its order of preference (RFC 7250 section 4.1), and we have none of our own. It must not
-    list X.509 alone; one that does gets what it asks for.
+    The client's lists are in its order of preference (RFC 7250 section 4.1), and we have none of our own, but for one
+    thing: a device that presents a bare key and takes one gets ours, wherever it lists that. Those of libcoap list
+    X.509 first, and have no root to verify it by. A client must not list X.509 alone; one that does gets it.
 
     Raises:
         DecodeError: A broken list.
@@ -55,13 +56,15 @@ def answer_certificate_types(offered: Extensions, answers: Extensions, *, raw_pu
     if _CLIENT not in offered and _SERVER not in offered:
         return X509_ONLY
     ours = (CertificateType.X509, CertificateType.RAW_PUBLIC_KEY) if raw_public_keys else (CertificateType.X509,)
-    chosen = {}
+    chosen: dict[ExtensionType, int] = {}
     for extension in (_CLIENT, _SERVER):
         body = offered.get(extension)
         if body is None:
             continue
         theirs = ext.decode_u8_list(body)
         common = next((kind for kind in theirs if kind in ours), None)
+        if chosen.get(_CLIENT) == CertificateType.RAW_PUBLIC_KEY and CertificateType.RAW_PUBLIC_KEY in theirs:
+            common = CertificateType.RAW_PUBLIC_KEY
         if common is None:
             raise HandshakeError(FailureReason.NO_SHARED_CERTIFICATE_TYPE, _nothing_common(extension, theirs))
         chosen[extension] = common
