@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -53,8 +53,12 @@ def parse_public_key(data: bytes, origin: str = "the input") -> bytes:
         raise PkiError(
             f"{origin} holds no public key in PEM or DER form; make it with `openssl pkey -in KEY -pubout -out FILE`"
         ) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in LEAF_CURVES:
-        raise PkiError(f"{origin} holds a key of another kind; a device's key is on P-256 (secp256r1)")
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        kind = key.curve.name
+    else:
+        kind = "ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "RSA or another kind"
+    if kind not in LEAF_CURVES:
+        raise PkiError(f"{origin} holds a key of {kind}; accepted for devices are {' or '.join(sorted(LEAF_CURVES))}")
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

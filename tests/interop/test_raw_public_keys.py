@@ -32,7 +32,7 @@ class KeyFiles:
 def make_key(folder: Path) -> KeyFiles:
     keys = KeyFiles(folder / "device-key.pem", folder / "device-public.pem")
     openssl = program("openssl")
-    made = [openssl, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", keys.private]
+    made = [openssl, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(keys.private)]
     subprocess.run(made, check=True, capture_output=True)
     subprocess.run([openssl, "pkey", "-in", keys.private, "-pubout", "-out", keys.public], check=True)
     return keys

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,20 +42,26 @@ def test_there_is_one_form_of_a_key() -> None:
     assert parse_public_key(compressed) == SPKI
 
 
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_other_keys_that_devices_may_have(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> None:
+    der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert parse_public_key(der) == der
+
+
 @pytest.mark.parametrize(
     "key",
     [
         ec.generate_private_key(ec.SECP521R1()),
         ec.generate_private_key(ec.SECP256K1()),
-        ed25519.Ed25519PrivateKey.generate(),
+        ed448.Ed448PrivateKey.generate(),
         rsa.generate_private_key(65537, 2048),
     ],
 )
 def test_keys_of_another_kind_are_refused(
-    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey,
+    key: ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey | rsa.RSAPrivateKey,
 ) -> None:
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    with pytest.raises(PkiError, match="P-256"):
+    with pytest.raises(PkiError, match="secp256r1"):
         parse_public_key(der)
 
 

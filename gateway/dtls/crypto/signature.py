@@ -76,7 +76,7 @@ class SigningKey:
         """
         if not isinstance(key, PrivateKey):
             raise ApiMisuse(f"{_WANTED}; this one is a {type(key).__name__}")
-        if isinstance(found := _usable(key.public_key(), rsa_too=True), str):
+        if isinstance(found := usable_key(key.public_key(), rsa_too=True), str):
             raise ApiMisuse(f"{_WANTED}; this one is {found}")
         self.group = _CURVES[type(key.curve)] if isinstance(key, ec.EllipticCurvePrivateKey) else None
         self.is_rsa = isinstance(key, rsa.RSAPrivateKey)
@@ -150,7 +150,7 @@ def leaf_key(certificate_der: bytes, *, rsa_too: bool = False) -> VerifyingKey:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise DecodeError(f"not an X.509 certificate: {type(error).__name__}") from error
-    usable = _usable(key, rsa_too=rsa_too)
+    usable = usable_key(key, rsa_too=rsa_too)
     if isinstance(usable, str):
         raise _weak(usable)
     return VerifyingKey(usable)
@@ -185,7 +185,7 @@ def _weak(found: str) -> HandshakeError:
     )
 
 
-def _usable(key: object, *, rsa_too: bool) -> PublicKey | str:
+def usable_key(key: object, *, rsa_too: bool) -> PublicKey | str:
     """The key, if it is one that will do; else what it is, in words."""
     match key:
         case ec.EllipticCurvePublicKey():

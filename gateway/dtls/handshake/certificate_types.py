@@ -105,7 +105,7 @@ def read_presented(body: bytes, certificate_type: int, *, rsa_too: bool = False)
     Args:
         body: Of the message.
         certificate_type: What was negotiated.
-        rsa_too: Whether a certificate may have an RSA key: a server's.
+        rsa_too: Whether the key may be RSA: a server's.
 
     Raises:
         DecodeError: It is not of the type that was negotiated.
@@ -113,7 +113,7 @@ def read_presented(body: bytes, certificate_type: int, *, rsa_too: bool = False)
     """
     if certificate_type == CertificateType.RAW_PUBLIC_KEY:
         public_key = RawPublicKey.decode(body).public_key
-        return Presented(raw_key(public_key), public_key=public_key) if public_key else None
+        return Presented(raw_key(public_key, rsa_too=rsa_too), public_key=public_key) if public_key else None
     chain = Certificate.decode(body).chain
     return Presented(leaf_key(chain[0], rsa_too=rsa_too), chain) if chain else None
 
