@@ -410,3 +410,13 @@ def test_6_4_our_client_takes_only_what_was_negotiated() -> None:
     world, server = raw_pair({})
     bare = opaque24(spki(server_identity().key))
     assert world.refuses(server, server.answer_hello(), server.message(11, bare))[0] == "decode_error"
+
+
+def test_6_3_key_on_p_384() -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    world, client = World(), listing(bytes((RAW,)), bytes((RAW,)))
+    world.reach_server_done(client)
+    records = [client.key(spki(key)), client.client_key_exchange(), client.certificate_verify(key=key, scheme=0x0503)]
+    client.read(world.deliver(*records, client.change_cipher_spec(), client.finished()))
+    assert client.server_finished_verified
+    assert keys_of(world) == [spki(key)]
