@@ -28,7 +28,10 @@ _SERVICE_LINK: Final = re.compile(
 )
 
 
-_FILE_ONLY: Final = {("dtls", "key_log"): "it gives every session away; set it in the configuration file"}
+_FILE_ONLY: Final = {
+    ("dtls", "key_log"): "it gives every session away; set it in the configuration file",
+    ("dtls", "certificates"): "write tables [[dtls.certificates]] into the configuration file",
+}
 """Keys that no variable sets, and why: a variable is inherited, and easily forgotten."""
 
 

@@ -49,6 +49,8 @@ def explain(error: ValidationError, where: Callable[[tuple[str, ...]], str]) -> 
 
 
 def _unknown(location: tuple[str, ...]) -> tuple[str, str]:
+    if len(location) > 2:
+        return f"unknown key {location[-1]}", "known: certificate, private_key"
     section, key = suggest(location[0], location[1] if len(location) > 1 else "")
     if len(location) == 1:
         if key:
@@ -69,6 +71,10 @@ def _problem(error: dict[str, Any], location: tuple[str, ...]) -> str:
         # Only durations are floats.
         is_duration = section_models()[location[0]].model_fields[location[1]].annotation is float
         return f"{words} {format_duration(context[name]) if is_duration else context[name]}"
+    if kind == "missing":
+        return f"{location[-1]} is missing"
+    if kind == "too_long":
+        return f"must not have more than {context['max_length']} entries"
     if kind == "literal_error":
         return f"must be one of {context['expected']}"
     if kind == "string_pattern_mismatch":

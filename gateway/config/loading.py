@@ -149,7 +149,11 @@ def _check_handler_options(handlers: HandlersSettings, where: Callable[[tuple[st
 def _resolve(settings: Settings, base: Path) -> Settings:
     """Make every path absolute, starting at the folder of the file."""
     files = {key: base / path for key in _PATH_KEYS if (path := getattr(settings.dtls, key)) is not None}
-    dtls = settings.dtls.model_copy(update=files)
+    more = tuple(
+        each.model_copy(update={key: base / getattr(each, key) for key in _FILE_KEYS})
+        for each in settings.dtls.certificates
+    )
+    dtls = settings.dtls.model_copy(update={**files, "certificates": more})
     registry = settings.registry.model_copy(update={"url": _resolve_url(settings.registry.url, base)})
     options = {
         name: {key: _resolve_option(key, value, base) for key, value in table.items()}

@@ -6,6 +6,7 @@ from functools import cache
 from gateway.config.settings import Section, Settings
 
 _CUTOFF = 0.6
+_TABLES = {("handlers", "options"), ("dtls", "certificates")}
 
 
 @cache
@@ -20,8 +21,8 @@ def section_models() -> dict[str, type[Section]]:
 
 
 def keys(section: str) -> list[str]:
-    """The keys of a section that a file can hold (`options` is spelt as tables)."""
-    return [key for key in section_models()[section].model_fields if (section, key) != ("handlers", "options")]
+    """The keys of a section that stand on a line of a file; the others are spelt as tables."""
+    return [key for key in section_models()[section].model_fields if (section, key) not in _TABLES]
 
 
 def suggest(section: str, key: str = "") -> tuple[str, str]:

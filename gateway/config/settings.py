@@ -6,13 +6,16 @@ found at night. The descriptions end up as comments in the file that `gateway in
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateway.config.values import Address, BindAddress, Duration, FilePath, Names
+from gateway.config.values import Address, BindAddress, Duration, FilePath, Names, as_tuple
 
 ENV_PREFIX: Final = "GATEWAY_"
 ENV_DELIMITER: Final = "__"
+
+MAX_CERTIFICATES: Final = 16
+"""Certificates beside the first: each name that a gateway goes by is looked for among them in every handshake."""
 
 
 class Section(BaseModel):
@@ -44,6 +47,13 @@ class ServerSettings(Section):
         return workers
 
 
+class CertificateFiles(Section):
+    """One more certificate of the server."""
+
+    certificate: FilePath = Field(description="The certificate and its intermediates, PEM, leaf first.")
+    private_key: FilePath = Field(description="Its private key, PEM, not encrypted, mode 0600.")
+
+
 class DtlsSettings(Section):
     """The DTLS 1.2 handshake: who the server is, and how patient."""
 
@@ -56,6 +66,17 @@ class DtlsSettings(Section):
         default=None,
         description="The private key of that certificate, PEM, not encrypted, mode 0600.",
         examples=["server.key"],
+    )
+    certificates: Annotated[tuple[CertificateFiles, ...], BeforeValidator(as_tuple)] = Field(
+        default=(),
+        max_length=MAX_CERTIFICATES,
+        description="More certificates, each as a table [[dtls.certificates]].",
+    )
+    cipher_suites: Names = Field(
+        default=(),
+        description="Cipher suites by IANA name, the one that is preferred first. Empty: all that are listed in "
+        "docs/dtls.md, in that order.",
+        examples=[["TLS_PSK_WITH_AES_128_CCM_8"]],
     )
     mtu: int = Field(
         default=1280,

@@ -19,12 +19,22 @@ _HEADER: Final = """\
 # GATEWAY_SECTION__KEY: GATEWAY_DTLS__MTU=1400. Relative paths start at the folder of this file. Durations are numbers
 # of seconds, or texts such as "500ms", "30s", "5m", "1h30m". A key that is not listed here is refused.
 """
+_CERTIFICATES: Final = """\
+# More certificates stand in tables of their own, after the keys above. A client gets one for the name that it asks for
+# and of a kind that it can verify, such as one with an RSA key; else the first of all:
+#
+#     [[dtls.certificates]]
+#     certificate = "rsa.pem"
+#     private_key = "rsa.key"
+"""
 _HANDLER_OPTIONS: Final = """\
 # Options of one handler stand in a table of its name, after the keys above; its documentation lists them:
 #
 #     [handlers.telemetry]
 #     path = "telemetry.jsonl"
 """
+_TABLES: Final = {"dtls": _CERTIFICATES, "handlers": _HANDLER_OPTIONS}
+"""What a section has beside its keys."""
 
 
 def render_template(values: Mapping[str, object] | None = None) -> str:
@@ -51,8 +61,8 @@ def render_template(values: Mapping[str, object] | None = None) -> str:
             else:
                 lines.append(f"# {render_assignment(section, key)}")
         parts.append("\n".join(lines) + "\n")
-        if section == "handlers":
-            parts.append("\n" + _HANDLER_OPTIONS)
+        if section in _TABLES:
+            parts.append("\n" + _TABLES[section])
     if remaining:
         raise KeyError(f"not in the schema: {', '.join(sorted(remaining))}")
     return "".join(parts)

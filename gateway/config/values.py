@@ -100,7 +100,8 @@ def _path(value: object) -> object:
     return value
 
 
-def _names(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """A list of TOML as the tuple that strict models want; anything else is left for them to refuse."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -110,5 +111,5 @@ BindAddress = Annotated[InstanceOf[Address], BeforeValidator(_address)]
 """An `Address`, written as "host:port"."""
 FilePath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
 """A path; a relative one is meant from the folder of the configuration file."""
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 """A list of names."""

@@ -8,9 +8,11 @@ from gateway.pki.certificates import describe, fingerprint, is_ca
 from gateway.pki.development import DevelopmentPki, write_development_pki
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.files import (
+    ServerCertificate,
     load_certificates,
     load_certified_key,
     load_private_key,
+    load_server_certificate,
     parse_certificates,
     pem_bundle,
     write_certificates,
@@ -30,6 +32,7 @@ __all__ = [
     "ChainRefused",
     "DevelopmentPki",
     "PkiError",
+    "ServerCertificate",
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
@@ -46,6 +49,7 @@ __all__ = [
     "load_certified_key",
     "load_private_key",
     "load_public_key",
+    "load_server_certificate",
     "parse_certificates",
     "parse_public_key",
     "pem_bundle",

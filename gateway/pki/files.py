@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -62,6 +65,54 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     Raises:
         PkiError: The file cannot be read, is encrypted, or holds another kind of key.
     """
+    key = _load_any_private_key(path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise PkiError(f"{path} holds no elliptic curve key; make one with `gateway cert server` or `openssl ecparam`")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """A certificate of the gateway's own, with any kind of key.
+
+    Attributes:
+        chain: What it presents: the certificate, then intermediates.
+        private_key: Of the first.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    private_key: PrivateKeyTypes = field(repr=False)
+
+    @property
+    def chain_der(self) -> tuple[bytes, ...]:
+        return tuple(certificate.public_bytes(Encoding.DER) for certificate in self.chain)
+
+
+def load_server_certificate(chain_path: Path, key_path: Path) -> ServerCertificate:
+    """Reads a chain file (certificate first, then intermediates) and the key that belongs to its first certificate.
+
+    Raises:
+        PkiError: A file cannot be used, or the two do not belong together.
+    """
+    chain = load_certificates(chain_path)
+    key = _load_any_private_key(key_path)
+    _check_belongs(chain[0], chain_path, key, key_path)
+    return ServerCertificate(tuple(chain), key)
+
+
+def _check_belongs(certificate: x509.Certificate, chain_path: Path, key: PrivateKeyTypes, key_path: Path) -> None:
+    try:
+        belongs = certificate.public_key() == key.public_key()
+    except UnsupportedAlgorithm:
+        belongs = False
+    if not belongs:
+        raise PkiError(
+            f"the key in {key_path} does not belong to the first certificate in {chain_path} "
+            f"({short_name(certificate)}); put the certificate of that key first"
+        )
+
+
+def _load_any_private_key(path: Path) -> PrivateKeyTypes:
     data = _read(path)
     load = load_pem_private_key if _PEM_MARK in data else load_der_private_key
     try:
@@ -73,8 +124,6 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
             raise
         # The library's text is left out: it may quote the file.
         raise PkiError(f"{path} holds no private key in PEM or DER form; name a key file") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise PkiError(f"{path} holds no elliptic curve key; make one with `gateway cert server` or `openssl ecparam`")
     return key
 
 
@@ -86,11 +135,7 @@ def load_certified_key(chain_path: Path, key_path: Path) -> CertifiedKey:
     """
     certificate, *chain = load_certificates(chain_path)
     key = load_private_key(key_path)
-    if certificate.public_key() != key.public_key():
-        raise PkiError(
-            f"the key in {key_path} does not belong to the first certificate in {chain_path} "
-            f"({short_name(certificate)}); put the certificate of that key first"
-        )
+    _check_belongs(certificate, chain_path, key, key_path)
     return CertifiedKey(certificate, key, tuple(chain))
 
 

@@ -17,20 +17,17 @@ from gateway.admin import AdminError, AdminServer, Check
 from gateway.coap import MessageLayer
 from gateway.config import Address, ConfigError, Settings
 from gateway.dtls import (
-    ApiMisuse,
-    Credential,
     ResumptionConfig,
     ServerConfig,
     ServerEndpoint,
-    ServerParameters,
-    SigningKey,
     TicketKeys,
 )
 from gateway.handlers import App, HandlerError, load_app, load_handlers
 from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
-from gateway.pki import CertifiedKey, PkiError, load_certified_key
+from gateway.pki import ServerCertificate
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
+from gateway.server.credentials import load_certificates, server_parameters
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
@@ -86,7 +83,7 @@ class Worker:
             ConfigError: Something that the settings name is missing or unusable.
         """
         self._settings = settings
-        self._credential = _load_credential(settings)
+        self._certificates = load_certificates(settings.dtls)
         self.app = app if app is not None else _load_handlers(settings)
         self._config = self._engine_config()
         self._key_log: KeyLogFile | None = None
@@ -167,7 +164,7 @@ class Worker:
             "sessions": sessions.families,
             "messages": lambda: message_families(layer),
             "requests": requests.families,
-            "certificates": lambda: _certificate_families(self._credential, identity),
+            "certificates": lambda: _certificate_families(self._certificates, identity),
             "sinks": self._sink_families,
         }
         for name, source in sources.items():
@@ -186,7 +183,7 @@ class Worker:
             admin=str(bound.admin),
             devices=counts.devices,
             trust_anchors=counts.trust_anchors,
-            certificate=self._credential is not None,
+            certificate=bool(self._certificates),
             routes=len(self.app.routes),
         )
         if identity.unusable_anchors:
@@ -195,20 +192,8 @@ class Worker:
 
     def _engine_config(self) -> ServerConfig:
         dtls = self._settings.dtls
-        credential = None
-        if self._credential is not None:
-            try:
-                credential = Credential(tuple(self._credential.presented_der), SigningKey(self._credential.private_key))
-            except ApiMisuse as error:
-                raise ConfigError("dtls.private_key", str(error), "issue one with `gateway cert server`") from error
-        hint = dtls.psk_hint.encode() if dtls.psk_hint is not None else None
         return ServerConfig(
-            ServerParameters(
-                credential=credential,
-                psk_hint=hint,
-                raw_public_keys=dtls.raw_public_keys,
-                require_extended_master_secret=dtls.require_extended_master_secret,
-            ),
+            server_parameters(dtls, self._certificates),
             cookie_secret=os.urandom(32),
             datagram_limit=dtls.mtu - _HEADERS,
             retransmit_initial_s=dtls.retransmit_initial,
@@ -328,16 +313,6 @@ class Worker:
         yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
 
 
-def _load_credential(settings: Settings) -> CertifiedKey | None:
-    certificate, key = settings.dtls.certificate, settings.dtls.private_key
-    if certificate is None or key is None:
-        return None
-    try:
-        return load_certified_key(certificate, key)
-    except PkiError as error:
-        raise ConfigError("dtls.certificate", str(error)) from error
-
-
 def _load_handlers(settings: Settings) -> App:
     handlers = settings.handlers
     try:
@@ -361,11 +336,12 @@ def _open_registry(settings: Settings) -> tuple[Registry, IdentityService]:
         raise ConfigError("registry.url", str(error)) from error
 
 
-def _certificate_families(credential: CertifiedKey | None, identity: IdentityService) -> Iterable[Metric]:
+def _certificate_families(certificates: tuple[ServerCertificate, ...], identity: IdentityService) -> Iterable[Metric]:
     """Ends of the certificates that the gateway goes by; the names are bounded by the configuration."""
     expiries: dict[tuple[str, ...], float] = {}
-    if credential is not None:
-        expiries["server", "server"] = credential.certificate.not_valid_after_utc.timestamp()
+    for number, certificate in enumerate(certificates, 1):
+        name = "server" if number == 1 else f"server_{number}"
+        expiries["server", name] = certificate.chain[0].not_valid_after_utc.timestamp()
     for anchor in identity.trust_anchors[:MAX_ANCHOR_SERIES]:
         expiries["ca", anchor.id[:16]] = anchor.certificate.not_valid_after_utc.timestamp()
     yield gauge_family(

@@ -49,9 +49,9 @@ def encrypted_key() -> None:
     Path("certs/server.key").write_text(encrypted)
 
 
-def p384() -> None:
+def p521() -> None:
     openssl(
-        *["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-subj", "/CN=x"],
+        *["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes", "-subj", "/CN=x"],
         *["-keyout", "certs/server.key", "-out", "certs/server.pem"],
     )
 
@@ -82,9 +82,32 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "not a key": (lambda: Path("certs/server.key").write_text("hunter2"), "server.key holds no private key"),
     "key for certificate": (lambda: setting("dtls.certificate", "certs/server.key"), "server.key holds no certificate"),
     "another's key": (other_key, "does not belong to the first certificate"),
-    "RSA key": (rsa_key, "holds no elliptic curve key"),
+    "RSA key": (rsa_key, "does not belong to the first certificate"),
     "encrypted key": (encrypted_key, "server.key is encrypted"),
-    "P-384": (p384, "dtls.private_key: "),
+    "P-521": (p521, "dtls.private_key: the private key must be an elliptic curve key on P-256 or P-384"),
+    "suite that is none": (
+        lambda: setting("dtls.cipher_suites", ["TLS_PSK_WITH_AES_128_CBC_SHA"]),
+        "'TLS_PSK_WITH_AES_128_CBC_SHA' is not a cipher suite of this gateway (valid: TLS_ECDHE_PSK_WITH_AES_128_CCM_8",
+    ),
+    "suite twice": (lambda: setting("dtls.cipher_suites", ["TLS_PSK_WITH_AES_128_CCM"] * 2), "stands there twice"),
+    "suites without their certificate": (
+        lambda: setting("dtls.cipher_suites", ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]),
+        "ECDHE_RSA suites need one with an RSA key",
+    ),
+    "more certificates, no file": (
+        lambda: edit("[registry]", '[[dtls.certificates]]\ncertificate = "x"\nprivate_key = "y"\n[registry]'),
+        "dtls.certificates: ",
+    ),
+    "more certificates, no key": (
+        lambda: edit("[registry]", '[[dtls.certificates]]\ncertificate = "x"\n[registry]'),
+        "[dtls] certificates: private_key is missing",
+    ),
+    "more certificates, typo": (
+        lambda: edit(
+            "[registry]", '[[dtls.certificates]]\ncertificate = "x"\nprivate_key = "y"\nkey = "z"\n[registry]'
+        ),
+        "unknown key key (known: certificate, private_key",
+    ),
     "certificate alone": (lambda: edit('private_key = "certs/server.key"', ""), "private_key is missing"),
     "no registry": (lambda: os.remove("registry.db"), "registry.db does not exist; create it with `gateway init`"),
     "no registry folder": (lambda: setting("registry.url", "sqlite:///db/x.db"), "db of the registry"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Address, ConfigError, Settings, load_settings
+from gateway.config.settings import MAX_CERTIFICATES
 
 
 def load(
@@ -290,3 +291,39 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     settings = load(tmp_path)
     with pytest.raises(ValueError, match="frozen"):
         settings.dtls.mtu = 5
+
+
+def test_more_certificates_are_tables_with_paths_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    text = """
+[[dtls.certificates]]
+certificate = "rsa.pem"
+private_key = "rsa.key"
+
+[[dtls.certificates]]
+certificate = "/etc/other.pem"
+private_key = "keys/other.key"
+"""
+    first, second = load(tmp_path, text, check_files=False).dtls.certificates
+    assert (first.certificate, first.private_key) == (tmp_path / "rsa.pem", tmp_path / "rsa.key")
+    assert (second.certificate, second.private_key) == (Path("/etc/other.pem"), tmp_path / "keys/other.key")
+
+
+@pytest.mark.parametrize("count", [16, 17])
+def test_more_certificates_are_bounded(tmp_path: Path, count: int) -> None:
+    text = "[[dtls.certificates]]\ncertificate = 'a'\nprivate_key = 'b'\n" * count
+    if count <= MAX_CERTIFICATES:
+        assert len(load(tmp_path, text, check_files=False).dtls.certificates) == count
+    else:
+        with pytest.raises(ConfigError, match="must not have more than 16 entries"):
+            load(tmp_path, text, check_files=False)
+
+
+def test_certificates_are_not_set_by_a_variable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"write tables \[\[dtls.certificates\]\] into the configuration file"):
+        load_settings(None, environ={"GATEWAY_DTLS__CERTIFICATES": "[]"})
+
+
+def test_cipher_suites_from_the_environment() -> None:
+    environ = {"GATEWAY_DTLS__CIPHER_SUITES": "TLS_PSK_WITH_AES_128_CCM,TLS_PSK_WITH_AES_128_CCM_8"}
+    suites = load_settings(None, environ=environ).dtls.cipher_suites
+    assert suites == ("TLS_PSK_WITH_AES_128_CCM", "TLS_PSK_WITH_AES_128_CCM_8")

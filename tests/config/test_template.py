@@ -42,7 +42,7 @@ def test_each_line_that_is_commented_out_shows_the_default(tmp_path: Path) -> No
     empty.write_text("")
     assert settings.model_dump() == load_settings(empty, environ={}).model_dump()
     for section, model in settings.model_dump().items():
-        assert set(model) - EXAMPLES_ONLY - {"options"} == set(written[section])
+        assert set(model) - EXAMPLES_ONLY - {"options", "certificates"} == set(written[section])
 
 
 def test_the_examples_are_valid_too(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ class Credential:
     def is_for(self, name: str) -> bool:
         """Whether the certificate is for a host of that name; `*` stands for one label (RFC 6125 section 6.4.3)."""
         name = name.lower().removesuffix(".")
-        _, dot, domain = name.partition(".")
-        return name in self.names or (bool(dot) and f"*.{domain}" in self.names)
+        label, _, domain = name.partition(".")
+        return name in self.names or (bool(label and domain) and f"*.{domain}" in self.names)
 
 
 @dataclass(frozen=True, slots=True)
