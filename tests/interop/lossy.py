@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 _MAX_DATAGRAM = 65536
-_CHANGE_CIPHER_SPEC, _HANDSHAKE, _CONNECTION_ID_RECORD = 20, 22, 25
+_CHANGE_CIPHER_SPEC, _HANDSHAKE, _APPLICATION_DATA, _CONNECTION_ID_RECORD = 20, 22, 23, 25
 
 
 @dataclass(slots=True)
@@ -155,4 +155,19 @@ class WatchedPath(LossyPath):
             length = int.from_bytes(rest[11:13])
             self.records.append((rest[0], int.from_bytes(rest[3:5]), length))
             rest = rest[13 + length :]
+        super()._take(flow, up=up, data=data)
+
+
+class AlertingPath(LossyPath):
+    """A path that loses nothing, and answers each record of a session with the alert of `unknown_session = "alert"`."""
+
+    def __init__(self, server_port: int) -> None:
+        super().__init__(server_port, seed=0, loss=0.0, repeated=0.0, delayed=0.0)
+        self.alerts = 0
+
+    def _take(self, flow: Flow, *, up: bool, data: bytes) -> None:
+        if up and data[0] in (_APPLICATION_DATA, _CONNECTION_ID_RECORD):
+            self.alerts += 1
+            # alert, DTLS 1.2, epoch 0, the number of the record that it answers; fatal, bad_record_mac
+            self._downstream.sendto(b"\x15\xfe\xfd\x00\x00" + data[5:11] + b"\x00\x02\x02\x14", flow.client)
         super()._take(flow, up=up, data=data)
