@@ -5,7 +5,7 @@ from aiocoap import Code  # type: ignore[import-untyped]
 
 from tests.interop.devices import Certified, Psk, new_device
 from tests.interop.driven_peers import MBEDTLS, WOLFSSL, DrivenPeer, is_psk
-from tests.interop.gateway_process import Gateway
+from tests.interop.gateway_process import Gateway, total
 from tests.interop.lossy import WatchedPath
 
 pytestmark = pytest.mark.interop
@@ -88,7 +88,7 @@ def test_resumption(gateway: Gateway, peer: DrivenPeer, way: str, options: dict[
 @AUTHS
 def test_connection_id(gateway: Gateway, auth: str, own: str) -> None:
     """A session goes on from other ports, whatever id the client wants to receive itself (RFC 9146)."""
-    seen = len(gateway.log)
+    seen, before = len(gateway.log), gateway.samples()
     with MBEDTLS.start(gateway.port, device_for(gateway, auth), first_suite(MBEDTLS, auth), cid=own) as client:
         assert len(bytes.fromhex(client.connect()["cid"])) == 8
         assert client.request(Code.GET, "/time").code is Code.CONTENT
@@ -98,6 +98,8 @@ def test_connection_id(gateway: Gateway, auth: str, own: str) -> None:
         assert client.finish() == 0
     gateway.log.wait("dtls.session_closed", after=seen, reason="close_notify")
     assert len(gateway.log.lines("dtls.handshake_completed", after=seen)) == 1
+    name = "gateway_dtls_address_changes_total"
+    assert total(gateway.samples(), name) == total(before, name) + 3
 
 
 @pytest.mark.peer("Mbed TLS 3", "connection id")
