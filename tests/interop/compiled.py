@@ -41,6 +41,13 @@ def wolfssl_client() -> str:
     missing("wolfSSL is not installed; `make peers` installs it")
 
 
+def wolfssl_has_raw_public_keys() -> bool:
+    """Whether the library of `wolfssl_client` was built with them."""
+    wolfssl_client()
+    folders = [folder for folder in (_UNPACKED / "include", _SYSTEM_HEADERS) if (folder / "wolfssl").exists()]
+    return "#define HAVE_RPK\n" in (folders[0] / "wolfssl/options.h").read_text()
+
+
 def _unpacked_folders() -> list[str]:
     (libraries,) = {str(archive.parent) for archive in _UNPACKED.glob("lib/*/lib*.a")}
     return [f"-I{_UNPACKED}/include", f"-L{libraries}", f"-Wl,-rpath,{libraries}"]

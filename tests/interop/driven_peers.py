@@ -37,8 +37,8 @@ class DrivenPeer:
     all_suites: bool = True
 
     def shared(self) -> list[str]:
-        """The suites that it has in common with the gateway, in the gateway's order."""
-        return [suite for suite in OFFERED if suite in self.suites and "_RSA_" not in suite]
+        """The suites that it has in common with the gateway, in the gateway's order; without those for RSA servers."""
+        return [suite for suite in OFFERED if suite in self.suites and not needs_rsa(suite)]
 
     def start(self, port: int, device: Psk | Certified, suite: str | None = None, **options: str) -> Driven:
         """Runs it; the options are those of its client."""
@@ -54,6 +54,10 @@ class DrivenPeer:
 
 def is_psk(suite: str) -> bool:
     return "_PSK_" in suite
+
+
+def needs_rsa(suite: str) -> bool:
+    return "_RSA_" in suite
 
 
 def _node(wanted: dict[str, str]) -> list[str]:
@@ -84,8 +88,13 @@ _PSK_CCM_GCM = [
 ]
 _ECDSA_CCM_GCM = [suite.replace("_PSK_", "_ECDHE_ECDSA_") for suite in _PSK_CCM_GCM]
 _CHACHA = [f"TLS_{kind}_WITH_CHACHA20_POLY1305_SHA256" for kind in ("PSK", "ECDHE_PSK", "ECDHE_ECDSA")]
-_MBEDTLS_SUITES = {suite: suite.replace("_", "-") for suite in (*_PSK_CCM_GCM, *_ECDSA_CCM_GCM, *_CHACHA)}
+_RSA = [
+    f"TLS_ECDHE_RSA_WITH_{cipher}"
+    for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256")
+]
+_MBEDTLS_SUITES = {suite: suite.replace("_", "-") for suite in (*_PSK_CCM_GCM, *_ECDSA_CCM_GCM, *_CHACHA, *_RSA)}
 
+# Without those for RSA: with an ECDSA certificate of its own it ends such a handshake (INVALID_PARAMETER).
 _WOLFSSL_SUITES = {
     "TLS_PSK_WITH_CHACHA20_POLY1305_SHA256": "PSK-CHACHA20-POLY1305",
     "TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-PSK-CHACHA20-POLY1305",

@@ -38,6 +38,7 @@ FEATURES = {
     "session id": "by session id",
     "max_fragment_length": "max_fragment_length",
     "record_size_limit": "record_size_limit",
+    "raw public key": "Raw public key",
     "connection id": "Connection id",
     "reboot": "Reboot, same port",
     "loss": "Lost datagrams",
@@ -67,6 +68,9 @@ LACKS: dict[tuple[str, str], str] = {
     },
     **{(peer, "record_size_limit"): "it does not know it" for peer in (OPENSSL, MBEDTLS.name, WOLFSSL.name)},
     (GNUTLS, "max_fragment_length"): "it sends record_size_limit beside it, which counts",
+    **{(peer, "raw public key"): "it has none" for peer in (MBEDTLS.name, PYTHON_MBEDTLS.name, NODE.name)},
+    **{(peer, "raw public key"): "OpenSSL 3.0 has none" for peer in (OPENSSL, LIBCOAP_OPENSSL)},
+    (TINYDTLS.name, "raw public key"): "the binding does not reach it",
     **{(peer, "connection id"): "it does not know it" for peer in PEERS if peer != MBEDTLS.name},
     (TINYDTLS.name, "certificate"): "it has raw public keys, and this binding not even those",
     (NODE.name, "certificate"): "it has pre-shared keys only",
@@ -77,6 +81,16 @@ LACKS: dict[tuple[str, str], str] = {
     (TINYDTLS.name, "loss"): _NO_TIMER,
     (NODE.name, "loss"): "it never repeats a flight",
 }
+
+NOT_TESTED = {
+    "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256": "none of these has it",
+    "TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256": "none of these has it",
+    "TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384": "none of these has it",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "none yet",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "none yet",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "none yet",
+}
+"""Suites of the gateway without a foreign client, and why. The first three are Californium's."""
 
 
 @cache
@@ -116,7 +130,8 @@ def feature_rows() -> list[list[str]]:
 def suite_rows() -> list[list[str]]:
     """A row for each suite: its name, then the clients that it is tested with."""
     found = marks()
-    return [[f"`{suite}`", ", ".join(peer for peer in PEERS if (peer, suite) in found)] for suite in OFFERED]
+    clients = {suite: ", ".join(peer for peer in PEERS if (peer, suite) in found) for suite in OFFERED}
+    return [[f"`{suite}`", names or NOT_TESTED.get(suite, "")] for suite, names in clients.items()]
 
 
 def tables() -> str:

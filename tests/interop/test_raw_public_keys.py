@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from aiocoap import Code  # type: ignore[import-untyped]
 
+from tests.interop.compiled import wolfssl_has_raw_public_keys
+from tests.interop.driven import Driven
+from tests.interop.driven_peers import WOLFSSL
 from tests.interop.gateway_process import Gateway, Line
 from tests.interop.peers import program
 from tests.interop.piped import Piped
@@ -67,6 +70,7 @@ def completed(gateway: Gateway, seen: int, device: str) -> Line:
     return gateway.log.wait("dtls.handshake_completed", after=seen, device=device)
 
 
+@pytest.mark.peer("libcoap-gnutls", "raw public key")
 def test_libcoap_with_a_raw_public_key(gateway: Gateway, tmp_path: Path) -> None:
     keys, seen = make_key(tmp_path), len(gateway.log)
     add_device(gateway, "raw-libcoap", keys)
@@ -74,6 +78,7 @@ def test_libcoap_with_a_raw_public_key(gateway: Gateway, tmp_path: Path) -> None
     assert completed(gateway, seen, "raw-libcoap")["auth"] == "rpk"
 
 
+@pytest.mark.peer("GnuTLS", "raw public key")
 @pytest.mark.parametrize(
     "types",
     ["-CTYPE-ALL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK", "-CTYPE-CLI-ALL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-X509"],
@@ -86,6 +91,27 @@ def test_gnutls_with_a_raw_public_key(gateway: Gateway, types: str, tmp_path: Pa
         assert tool.request(Code.GET, "/time").code is Code.CONTENT
         assert tool.finish() == 0
     assert completed(gateway, seen, name)["auth"] == "rpk"
+
+
+@pytest.mark.peer("wolfSSL", "raw public key")
+def test_wolfssl_with_a_raw_public_key(gateway: Gateway, tmp_path: Path) -> None:
+    if not wolfssl_has_raw_public_keys():
+        pytest.skip("this system's wolfSSL was built without RFC 7250 (Debian 13's has it)")
+    keys, seen, name = make_key(tmp_path), len(gateway.log), "raw-wolfssl"
+    suite = "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"
+    add_device(gateway, name, keys)
+    public = tmp_path / "public.der"
+    openssl = [program("openssl"), "pkey", "-pubin", "-in", str(keys.public), "-outform", "DER", "-out", str(public)]
+    subprocess.run(openssl, check=True)
+    wanted = {"port": str(gateway.port), "raw_key": str(public), "private_key": str(keys.private)}
+    with Driven(WOLFSSL.command({**wanted, "suite": WOLFSSL.suites[suite]})) as client:
+        client.connect()
+        assert client.request(Code.GET, "/time").code is Code.CONTENT
+        client.again()
+        assert client.request(Code.GET, "/time").code is Code.CONTENT
+        assert client.finish() == 0
+    line = completed(gateway, seen, name)
+    assert (line["auth"], line["suite"]) == ("rpk", suite)
 
 
 def test_raw_public_key_that_nobody_knows(gateway: Gateway, tmp_path: Path) -> None:
