@@ -138,6 +138,19 @@ class DtlsSettings(Section):
         description="What a protected record of no known session gets: nothing, or at most 50 times a second an alert, "
         "which hardly any DTLS library believes.",
     )
+    max_sessions_per_device: int = Field(
+        default=4,
+        ge=0,
+        le=1_000_000,
+        description="Sessions that one device may have at once: beyond it the one that was silent longest is closed. "
+        "0 is no limit, for test benches where many devices share one identity.",
+    )
+    max_auth_failures: int = Field(
+        default=1 << 20,
+        ge=1000,
+        le=1 << 23,
+        description="A session with a CCM_8 suite is closed after so many records that did not authenticate.",
+    )
     psk_hint: Annotated[str, Field(max_length=128)] | None = Field(
         default=None,
         description="PSK identity hint that is sent to every client (RFC 4279). Most devices ignore it.",

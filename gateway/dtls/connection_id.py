@@ -80,9 +80,10 @@ class IdentifiedAssociation(Association):
         path_check: Whether the peer answers return routability checks (RFC 9853).
         credit: Bytes that may still be sent to where the newest record came from; `PROVEN` once that address has
             shown that it is the peer's.
+        failures_elsewhere: Records from other addresses that did not authenticate.
     """
 
-    __slots__ = ("cid", "credit", "path_check", "peer_cid")
+    __slots__ = ("cid", "credit", "failures_elsewhere", "path_check", "peer_cid")
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class IdentifiedAssociation(Association):
     ) -> None:
         super().__init__(address, suite, read_key, read_iv, write_key, write_iv)
         self.cid = ids.ours
+        self.failures_elsewhere = 0
         self.peer_cid = ids.peers
         self.path_check = ids.path_check
         self.credit = PROVEN

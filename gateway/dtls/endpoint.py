@@ -24,6 +24,7 @@ from gateway.dtls.events import (
     HandshakeFacts,
     HandshakeFailed,
 )
+from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import KeyLog, Random
 from gateway.dtls.handshake.linger import Linger
@@ -102,7 +103,8 @@ class ServerConfig:
         alert_unknown_sessions: Whether a protected record of no known session is answered with an alert, now and then.
         max_reassembly: Bytes that all handshakes together buffer; beyond it one that holds much is given up.
         max_waiting: Handshakes that wait for the shell's answer or for their turn to ask; beyond it one fails.
-        max_auth_failures: Records of one association that may fail to authenticate before it is closed.
+        max_auth_failures: Records of one association with a tag of 8 bytes that may fail to authenticate before it is
+            closed.
     """
 
     parameters: ServerParameters
@@ -157,6 +159,7 @@ class ServerEndpoint:
         self._questions = Questions(config.max_waiting)
         self._asked: deque[Event] = deque()
         self._cookie_loops = CookieLoops()
+        self._forgeries = Forgeries(config.max_auth_failures)
         self._next_id = 1
         self._timers: list[tuple[float, int]] = []
         # What is kept for peers that did not get our last flight: in the order in which it expires.
@@ -201,7 +204,7 @@ class ServerEndpoint:
             None for anything that is not exactly one valid record of application data: then `receive_datagram` decides.
         """
         association = self.associations_by_id.get(datagram[11:19])
-        if association is None:
+        if association is None or self._forgeries.unreachable(association, address):
             return None
         newest = association.newest
         plaintext = association.open_application(datagram)
@@ -386,6 +389,8 @@ class ServerEndpoint:
         association, outcome = self._addressee(record, address)
         if association is not None:
             outcome = self._receive_protected(record, association, address, size, now)
+            if outcome is DropReason.BAD_MAC:
+                self._forgeries.failed(association, address)
         mine = association is not None and record.content_type == _TLS12_CID
         if handshake is not None and not mine and outcome in _PERHAPS_OF_THE_HANDSHAKE:
             # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies. Both number
@@ -396,11 +401,7 @@ class ServerEndpoint:
             if outcome is None:
                 self.counters.count_received(record.content_type)
             self._settle(handshake, now)
-        if (
-            association is not None
-            and not association.closed
-            and association.authentication_failures >= self.config.max_auth_failures
-        ):
+        if association is not None and not association.closed and self._forgeries.exhausted(association):
             self._close(association, "authentication_failures")
         if outcome is not None:
             self._drop(outcome)
@@ -652,6 +653,8 @@ class ServerEndpoint:
     ) -> DropReason | None:
         if record.epoch != 1:
             return DropReason.FUTURE_EPOCH
+        if self._forgeries.unreachable(association, address):
+            return DropReason.OUT_OF_REACH
         newest = association.newest
         opened = association.open_record(record)
         if isinstance(opened, DropReason):

@@ -38,6 +38,7 @@ class DropReason(StrEnum):
     STALE_HELLO = "stale_hello"
     TOO_LARGE = "too_large"
     OVERLOAD = "overload"
+    OUT_OF_REACH = "out_of_reach"
 
 
 class FailureReason(StrEnum):

@@ -260,3 +260,6 @@ SWEEP_INTERVAL_S = 60.0
 MAX_AUTHENTICATION_FAILURES = 1 << 20
 """Records of one association that failed to authenticate. With an 8-byte tag each has a chance of 2**-64; 2**20 keep
 the forger's chance below 2**-44 (RFC 9325 section 4.4)."""
+
+MAX_AUTHENTICATION_FAILURES_LONG_TAG = 1 << 23
+"""The same where the tag has 16 bytes: what RFC 9147 section 4.5.3 gives for AES-CCM, and less than for the others."""

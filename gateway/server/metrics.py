@@ -47,6 +47,7 @@ CLOSE_REASONS = {
     "superseded": "superseded",
     "idle": "idle",
     "evicted": "evicted",
+    "too_many": "evicted",
     "drain": "drain",
 }
 """The engine's word for the end of an association, and the label for it."""

@@ -12,14 +12,16 @@ class Session(Peer):
     Attributes:
         principal: The proven identity.
         association: None until the handshake has completed.
+        older: The session that the same device had before this one, while it lasts.
     """
 
-    __slots__ = ("association", "principal")
+    __slots__ = ("association", "older", "principal")
 
     def __init__(self, principal: Principal) -> None:
         super().__init__()
         self.principal = principal
         self.association: Association | None = None
+        self.older: Session | None = None
 
     @property
     def max_message(self) -> int:

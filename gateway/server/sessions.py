@@ -23,6 +23,7 @@ from gateway.dtls import (
 )
 from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
 from gateway.model import AuthKind
+from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
@@ -49,12 +50,14 @@ class Sessions:
         dispatcher: Dispatcher,
         metrics: SessionMetrics,
         failures: Failures,
+        of_devices: DeviceSessions,
     ) -> None:
         self._endpoint = endpoint
         self._identity = identity
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._failures = failures
+        self._of_devices = of_devices
         self._log = get_logger("gateway.server").bind()  # bound once: the line of a handshake is on its path
 
     def drain(self, now: float) -> None:
@@ -76,7 +79,7 @@ class Sessions:
             case ResumptionRequested():
                 self._on_resumption_requested(event, now)
             case HandshakeCompleted():
-                self._on_completed(event)
+                self._on_completed(event, now)
             case HandshakeFailed():
                 self._on_failed(event)
             case ApplicationData():
@@ -157,7 +160,7 @@ class Sessions:
             self._looked_up(auth, started, None)
             self._endpoint.resumption_verdict(event.handshake, True, now, context=Session(principal))
 
-    def _on_completed(self, event: HandshakeCompleted) -> None:
+    def _on_completed(self, event: HandshakeCompleted, now: float) -> None:
         association, facts = event.association, event.facts
         session = association.context
         if not isinstance(session, Session):
@@ -185,6 +188,9 @@ class Sessions:
             connection_id=facts.connection_id,
         )
         self._end_predecessor(event.neighbour, session)
+        stalest = self._of_devices.enter(session)
+        if stalest is not None and stalest.association is not None:
+            self._endpoint.close(stalest.association, now, "too_many")
 
     def _end_predecessor(self, neighbour: Association | None, session: Session) -> None:
         """A device that restarted behind the same address does not come back to its old session.
@@ -249,6 +255,7 @@ class Sessions:
         if not isinstance(session, Session):
             return
         self._dispatcher.layer.forget(session)
+        self._of_devices.leave(session)
         principal = session.principal
         reason = CLOSE_REASONS[event.reason]
         self._metrics.closed.add(reason)

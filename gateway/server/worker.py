@@ -28,6 +28,7 @@ from gateway.model import DEFAULT_TENANT
 from gateway.pki import ServerCertificate
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
 from gateway.server.credentials import load_certificates, server_parameters
+from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
@@ -153,7 +154,8 @@ class Worker:
             max_concurrent=settings.handlers.max_concurrent,
         )
         self._dispatcher = dispatcher
-        glue = Sessions(endpoint, identity, dispatcher, sessions, self._failures)
+        of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
+        glue = Sessions(endpoint, identity, dispatcher, sessions, self._failures, of_devices)
         server = UdpServer(udp, endpoint, dispatcher, on_event=glue.drain, clock=loop.time)
         self._server = server
         metrics = Metrics()
@@ -202,6 +204,7 @@ class Worker:
             connection_ids=dtls.connection_id,
             alert_unknown_sessions=dtls.unknown_session == "alert",
             resumption=self._resumption(),
+            max_auth_failures=dtls.max_auth_failures,
         )
 
     def _resumption(self) -> ResumptionConfig | None:
