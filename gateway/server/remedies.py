@@ -23,6 +23,7 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.NO_SHARED_CERTIFICATE_TYPE: "give the device an X.509 certificate, or a raw public key and its stack the type",
     R.RESUMPTION_MISMATCH: "nothing, if the device makes a full handshake next; else update its DTLS stack",
     R.UNKNOWN_PUBLIC_KEY: "`gateway device add ID --public-key FILE`, or correct the device",
+    R.NO_EXTENDED_MASTER_SECRET: "switch the extended master secret on in the client, or stop to require it here",
     R.INSECURE_RENEGOTIATION: "a broken or hostile client: update its DTLS stack",
     R.UNSUPPORTED_EXTENSION: "the simulated device talks to something else than the gateway",
     R.UNKNOWN_IDENTITY: "`gateway device add ID --psk-identity TEXT --psk-file FILE`, or correct the device",
