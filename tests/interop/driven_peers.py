@@ -40,6 +40,10 @@ class DrivenPeer:
         """The suites that it has in common with the gateway, in the gateway's order; without those for RSA servers."""
         return [suite for suite in OFFERED if suite in self.suites and not needs_rsa(suite)]
 
+    def shared_with_rsa(self) -> list[str]:
+        """Those for a server with an RSA certificate."""
+        return [suite for suite in OFFERED if suite in self.suites and needs_rsa(suite)]
+
     def start(self, port: int, device: Psk | Certified, suite: str | None = None, **options: str) -> Driven:
         """Runs it; the options are those of its client."""
         wanted = {"port": str(port), **options}

@@ -86,11 +86,8 @@ NOT_TESTED = {
     "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256": "none of these has it",
     "TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256": "none of these has it",
     "TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384": "none of these has it",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "none yet",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "none yet",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "none yet",
 }
-"""Suites of the gateway without a foreign client, and why. The first three are Californium's."""
+"""Suites of the gateway without a foreign client, and why. Californium has these."""
 
 
 @cache
