@@ -5,7 +5,9 @@ doubles. The short form is the same in small, without the clock.
 """
 
 import asyncio
+import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -145,6 +147,14 @@ async def quiet(admin: Address) -> None:
             await asyncio.sleep(0.2)
 
 
+async def held(process: int, fleet: Fleet) -> int:
+    """Bytes of memory that the gateway has, without what the allocator keeps for later."""
+    os.kill(process, signal.SIGUSR1)
+    for _ in range(3):  # when these are answered, the signal has been seen
+        await fleet.devices[0].post("/echo", b"tidied?")
+    return resident(process)
+
+
 def p99(latencies: list[float]) -> float:
     return sorted(latencies)[len(latencies) * 99 // 100]
 
@@ -152,7 +162,7 @@ def p99(latencies: list[float]) -> float:
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("hostile", "devices", "a_second"),
-    [(2000, 10, 1500), pytest.param(50_000, 50, 2500, marks=pytest.mark.long)],
+    [(2000, 10, 1500), pytest.param(50_000, 50, 1000, marks=pytest.mark.long)],
     ids=["short", "long"],
 )
 async def test_honest_devices_in_a_hostile_flood(tmp_path: Path, hostile: int, devices: int, a_second: int) -> None:
@@ -168,12 +178,12 @@ async def test_honest_devices_in_a_hostile_flood(tmp_path: Path, hostile: int, d
         fleet.start()
         await asyncio.sleep(hostile / a_second if long else 0.5)
         calm = await fleet.stop()
-        before = resident(process)
+        before = await held(process, fleet)
         fleet.start()
         sent = await flood(port, hostile, a_second, fleet)
         stormy = await fleet.stop()
         await quiet(admin)
-        grown = resident(process) - before
+        grown = await held(process, fleet) - before
         assert sent.total() - sent["spoofed"] == hostile
         assert set(sent) == {kind.__name__ for _, kind in KINDS} | {"spoofed"}
         assert fleet.reconnects > 1
