@@ -197,6 +197,8 @@ class TrustStore:
         """The CA certificates that the device sent, none of which costs much to look at. Anchors are known anyway."""
         strangers = []
         for position, der in enumerate(chain_der[1:], 1):
+            if der == chain_der[0]:
+                continue  # some clients send their own certificate again, in front of those above it
             certificate = parse(der, position)
             if certificate not in self._anchors:
                 check_ca_key(certificate, position)

@@ -9,16 +9,21 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import render_template
 from gateway.pki import DevelopmentPki, write_development_pki
 from gateway.registry import open_registry
+from tests.pki.factory import DAY, Made, aki, make
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 30.0
@@ -72,8 +77,32 @@ def build_site(folder: Path, settings: Mapping[str, object] | None = None) -> Si
         "log.format": "json",
     }
     text = render_template({**own, **(settings or {})})
+    _write_rsa_certificate(pki, folder / "pki")
+    text = text.replace("\n[registry]", _RSA_CERTIFICATE + "\n[registry]")
     config.write_text(f"{text}\n[handlers.telemetry]\npath = {json.dumps(telemetry.name)}\n")
     return Site(folder, config, pki, telemetry)
+
+
+_RSA_CERTIFICATE = """
+[[dtls.certificates]]
+certificate = "pki/rsa.pem"
+private_key = "pki/rsa.key"
+"""
+
+
+def _write_rsa_certificate(pki: DevelopmentPki, folder: Path) -> None:
+    """A second certificate of the server: of the same CA, with an RSA key, for localhost and for rsa.example."""
+    now, issuing = datetime.now(UTC), pki.intermediate
+    issuer = Made(issuing.certificate, issuing.private_key)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("rsa.example")])
+    key = rsa.generate_private_key(65537, 2048)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    made = make(
+        "rsa", issuer, aki(issuer), (names, False), (usage, False), key=key, begin=now - DAY, end=now + 30 * DAY
+    )
+    chain = (made.certificate, *issuing.presented)
+    (folder / "rsa.pem").write_bytes(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain))
+    (folder / "rsa.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 class Log:

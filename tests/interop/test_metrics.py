@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiocoap import Code  # type: ignore[import-untyped]
+from cryptography.x509 import load_pem_x509_certificates
 
 from tests.interop.devices import Psk, new_device
 from tests.interop.gateway_process import IDENTITY, Gateway, Samples, build_site, total
@@ -116,14 +117,11 @@ def test_registry_and_sink(samples: Samples) -> None:
 
 def test_certificates(used: Gateway, samples: Samples) -> None:
     name = "gateway_certificate_expiry_timestamp_seconds"
-    ends = {
-        kind: certificate.not_valid_after_utc.timestamp()
-        for kind, certificate in (
-            ("server", used.site.pki.server.certificate),
-            ("ca", used.site.pki.root.certificate),
-        )
-    }
-    assert {kind: total(samples, name, kind=kind) for kind in ends} == ends
+    servers = {dict(labels)["name"]: value for (found, labels), value in samples.items() if found == name}
+    assert servers["server"] == used.site.pki.server.certificate.not_valid_after_utc.timestamp()
+    rsa = load_pem_x509_certificates((used.site.folder / "pki/rsa.pem").read_bytes())[0]
+    assert servers["server_2"] == rsa.not_valid_after_utc.timestamp()
+    assert total(samples, name, kind="ca") == used.site.pki.root.certificate.not_valid_after_utc.timestamp()
 
 
 def test_no_label_names_a_device(samples: Samples) -> None:

@@ -220,6 +220,14 @@ def test_p_384_and_ed25519_leaves_are_accepted(key: Key) -> None:
     assert verify(store(ROOT), make("dev", ROOT, key=key)).device_name == "dev"
 
 
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_own_certificate_again_among_those_above_is_ignored(key: Key) -> None:
+    """`openssl s_client -cert_chain` sends it twice. An Ed25519 key would be none for a CA."""
+    issuing = ca("Issuing", ROOT)
+    leaf = make("dev", issuing, aki(issuing), key=key)
+    assert verify(store(ROOT), leaf, leaf, issuing).device_name == "dev"
+
+
 @pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()])
 def test_the_accepted_curves_are_a_parameter(key: Key) -> None:
     curve = "secp384r1" if isinstance(key, ec.EllipticCurvePrivateKey) else "ed25519"
