@@ -301,9 +301,8 @@ class ServerEndpoint:
             refusal = HandshakeError(FailureReason.UNKNOWN_IDENTITY)
         waiting = self._by_id.get(handshake)
         if waiting is not None:
-            waiting.provide_psk(psk, refusal, now, context, credential)
             self._questions.close(handshake)
-            waiting.provide_psk(psk, refusal, now, context)
+            waiting.provide_psk(psk, refusal, now, context, credential)
             self._settle(waiting, now)
 
     def certificate_verdict(
