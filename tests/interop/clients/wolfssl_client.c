@@ -11,6 +11,9 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
+/* It gives up a call when a datagram was not what it waited for. */
+enum { MAX_TRIES = 5 };
+
 static WOLFSSL_CTX *context;
 static WOLFSSL *ssl;
 static WOLFSSL_SESSION *session;
@@ -91,8 +94,12 @@ static void handshake(int offer_session) {
     }
     if (offer_session)
         check("session", wolfSSL_set_session(ssl, session));
-    if (wolfSSL_connect(ssl) != WOLFSSL_SUCCESS)
-        fail("handshake", wolfSSL_get_error(ssl, 0));
+    int code, tries = 0;
+    do
+        code = wolfSSL_connect(ssl);
+    while (code != WOLFSSL_SUCCESS && wolfSSL_get_error(ssl, code) == WOLFSSL_ERROR_WANT_READ && tries++ < MAX_TRIES);
+    if (code != WOLFSSL_SUCCESS)
+        fail("handshake", wolfSSL_get_error(ssl, code));
     established = 1;
     printf("connected suite=%s resumed=%s\n", wolfSSL_get_cipher_name(ssl), wolfSSL_session_reused(ssl) ? "yes" : "no");
 }
@@ -100,7 +107,10 @@ static void handshake(int offer_session) {
 static size_t exchange(const unsigned char *data, size_t length, unsigned char *answer, size_t capacity) {
     if (wolfSSL_write(ssl, data, (int) length) != (int) length)
         fail("write", wolfSSL_get_error(ssl, 0));
-    int received = wolfSSL_read(ssl, answer, (int) capacity);
+    int received, tries = 0;
+    do
+        received = wolfSSL_read(ssl, answer, (int) capacity);
+    while (received <= 0 && wolfSSL_get_error(ssl, received) == WOLFSSL_ERROR_WANT_READ && tries++ < MAX_TRIES);
     if (received <= 0)
         fail("read", wolfSSL_get_error(ssl, received));
     return (size_t) received;
