@@ -559,3 +559,13 @@ def test_1_22_records_of_the_old_and_the_new_epoch_1_do_not_mix(old_cid: bytes |
     assert new.server_finished_verified
     world.deliver(new.data(b"new"))
     assert world.data == [b"old", b"new"]
+
+
+@pytest.mark.parametrize("suite", [0xC0A8, 0x00A8, 0xCCAB])
+def test_1_1_record_numbers_never_wrap_with_ids_either(suite: int) -> None:
+    world, _, association = connect(RawClient(suites=(suite,), cid=b"peer"))
+    association._write_number = association._last_number - 1
+    assert len(answer(world, association, b"last")) == 1
+    assert answer(world, association, b"one too many") == []
+    assert [event.reason for event in world.closed] == ["exhausted"]
+    assert world.endpoint.association_count == 0
