@@ -42,9 +42,16 @@ sequences = st.integers(0, 80) | st.sampled_from([1 << 32, (1 << 48) - 1])
 class Party:
     """A client: what it is about to send, and what it has sent."""
 
-    def __init__(self, number: int, random: bytes, suite: int, source: Address) -> None:
+    def __init__(self, number: int, random: bytes, suite: int, source: Address, cid: bytes | None = None) -> None:
         self.number = number
-        self.client = RawClient(suites=(suite,), device=device(), identity=b"dev%d" % number, random=random)
+        self.client = RawClient(
+            suites=(suite,),
+            device=device(),
+            identity=b"dev%d" % number,
+            random=random,
+            cid=cid,
+            path_check=cid == b"id",
+        )
         self.source = source
         self.queue: list[bytes] = []
         self.flight_sent = False
@@ -100,13 +107,14 @@ class EndpointMachine(RuleBasedStateMachine):
         self.pass_time(3000.0)
         endpoint = self.world.endpoint
         assert endpoint.handshakes_in_progress == 0
+        assert endpoint.all_associations() == []
         assert endpoint.associations == {}
         assert endpoint.next_timer() is None
         assert endpoint._lingering == {}
 
-    def fresh(self, number: int, suite: int, port: int) -> Party:
+    def fresh(self, number: int, suite: int, port: int, cid: bytes | None = None) -> Party:
         self.randoms += 1
-        return Party(number, self.randoms.to_bytes(32, "big"), suite, ("192.0.2.1", 40_000 + port))
+        return Party(number, self.randoms.to_bytes(32, "big"), suite, ("192.0.2.1", 40_000 + port), cid)
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -186,10 +194,15 @@ class EndpointMachine(RuleBasedStateMachine):
     def skips_numbers(self, number: int, ahead: int) -> None:
         self.parties[number].client.next_number[1] += ahead
 
-    @rule(number=which, suite=st.sampled_from(SUITES), port=which)
-    def restart(self, number: int, suite: int, port: int) -> None:
+    @rule(number=which, port=st.integers(0, 5))
+    def moves(self, number: int, port: int) -> None:
+        """A network gives a device another address; a session without a connection id stays where it was."""
+        self.parties[number].source = ("192.0.2.1", 40_000 + port)
+
+    @rule(number=which, suite=st.sampled_from(SUITES), port=which, cid=st.sampled_from([None, b"", b"id"]))
+    def restart(self, number: int, suite: int, port: int, cid: bytes | None) -> None:
         """A device forgets everything, and may come back from an address that another one had."""
-        party = self.fresh(number, suite, port)
+        party = self.fresh(number, suite, port, cid)
         self.parties[number] = party
         self.everybody.append(party)
 
@@ -223,15 +236,15 @@ class EndpointMachine(RuleBasedStateMachine):
 
     @rule(number=which)
     def send(self, number: int) -> None:
-        for association in list(self.world.endpoint.associations.values()):
+        for association in self.world.endpoint.all_associations():
             self.world.endpoint.send(association, b"%d" % number, self.world.now)
         self.collect()
 
-    @precondition(lambda self: self.world.endpoint.associations)
+    @precondition(lambda self: self.world.endpoint.association_count)
     @rule(data=st.data())
     def closed_here(self, data: st.DataObject) -> None:
         self.may_end = {"local"}
-        association = data.draw(st.sampled_from(list(self.world.endpoint.associations.values())))
+        association = data.draw(st.sampled_from(self.world.endpoint.all_associations()))
         self.world.endpoint.close(association, self.world.now)
         self.collect()
 
@@ -254,16 +267,18 @@ class EndpointMachine(RuleBasedStateMachine):
         waiting = endpoint._handshakes.get(source)
         if waiting is not None and waiting._early:  # the Finished is here, and the mark between the epochs has no keys
             self.may_end |= {"superseded", "evicted"}
-        before = {each: (each._newest, each._window, each.address) for each in endpoint.associations.values()}
-        known = source in endpoint.associations or source in endpoint._handshakes
+        before = {each: (each._newest, each._window, each.address) for each in endpoint.all_associations()}
+        known = source in endpoint.associations or source in endpoint._handshakes or (genuine and bool(before))
         valid = endpoint.counters.hello_verify_valid
         endpoint.receive_datagram(datagram, source, world.now)
         answers = self.collect()
-        assert {address for _, address in answers} <= {source}
+        assert {address for _, address in answers} <= {source} | (
+            {each.address for each in before} if genuine else set()
+        )
         if not known and endpoint.counters.hello_verify_valid == valid:
             assert sum(len(answer) for answer, _ in answers) <= len(datagram)
         for association, state in before.items():
-            if not genuine or association.address != source:
+            if not genuine or (not association.cid and association.address != source):
                 assert (association._newest, association._window, association.address) == state
 
     def collect(self) -> list[tuple[bytes, Address]]:
@@ -331,6 +346,7 @@ class EndpointMachine(RuleBasedStateMachine):
     def bounds(self) -> None:
         endpoint = self.world.endpoint
         assert len(endpoint._handshakes) == len(endpoint._by_id) <= MAX_HANDSHAKES
+        assert len(endpoint.all_associations()) == endpoint.association_count <= MAX_ASSOCIATIONS
         assert len(endpoint.associations) <= MAX_ASSOCIATIONS
         assert len(endpoint._lingering) <= MAX_ASSOCIATIONS
         assert len(endpoint._settled) <= MAX_SETTLED
@@ -343,12 +359,17 @@ class EndpointMachine(RuleBasedStateMachine):
 
     @invariant()
     def associations_are_where_they_say(self) -> None:
-        for address, association in self.world.endpoint.associations.items():
+        endpoint = self.world.endpoint
+        alive = endpoint.all_associations()
+        assert len(set(alive)) == len(alive)
+        for address, association in endpoint.associations.items():
             assert association.address == address
-            assert not association.closed
-            assert association in self.owner
-        assert self.closed | set(self.world.endpoint.associations.values()) == set(self.owner)
-        assert not self.closed & set(self.world.endpoint.associations.values())
+        for cid, association in endpoint.associations_by_id.items():
+            assert association.cid == cid
+        assert not any(association.closed for association in alive)
+        assert self.closed | set(alive) == set(self.owner)
+        assert not self.closed & set(alive)
+        assert set(endpoint.associations.values()) <= set(alive)
 
     @invariant()
     def one_outcome_each(self) -> None:
@@ -386,9 +407,22 @@ def test_the_machine_reaches_deep() -> None:
     assert len(machine.owner) == 2
     machine.spoofed_alert(0, b"\x02\x28", 5)
     assert sum(machine.delivered.values()) >= 4
-    machine.restart(0, 0xC0AE, 2)
+    machine.restart(0, 0xC0AE, 2, None)
     machine.honest_for_a_while(0, 10)
     assert {event.reason for event in machine.world.closed} == {"superseded"}
+    machine.teardown()
+
+
+def test_the_machine_moves_devices_with_a_connection_id() -> None:
+    machine = EndpointMachine()
+    machine.restart(0, 0xC0A8, 0, b"")
+    machine.honest_for_a_while(0, 8)
+    machine.moves(0, 5)
+    machine.honest_for_a_while(0, 3)
+    (association,) = machine.world.endpoint.all_associations()
+    assert association.address == machine.parties[0].source
+    assert machine.world.endpoint.counters.address_changes == 1
+    assert sum(machine.delivered.values()) >= 3
     machine.teardown()
 
 

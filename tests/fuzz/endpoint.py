@@ -37,6 +37,7 @@ CONTENT_TYPES = (20, 21, 22, 23, 24, 25, 0, 255)
 VERSIONS = (0xFEFD, 0xFEFD, 0xFEFF, 0xFEFC, 0x0303, 0)
 # What hellos carry beside what every client of ours says: names, sizes, certificate types, tickets, connection ids.
 EXTENSIONS = (0, 1, 10, 11, 13, 16, 17, 19, 20, 22, 23, 28, 35, 53, 54, 61, 0xFF01)
+FIRST_STEP_OF_IDS = 254
 FIRST_LATER_STEP = 240
 """Steps that were added after the first corpus was kept have the bytes from here on."""
 
@@ -168,7 +169,9 @@ class Run:
             self.clock,
         )
         number = program.byte()
-        if number >= FIRST_LATER_STEP:
+        if number >= FIRST_STEP_OF_IDS:
+            (self.asks_for_connection_id, self.moves)[number - FIRST_STEP_OF_IDS](program)
+        elif number >= FIRST_LATER_STEP:
             later[number % len(later)](program)
         else:
             steps[number % len(steps)](program)
@@ -267,6 +270,15 @@ class Run:
         self.restart(program)
         self.client.extensions = {**default_extensions(), TICKET: b""}
 
+    def asks_for_connection_id(self, program: Program) -> None:
+        self.restart(program)
+        self.client.cid = program.take(program.byte() % 9)
+        self.client.path_check = bool(program.byte() & 1)
+
+    def moves(self, program: Program) -> None:
+        """The device goes on from another address, as behind a NAT that has forgotten it."""
+        self.source = OTHERS[program.byte() % len(OTHERS)]
+
     def comes_back(self, program: Program) -> None:
         """The device offers the session that it had: its id or its ticket, as it was or changed."""
         before = self.client
@@ -329,7 +341,7 @@ class Run:
                 refusal = HandshakeError(FailureReason.UNKNOWN_ROOT, "fuzz")
                 endpoint.certificate_verdict(program.byte() % 8, refusal, now)
             case _:
-                for association in list(endpoint.associations.values()):
+                for association in endpoint.all_associations():
                     endpoint.close(association, now)
                 if program.byte() & 1:
                     endpoint.shut_down(now)
@@ -338,7 +350,7 @@ class Run:
     def deliver(self, datagram: bytes, source: Address | None = None) -> None:
         endpoint, source = self.world.endpoint, source or self.source
         verified = endpoint.counters.hello_verify_valid
-        known = source in endpoint.associations or endpoint.handshakes_in_progress
+        known = source in endpoint.associations or endpoint.handshakes_in_progress or endpoint.associations_by_id
         self._sent.append(datagram)
         self.delivered += 1
         endpoint.receive_datagram(datagram, source, self.world.now)
@@ -413,8 +425,8 @@ class Run:
 
     def check(self) -> None:
         endpoint = self.world.endpoint
-        assert list(endpoint.associations.values()) == self._alive
-        assert len(endpoint.associations) <= self.world.config.max_associations
+        assert set(endpoint.all_associations()) == set(self._alive)
+        assert len(self._alive) == endpoint.association_count <= self.world.config.max_associations
         assert endpoint.handshakes_in_progress <= self.world.config.max_handshakes
         assert self.world.kept <= MAX_SESSIONS
         drops = sum(endpoint.counters.drops.values())
