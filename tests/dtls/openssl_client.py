@@ -4,8 +4,8 @@ from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from tests.dtls.rawclient import raw_record, split
-from tests.dtls.support import device
+from tests.dtls.rawclient import Device, raw_record, split
+from tests.dtls.support import device as p256_device
 
 NAMES = {
     0xC0A8: "PSK-AES128-CCM8",
@@ -44,6 +44,7 @@ class OpensslClient:
         identity: bytes = b"dev1",
         psk: bytes | None = None,
         certificate: bool = True,
+        device: Device | None = None,
         mtu: int = 1400,
         server_name: bytes | None = None,
     ) -> None:
@@ -52,8 +53,9 @@ class OpensslClient:
         context.set_cipher_list(":".join([*(NAMES[suite] for suite in suites), "@SECLEVEL=0"]).encode())
         context.set_options(SSL.OP_NO_QUERY_MTU)
         if certificate:
-            context.use_certificate(x509.load_der_x509_certificate(device().chain[0]))
-            context.use_privatekey(device().key)
+            own = device or p256_device()
+            context.use_certificate(x509.load_der_x509_certificate(own.chain[0]))
+            context.use_privatekey(own.key)
         self._callback = None
         if psk is not None:
             key = psk

@@ -5,8 +5,8 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from tests.dtls.openssl_client import NAMES
-from tests.dtls.rawclient import raw_record, split
-from tests.dtls.support import server_identity
+from tests.dtls.rawclient import ECDHE_RSA_SUITES, raw_record, split
+from tests.dtls.support import rsa_identity, server_identity
 
 
 class OpensslServer:
@@ -32,8 +32,9 @@ class OpensslServer:
         context = SSL.Context(SSL.DTLS_SERVER_METHOD)
         context.set_cipher_list(f"{NAMES[suite]}:@SECLEVEL=0".encode())
         context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET)
-        context.use_certificate(x509.load_der_x509_certificate(server_identity().chain[0]))
-        context.use_privatekey(server_identity().key)
+        identity = rsa_identity() if suite in ECDHE_RSA_SUITES else server_identity()
+        context.use_certificate(x509.load_der_x509_certificate(identity.chain[0]))
+        context.use_privatekey(identity.key)
         if ask_certificate:
             # Whom to trust is not the point here: any chain will do, but there must be one.
             context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)

@@ -8,11 +8,12 @@ from OpenSSL import SSL
 from gateway.dtls import CertificatePresented, FailureReason, HandshakeError
 from tests.dtls.openssl_client import NAMES
 from tests.dtls.openssl_server import OpensslServer
-from tests.dtls.rawclient import ECDHE_SUITES, PSK_SUITES, split
+from tests.dtls.rawclient import ECDHE_RSA_SUITES, ECDHE_SUITES, PSK_SUITES, split
 from tests.dtls.rawserver import ClientWorld, certificate_parameters, psk_parameters
-from tests.dtls.support import PSK, device, server_identity
+from tests.dtls.support import PSK, device, rsa_identity, server_identity
 
-SUITES = [*PSK_SUITES, *ECDHE_SUITES]
+KEY_SUITES = [*PSK_SUITES, 0xCCAC]
+SUITES = [*KEY_SUITES, *ECDHE_SUITES, *ECDHE_RSA_SUITES]
 
 
 def psk_pair(suite: int = 0xC0A8, *, hint: bytes | None = None, **options: Any) -> tuple[ClientWorld, OpensslServer]:
@@ -25,7 +26,7 @@ def certificate_pair(suite: int = 0xC0AE, *, limit: int = 1232, **options: Any) 
 
 
 def pair_for(suite: int, **options: Any) -> tuple[ClientWorld, OpensslServer]:
-    return psk_pair(suite, **options) if suite in PSK_SUITES else certificate_pair(suite, **options)
+    return psk_pair(suite, **options) if suite in KEY_SUITES else certificate_pair(suite, **options)
 
 
 def shake(world: ClientWorld, server: OpensslServer) -> None:
@@ -47,7 +48,7 @@ def talk(world: ClientWorld, server: OpensslServer) -> None:
     assert world.drops() == {}
 
 
-@pytest.mark.parametrize("suite", ECDHE_SUITES, ids=NAMES.get)
+@pytest.mark.parametrize("suite", ECDHE_SUITES | ECDHE_RSA_SUITES, ids=NAMES.get)
 @pytest.mark.parametrize("ask", [True, False])
 def test_certificate_suite(suite: int, ask: bool) -> None:
     world, server = certificate_pair(suite, ask_certificate=ask)
@@ -58,12 +59,13 @@ def test_certificate_suite(suite: int, ask: bool) -> None:
     assert (shown is not None) is ask
     assert shown is None or shown.public_key() == device().key.public_key()
     (question,) = (event for event in world.events if isinstance(event, CertificatePresented))
-    assert question.chain == world.completed.facts.chain == server_identity().chain
+    expected = rsa_identity() if suite in ECDHE_RSA_SUITES else server_identity()
+    assert question.chain == world.completed.facts.chain == expected.chain
     assert world.completed.facts.extended_master_secret
     talk(world, server)
 
 
-@pytest.mark.parametrize("suite", PSK_SUITES, ids=NAMES.get)
+@pytest.mark.parametrize("suite", KEY_SUITES, ids=NAMES.get)
 @pytest.mark.parametrize("hint", [None, b"a hint"])
 def test_psk_suite(suite: int, hint: bytes | None) -> None:
     world, server = psk_pair(suite, hint=hint)

@@ -1,11 +1,12 @@
 """Handshakes of OpenSSL with our server, in process: an independent reading of the same RFCs."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from OpenSSL import SSL
 
 from tests.dtls.openssl_client import NAMES, OpensslClient
-from tests.dtls.rawclient import ECDHE_SUITES, PSK_SUITES, split
-from tests.dtls.support import PSK, World, server_identity
+from tests.dtls.rawclient import ECDHE_RSA_SUITES, ECDHE_SUITES, PSK_SUITES, Device, Key, split
+from tests.dtls.support import PSK, World, rsa_identity, self_signed, server_identity
 
 
 def shake(world: World, client: OpensslClient, *, together: bool = False) -> None:
@@ -34,7 +35,7 @@ def exchange_data_and_close(world: World, client: OpensslClient) -> None:
     assert world.drops() == {}
 
 
-@pytest.mark.parametrize("suite", ECDHE_SUITES, ids=NAMES.get)
+@pytest.mark.parametrize("suite", ECDHE_SUITES | ECDHE_RSA_SUITES, ids=NAMES.get)
 @pytest.mark.parametrize("together", [False, True])
 def test_certificate_suite(suite: int, together: bool) -> None:
     world, client = World(), OpensslClient([suite])
@@ -43,12 +44,13 @@ def test_certificate_suite(suite: int, together: bool) -> None:
     assert client.connection.get_cipher_name() == NAMES[suite]
     certificate = client.connection.get_peer_certificate(as_cryptography=True)
     assert certificate is not None
-    assert certificate.public_key() == server_identity().key.public_key()
+    expected = rsa_identity() if suite in ECDHE_RSA_SUITES else server_identity()
+    assert certificate.public_key() == expected.key.public_key()
     assert world.completed[0].facts.extended_master_secret
     exchange_data_and_close(world, client)
 
 
-@pytest.mark.parametrize("suite", PSK_SUITES, ids=NAMES.get)
+@pytest.mark.parametrize("suite", [*PSK_SUITES, 0xCCAC], ids=NAMES.get)
 @pytest.mark.parametrize("hint", [None, b"a hint"])
 def test_psk_suite(suite: int, hint: bytes | None) -> None:
     world, client = World(hint=hint), OpensslClient([suite], psk=PSK, certificate=False)
@@ -99,6 +101,16 @@ def test_flight_that_arrives_backwards() -> None:
     reply = client.step(list(reversed(flight)))
     client.step(world.deliver(*reversed(reply)))
     assert client.done
+
+
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()])
+def test_device_with_another_key(key: Key) -> None:
+    identity = Device(key, (self_signed(key, "dev1"),))
+    world, client = World(), OpensslClient([0xC0AE], device=identity)
+    shake(world, client)
+    assert client.done
+    assert world.completed[0].facts.chain == identity.chain
+    exchange_data_and_close(world, client)
 
 
 def test_server_name_is_heard() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.dtls import FailureReason, HandshakeError
-from tests.dtls.rawclient import PSK_SUITES, RawClient, split
+from tests.dtls.rawclient import ECDHE_PSK_SUITES, PSK_SUITES, RawClient, split
 from tests.dtls.support import PSK, World
 
 WRONG = b"not the key of it"
@@ -53,7 +53,7 @@ def attempt(
     return exchange, answers, world
 
 
-@pytest.mark.parametrize("suite", PSK_SUITES, ids=hex)
+@pytest.mark.parametrize("suite", PSK_SUITES | ECDHE_PSK_SUITES, ids=hex)
 @pytest.mark.parametrize("at_once", [True, False])
 def test_refusals_look_the_same(suite: int, at_once: bool) -> None:
     wrong_key = attempt(known=True, refusal=None, key=WRONG, suite=suite, flight_at_once=at_once)
@@ -76,10 +76,11 @@ def test_operator_is_told_what_the_peer_is_not() -> None:
     assert failure.facts.psk_identity == b"some device"
 
 
-def test_refused_identity_costs_the_same_steps() -> None:
+@pytest.mark.parametrize("suite", [0xC0A8, 0xD003], ids=hex)
+def test_refused_identity_costs_the_same_steps(suite: int) -> None:
     # The keys are derived, and the record opened, whether there is a key or not.
     for known in (True, False):
-        world, client = World(), RawClient(psk=WRONG, identity=b"dev1" if known else b"nobody")
+        world, client = World(), RawClient((suite,), psk=WRONG, identity=b"dev1" if known else b"nobody")
         world.reach_server_done(client)
         exchange, ccs, finished = client.answer_flight()
         assert world.deliver(exchange, ccs) == []
@@ -87,10 +88,11 @@ def test_refused_identity_costs_the_same_steps() -> None:
         assert len(world.deliver(finished)) == 1
 
 
-def test_who_guesses_the_random_key_is_refused_too() -> None:
+@pytest.mark.parametrize("suite", [0xC0A8, 0xD003], ids=hex)
+def test_who_guesses_the_random_key_is_refused_too(suite: int) -> None:
     # Whatever stands in for the key of an unknown identity opens nothing, even to somebody who knows it.
     for reason in (None, *REFUSALS):
-        world, client = World(random=bytes), RawClient(identity=b"nobody", psk=bytes(16))
+        world, client = World(random=bytes), RawClient((suite,), identity=b"nobody", psk=bytes(16))
         if reason is not None:
             world.refusals[b"nobody"] = HandshakeError(reason)
         world.reach_server_done(client)

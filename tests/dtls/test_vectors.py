@@ -175,3 +175,15 @@ def test_secrets_do_not_show() -> None:
     suite = SUITES[0xC0A8]
     keys = key_schedule.traffic_keys(suite, Hmac(b"m" * 48), CLIENT_RANDOM, SERVER_RANDOM)
     assert repr(keys) == "TrafficKeys()"
+
+
+def test_chacha20_poly1305_rfc_8439() -> None:
+    # RFC 8439 section 2.8.2
+    key, nonce = bytes(range(0x80, 0xA0)), bytes.fromhex("070000004041424344454647")
+    data = (
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would "
+        b"be it."
+    )
+    sealed = SUITES[0xCCAB].aead(key).encrypt(nonce, data, bytes.fromhex("50515253c0c1c2c3c4c5c6c7"))
+    assert sealed[:16].hex() == "d31a8d34648e60db7b86afbc53ef7ec2"
+    assert sealed[-16:].hex() == "1ae10b594f09e26a7e902ecbd0600691"
