@@ -24,7 +24,6 @@ from gateway.cli.common import (
     stdin_is_terminal,
 )
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
-from gateway.pki import PkiError, load_public_key, public_key_fingerprint
 from gateway.registry import Conflict, NotFound, Registry
 
 _GENERATED_KEY_BYTES = 16
@@ -63,6 +62,8 @@ def add(
     one: no other CA can speak for it then. With a key alone it takes no certificate. Called again with --certificate,
     takes a device out of its binding; called again with --public-key, gives it one more key.
     """
+    from gateway.pki import PkiError, load_public_key, public_key_fingerprint  # `device list` must not wait for it
+
     with readable_errors(failure=(PkiError,)):
         sources = [psk_file is not None, psk_stdin, generate]
         if psk_identity is None and (any(sources) or psk_text or allow_short_key):

@@ -114,6 +114,7 @@ def test_no_option_takes_a_key() -> None:
         ("--psk-file", "FILE"),
         ("--ca-key", "FILE"),
         ("--issuer-key", "FILE"),
+        ("--public-key", "FILE"),
     }
 
 

@@ -135,7 +135,7 @@ class Terminal:
             self._fetch(text)
         elif text.startswith("coap-client"):
             self._ask(text)
-        elif re.search(r"(^|[ |])gateway ", text):
+        elif re.search(r"(^|[ |])(gateway|openssl) ", text):
             self._shell(text)
         else:
             raise AssertionError(f"{command}: nobody knows how to test {text!r}")

@@ -109,7 +109,7 @@ def test_fields_that_hold_secrets_are_not_shown() -> None:
         f"{owner.__qualname__}.{field.name}"
         for owner in classes
         for field in dataclasses.fields(owner)
-        if field.repr and SECRET.search(field.name) and holds_bytes(field)
+        if field.repr and SECRET.search(field.name) and "public" not in field.name and holds_bytes(field)
     ]
     assert shown == []
 
