@@ -251,7 +251,7 @@ class ImplicitNonceAssociation(Association):
             return None
         size = len(datagram) - RECORD_HEADER_LENGTH
         length = size - self._expansion
-        if not 0 <= length <= MAX_PLAINTEXT or (datagram[11] << 8) | datagram[12] != size:
+        if not 0 <= length <= self.sizes.receive or (datagram[11] << 8) | datagram[12] != size:
             return None
         number = datagram[3:11]
         sequence = int.from_bytes(number) - _EPOCH_1

@@ -11,7 +11,7 @@ from gateway.dtls.association import associate as associate_by_address
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import AuthenticationFailed, Suite
 from gateway.dtls.errors import DropReason, SequenceExhausted
-from gateway.dtls.limits import CONNECTION_ID_LENGTH, REPLAY_WINDOW
+from gateway.dtls.limits import CONNECTION_ID_LENGTH, MAX_PLAINTEXT, REPLAY_WINDOW
 from gateway.dtls.numbers import DTLS_1_2, ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH, Record
 from gateway.dtls.wire import Reader
@@ -143,8 +143,10 @@ class IdentifiedAssociation(Association):
         if record.cid != self.cid:
             return DropReason.UNKNOWN_CID
         length = len(record.fragment) - self._expansion
-        if not 0 < length <= self.sizes.receive + _TYPE_LENGTH:
+        if not 0 < length <= MAX_PLAINTEXT + _TYPE_LENGTH:
             return DropReason.MALFORMED
+        if length > self.sizes.receive + _TYPE_LENGTH:
+            return DropReason.TOO_LARGE
         if not self._acceptable(record.sequence):
             return DropReason.REPLAY
         nonce, ciphertext = self._nonce_and_ciphertext(record.number, record.fragment)
