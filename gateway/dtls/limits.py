@@ -37,6 +37,10 @@ FALLBACK_DATAGRAM_PAYLOADS = (512, 256)
 """Bytes of UDP payload of flights that are repeated in vain. 512 fits the 576 bytes that every IPv4 host takes; 256
 what is left where a narrow radio link is tunnelled. Less would be mostly headers."""
 
+LEAST_PIECE = 16
+"""Bytes of a handshake message in a datagram that headers alone make longer than it should be: a peer's connection id
+may have 255 bytes. A Finished is in one piece then."""
+
 REPETITIONS_AT_ONE_SIZE = 2
 """Repetitions of a handshake's flights after which its datagrams get smaller: two losses in a row are bad luck, a third
 is perhaps the size."""

@@ -6,7 +6,10 @@ import pytest
 
 from gateway.dtls import ServerEndpoint
 from tests.dtls.rawclient import RawClient
-from tests.dtls.support import World, client_for, counting_random
+from tests.dtls.resuming import ResumingWorld, newcomer, returning
+from tests.dtls.support import World, certificate_client, client_for, counting_random
+
+LONGEST_ID = bytes(range(255))
 
 # --- sizes and suites, sizes and connection ids ----------------------------------------------------------------------
 
@@ -40,3 +43,36 @@ def test_larger_record_with_a_connection_id_is_counted_as_too_large(suite: int) 
     world = limited(100, client)
     world.deliver(client.data(bytes(102)))
     assert world.drops() == {"too_large": 1}
+
+
+# --- connection ids and datagrams that get smaller -------------------------------------------------------------------
+
+
+def test_longest_connection_id_in_the_smallest_datagrams() -> None:
+    # The last flight goes out in datagrams of 256 bytes at most once enough was repeated; its records have 285 bytes
+    # beside their content.
+    world, client = World(), RawClient(cid=LONGEST_ID)
+    world.reach_server_done(client)
+    world.advance(40.0)
+    client.read(world.deliver(*client.answer_flight()))
+    assert client.server_finished_verified
+
+
+def test_longest_connection_id_in_a_flight_that_resumes_and_is_repeated() -> None:
+    world, client = ResumingWorld(), newcomer()
+    world.connect(client)
+    again = returning(client, cid=LONGEST_ID)
+    world.reach_server_done(again)
+    repeated = world.advance(60.0)
+    assert len(repeated) > 5
+    assert again.server_finished_verified
+    world.deliver(again.change_cipher_spec(), again.finished())
+    assert world.completed[-1].facts.resumed
+
+
+@pytest.mark.parametrize("limit", [192, 256, 300])
+def test_longest_connection_id_where_datagrams_are_small_from_the_start(limit: int) -> None:
+    world, client = World(datagram_limit=limit), certificate_client()
+    client.cid = LONGEST_ID
+    world.connect(client)
+    assert client.server_finished_verified

@@ -11,6 +11,7 @@ from gateway.dtls.association import Association
 from gateway.dtls.errors import ApiMisuse
 from gateway.dtls.limits import (
     FALLBACK_DATAGRAM_PAYLOADS,
+    LEAST_PIECE,
     MAX_REPEATS,
     MIN_REPEAT_INTERVAL_S,
     REMINDER_INTERVALS,
@@ -97,6 +98,8 @@ class Flight:
             offset, length = 0, len(message.body)
             while True:
                 room = packer.room(header_length + min(1, length)) - header_length
+                if room < min(1, length):  # a connection id may be longer than what is left of a small datagram
+                    room = LEAST_PIECE
                 size = min(length - offset, room, content_limit - HANDSHAKE_HEADER_LENGTH)
                 piece = message.body[offset : offset + size]
                 header = handshake_header(message.type, length, message.message_seq, offset, size)
