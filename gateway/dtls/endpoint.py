@@ -586,6 +586,8 @@ class ServerEndpoint:
         while self._asked:
             event = self._asked.popleft()
             if isinstance(event, Question):
+                if (yields := self._questions.next_to_go()) is not None:
+                    self._give_up(yields, FailureReason.TOO_MANY_WAITING, now)
                 room, wait = self._questions.ask(event, handshake.facts.address, now)
                 if not room:
                     handshake.abandon(FailureReason.TOO_MANY_WAITING, now)

@@ -9,7 +9,7 @@ down from anywhere.
 
 import heapq
 
-from gateway.dtls.admission import network_of
+from gateway.dtls.admission import Places, network_of
 from gateway.dtls.backoff import Backoff
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import FailureReason
@@ -64,13 +64,14 @@ FAILED_PROOFS = frozenset(
 class Questions:
     """Those under way, and those held back."""
 
-    __slots__ = ("_credentials", "_held", "_limit", "_networks", "_open")
+    __slots__ = ("_credentials", "_held", "_limit", "_networks", "_open", "_waiting")
 
     def __init__(self, limit: int) -> None:
         """With no more than `limit` handshakes waiting, be it for an answer or for their turn to ask."""
         self._limit = limit
         self._open: dict[int, Question] = {}
         self._held: list[tuple[float, int]] = []
+        self._waiting = Places()  # those held back
         self._credentials = Backoff(
             free=BACKOFF_FREE,
             first_s=BACKOFF_FIRST_S,
@@ -115,12 +116,22 @@ class Questions:
         wait = max(self._credentials.delay(_key(network, shown), now), self._networks.delay(hash(network), now))
         if wait:
             self._hold(now + wait, question.handshake)
+            self._waiting.enter(question.handshake, address)
         return True, wait
+
+    def next_to_go(self) -> int | None:
+        """The handshake that yields so that one more has room: of those held back, the oldest of the network with most.
+
+        None where there is room, and where nobody is held back. Else one network that fails on purpose would fill the
+        house with what waits for its turn, and everybody else's first question would find no room.
+        """
+        return self._waiting.next_to_go() if len(self._waiting) and len(self._open) >= self._limit else None
 
     def close(self, handshake: int) -> None:
         """It was answered, or nobody wants to know any more."""
         if self._open:
             self._open.pop(handshake, None)
+            self._waiting.leave(handshake)
 
     def due(self, now: float) -> list[Question]:
         """Questions whose turn it is."""
@@ -128,6 +139,7 @@ class Questions:
         while self._held and self._held[0][0] <= now:
             question = self._open.get(heapq.heappop(self._held)[1])
             if question is not None:
+                self._waiting.leave(question.handshake)
                 questions.append(question)
         self._credentials.forget(now)
         self._networks.forget(now)

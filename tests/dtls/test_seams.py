@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.dtls import ServerEndpoint
+from gateway.dtls.limits import BACKOFF_FREE, NETWORK_BACKOFF_FREE
 from tests.dtls.rawclient import RawClient
 from tests.dtls.resuming import ResumingWorld, newcomer, returning
-from tests.dtls.support import World, certificate_client, client_for, counting_random
+from tests.dtls.support import CLIENT, World, certificate_client, client_for, counting_random
+from tests.dtls.test_admission import advance_all, at, attempt
 
 LONGEST_ID = bytes(range(255))
 
@@ -76,3 +78,32 @@ def test_longest_connection_id_where_datagrams_are_small_from_the_start(limit: i
     client.cid = LONGEST_ID
     world.connect(client)
     assert client.server_finished_verified
+
+
+# --- held back questions and those of others -------------------------------------------------------------------------
+
+
+def test_questions_held_back_for_one_network_keep_nobody_else_out() -> None:
+    world = World(max_waiting=20)
+    for n in range(NETWORK_BACKOFF_FREE + BACKOFF_FREE):
+        attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
+    for n in range(100, 140):  # all of them wait for their turn
+        attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
+    assert len(world.endpoint._questions) == 20
+    world.connect(RawClient(), CLIENT)
+    advance_all(world, 200.0)
+    assert (len(world.endpoint._questions), len(world.endpoint._questions._waiting)) == (0, 0)
+
+
+def test_of_questions_held_back_those_of_the_network_with_most_yield() -> None:
+    world = World(max_waiting=20)
+    for network in ("203.0.113.1", "198.51.100.1"):
+        for n in range(NETWORK_BACKOFF_FREE + BACKOFF_FREE):
+            attempt(world, at(network, 1000 + n), n, identity=b"scan%d" % n)
+    honest = attempt(world, at("198.51.100.7"), 5000, psk=bytes(range(16)))
+    assert not honest.server_finished_verified  # waits, for the sake of its neighbours
+    for n in range(100, 200):
+        attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
+    completed = len(world.completed)
+    advance_all(world, 10.0)
+    assert len(world.completed) == completed + 1
