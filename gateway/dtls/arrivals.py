@@ -1,10 +1,11 @@
 """In what order datagrams are served that are no application data of a session: handshakes, alerts, garbage.
 
 They cost ten to fifty times what a request costs, so the shell gives them a bounded part of its time and keeps the rest
-here, in a bounded queue. First come peers that have a session or a handshake under way, then newcomers that offer a
-session to resume, then the others, last those whose network failed a lot lately. Every so often the last in order has
-its turn, so that nobody starves. When the queue is full, what waited longest of the last kind is dropped: its sender
-repeats it.
+here, in a bounded queue. First come peers that have a session or a handshake under way, but for their hellos, then
+newcomers that offer a session to resume, then the others, last those whose network failed a lot lately. Every so often
+the others have their turn, the last in order first, so that nobody starves. When the queue is full, what waited longest
+of the kind that most is there of is dropped: its sender repeats it. A flood of one kind, in whose name ever, displaces
+itself.
 
 The order is a courtesy and no protection: a hello may claim to resume whatever it likes.
 """
@@ -19,6 +20,7 @@ from gateway.dtls.numbers import ContentType, ExtensionType, HandshakeType
 _HELLO_BODY = 13 + 12
 _SESSION_ID = _HELLO_BODY + 2 + 32
 _HANDSHAKE = bytes((ContentType.HANDSHAKE,))
+_EPOCH_0 = bytes(2)
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
 
 
@@ -29,6 +31,11 @@ class Rank(IntEnum):
     RETURNING = 1
     NEW = 2
     SUSPECT = 3
+
+
+def greets(datagram: bytes) -> bool:
+    """Whether a datagram begins with a plain ClientHello, or a piece of one: with what costs most, from whom ever."""
+    return datagram[:1] == _HANDSHAKE and datagram[13:14] == _CLIENT_HELLO and datagram[3:5] == _EPOCH_0
 
 
 def resumes(datagram: bytes) -> bool:
@@ -77,16 +84,23 @@ class Arrivals:
         self._queues[rank].append((datagram, address))
         self._size += 1
         if self._size > self._limit:
-            self._last().popleft()
+            self._fullest().popleft()
             self._size -= 1
             self.dropped += 1
 
     def take(self) -> tuple[bytes, Address]:
         """The next one; there must be one."""
         self._turns += 1
-        queue = self._last() if self._turns % TURNS_OF_THE_FIRST == 0 else next(filter(None, self._queues))
+        others, first = divmod(self._turns, TURNS_OF_THE_FIRST)
+        queue = next(filter(None, self._queues)) if first else self._other(others - 1)
         self._size -= 1
         return queue.popleft()
 
-    def _last(self) -> deque[tuple[bytes, Address]]:
-        return next(filter(None, reversed(self._queues)))
+    def _other(self, turn: int) -> deque[tuple[bytes, Address]]:
+        """Of all but the first that has something, one after the other from the last on."""
+        waiting = list(filter(None, reversed(self._queues)))
+        return waiting[turn % max(1, len(waiting) - 1)]
+
+    def _fullest(self) -> deque[tuple[bytes, Address]]:
+        """The last one of those that hold most."""
+        return max(reversed(self._queues), key=len)

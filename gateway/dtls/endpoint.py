@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from gateway.dtls.admission import Buffers, CookieLoops, Places
-from gateway.dtls.arrivals import Rank, resumes
+from gateway.dtls.arrivals import Rank, greets, resumes
 from gateway.dtls.association import Association
 from gateway.dtls.connection_id import PROVEN, IdentifiedAssociation
 from gateway.dtls.cookie import Address
@@ -369,7 +369,10 @@ class ServerEndpoint:
 
     def rank(self, datagram: bytes, address: Address, now: float) -> Rank:
         """How urgent a datagram is that is no application data of a session: a guess from its first bytes."""
-        if address in self.associations or address in self._handshakes or datagram[11:19] in self.associations_by_id:
+        known = (
+            address in self.associations or address in self._handshakes or datagram[11:19] in self.associations_by_id
+        )
+        if known and not greets(datagram):
             return Rank.KNOWN
         if self._questions.suspect(address, now):
             return Rank.SUSPECT

@@ -245,7 +245,7 @@ MAX_ARRIVALS = 1024
 """Datagrams of handshakes that wait for CPU time, a second's work: what waits longer is repeated by its sender."""
 
 TURNS_OF_THE_FIRST = 8
-"""Every so many datagrams of handshakes, the last in order has its turn."""
+"""Every so many datagrams of handshakes, those have a turn that are not first in order, one kind after the other."""
 
 # --- associations ----------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """The order in which handshakes are served: a model of the queue, and which hellos count as returning."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,13 +25,16 @@ def test_queue_is_like_sorting(steps: list[Rank | None]) -> None:
             queue.put(rank, b"%d" % number, CLIENT)
             model.append((rank, number))
             if len(model) > limit:
-                last = max(rank for rank, _ in model)
-                model.remove(min(each for each in model if each[0] == last))
+                held = Counter(rank for rank, _ in model)
+                fullest = max(held, key=lambda rank: (held[rank], rank))
+                model.remove(min(each for each in model if each[0] == fullest))
                 dropped += 1
         elif model:
             turns += 1
-            wanted = max if turns % TURNS_OF_THE_FIRST == 0 else min
-            chosen = wanted(rank for rank, _ in model)
+            ranks = sorted({rank for rank, _ in model})
+            chosen, others = ranks[0], ranks[:0:-1]
+            if turns % TURNS_OF_THE_FIRST == 0 and others:
+                chosen = others[(turns // TURNS_OF_THE_FIRST - 1) % len(others)]
             expected = min(each for each in model if each[0] == chosen)
             model.remove(expected)
             assert queue.take() == (b"%d" % expected[1], CLIENT)

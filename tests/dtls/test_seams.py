@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.dtls import ServerEndpoint
-from gateway.dtls.limits import BACKOFF_FREE, NETWORK_BACKOFF_FREE
+from gateway.dtls.arrivals import Arrivals, Rank
+from gateway.dtls.limits import BACKOFF_FREE, MAX_ARRIVALS, NETWORK_BACKOFF_FREE
 from tests.dtls.rawclient import RawClient
 from tests.dtls.resuming import ResumingWorld, newcomer, returning
 from tests.dtls.support import CLIENT, World, certificate_client, client_for, counting_random
@@ -107,3 +108,31 @@ def test_of_questions_held_back_those_of_the_network_with_most_yield() -> None:
     completed = len(world.completed)
     advance_all(world, 10.0)
     assert len(world.completed) == completed + 1
+
+
+# --- who is served first ---------------------------------------------------------------------------------------------
+
+
+def test_flood_in_the_name_of_a_known_peer_keeps_no_newcomer_out() -> None:
+    queue = Arrivals()
+    for _ in range(3 * MAX_ARRIVALS):
+        queue.put(Rank.KNOWN, b"junk", CLIENT)
+    queue.put(Rank.NEW, b"hello", CLIENT)
+    assert b"hello" in [queue.take()[0] for _ in range(40)]
+
+
+def test_nobody_between_the_first_and_the_last_starves() -> None:
+    queue = Arrivals()
+    for rank in Rank:
+        for _ in range(100):
+            queue.put(rank, rank.name.encode(), CLIENT)
+    taken = [queue.take()[0].decode() for _ in range(100)]
+    assert {rank.name for rank in Rank} == set(taken)
+
+
+def test_hello_is_no_more_urgent_because_a_handshake_is_under_way() -> None:
+    # Else who begins one handshake after the other goes before all who come once.
+    world, client = World(), RawClient()
+    world.reach_server_done(client)
+    assert world.endpoint.rank(RawClient(random=b"o" * 32).hello(), CLIENT, world.now) is Rank.NEW
+    assert world.endpoint.rank(client.client_key_exchange(), CLIENT, world.now) is Rank.KNOWN
