@@ -47,7 +47,8 @@ class ResumptionOutcome(StrEnum):
     """A ticket that we did not seal or forgot the key of, or an id that is not kept (any more)."""
     EXPIRED = "expired"
     CHANGED = "changed"
-    """Another server name, a suite that is not offered or not allowed, or an extended master secret that is new."""
+    """Another server name, a suite that is not offered or not allowed, an extended master secret that is new, or a kind
+    of credential that is switched off."""
     REFUSED = "refused"
     """By the shell: device, credential or trust anchor are not what they were."""
 
@@ -176,12 +177,13 @@ class ServerSessions:
     def now(self) -> int:
         return int(self._config.clock())
 
-    def find(self, hello: ClientHello, allowed: tuple[int, ...]) -> Offer | None:
+    def find(self, hello: ClientHello, allowed: tuple[int, ...], *, raw_public_keys: bool = True) -> Offer | None:
         """The session that a ClientHello wants to resume, if there is one and the hello fits it.
 
         Args:
             hello: With a good cookie.
             allowed: The suites that the server takes now.
+            raw_public_keys: Whether it takes raw public keys now; a ticket may be from when it did.
 
         Raises:
             HandshakeError: The session has an extended master secret, and the hello does not offer one (RFC 7627
@@ -200,6 +202,8 @@ class ServerSessions:
         outcome = ResumptionOutcome.UNKNOWN
         if offer is not None:
             outcome = self._judge(offer.state, hello, allowed)
+            if offer.state.authentication is Authentication.RAW_PUBLIC_KEY and not raw_public_keys:
+                outcome = ResumptionOutcome.CHANGED
             if outcome is ResumptionOutcome.RESUMED:
                 return offer
         self.outcomes[outcome] += 1

@@ -9,8 +9,9 @@ from gateway.dtls.arrivals import Arrivals, Rank
 from gateway.dtls.limits import BACKOFF_FREE, MAX_ARRIVALS, NETWORK_BACKOFF_FREE
 from tests.dtls.rawclient import RawClient
 from tests.dtls.resuming import ResumingWorld, newcomer, returning
-from tests.dtls.support import CLIENT, World, certificate_client, client_for, counting_random
+from tests.dtls.support import CLIENT, World, certificate_client, client_for, counting_random, device
 from tests.dtls.test_admission import advance_all, at, attempt
+from tests.dtls.test_checklist_6_raw_public_keys import opaque24, spki
 
 LONGEST_ID = bytes(range(255))
 
@@ -136,3 +137,26 @@ def test_hello_is_no_more_urgent_because_a_handshake_is_under_way() -> None:
     world.reach_server_done(client)
     assert world.endpoint.rank(RawClient(random=b"o" * 32).hello(), CLIENT, world.now) is Rank.NEW
     assert world.endpoint.rank(client.client_key_exchange(), CLIENT, world.now) is Rank.KNOWN
+
+
+# --- tickets and what the listener takes -----------------------------------------------------------------------------
+
+
+def test_ticket_of_a_raw_public_key_is_worth_nothing_where_those_are_switched_off() -> None:
+    world = ResumingWorld()
+    client = newcomer(0xC0AE, extensions={19: b"\x01\x02"})
+    world.reach_server_done(client)
+    flight = [
+        client.message(11, opaque24(spki(device().key))),
+        client.client_key_exchange(),
+        client.certificate_verify(),
+        client.change_cipher_spec(),
+        client.finished(),
+    ]
+    client.read(world.deliver(*flight))
+    assert client.server_finished_verified
+    assert client.ticket
+    parameters = replace(world.config.parameters, raw_public_keys=False)
+    world.endpoint = ServerEndpoint(replace(world.config, parameters=parameters), counting_random())
+    world.reach_server_done(returning(client, random=b"2" * 32))
+    assert world.outcomes() == {"changed": 1}

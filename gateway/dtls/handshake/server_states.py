@@ -158,7 +158,9 @@ class ExpectClientHello(ReadingState):
         hello = ClientHello.decode(message.body)
         context.facts.suites_offered = hello.cipher_suites
         if context.sessions is not None:
-            offer = context.sessions.find(hello, usable_suites(context.parameters))
+            parameters = context.parameters
+            raw_public_keys = parameters.raw_public_keys
+            offer = context.sessions.find(hello, usable_suites(parameters), raw_public_keys=raw_public_keys)
             if offer is not None:
                 return AwaitResumption(context, message, hello, offer)
         return _begin(context, message, hello)
