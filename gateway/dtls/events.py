@@ -17,7 +17,7 @@ class HandshakeFacts:
         address: The peer's address.
         started_at: Seconds; when the cookie had verified (server) or the first message was sent (client).
         finished_at: Seconds; when it ended.
-        suites_offered: IANA numbers, in the client's order.
+        suites_offered: IANA numbers, in the client's order; the first `MAX_REMEMBERED_SUITES` of them.
         suite: The negotiated suite's name.
         key_exchange: How the peer was to prove itself; None before that is negotiated.
         server_name: SNI.

@@ -64,6 +64,10 @@ expired on the way; our messages are numbered on from it, in 16 bits."""
 MAX_EXTENSIONS = 64
 """Extensions in one hello. The longest seen from real clients has 14."""
 
+MAX_REMEMBERED_SUITES = 128
+"""Suites of a ClientHello that are remembered for the operator while the handshake lasts. A hello has room for 8,000,
+which would take 300 kB. OpenSSL with everything switched on offers about 130."""
+
 # --- handshake -------------------------------------------------------------------------------------------------
 
 MAX_HANDSHAKE_MESSAGE = 16 * 1024

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.dtls import ServerEndpoint
 from gateway.dtls.arrivals import Arrivals, Rank
-from gateway.dtls.limits import BACKOFF_FREE, MAX_ARRIVALS, NETWORK_BACKOFF_FREE
+from gateway.dtls.limits import BACKOFF_FREE, MAX_ARRIVALS, MAX_REMEMBERED_SUITES, NETWORK_BACKOFF_FREE
 from tests.dtls.rawclient import RawClient
 from tests.dtls.resuming import ResumingWorld, newcomer, returning
 from tests.dtls.support import CLIENT, World, certificate_client, client_for, counting_random, device
@@ -160,3 +160,14 @@ def test_ticket_of_a_raw_public_key_is_worth_nothing_where_those_are_switched_of
     world.endpoint = ServerEndpoint(replace(world.config, parameters=parameters), counting_random())
     world.reach_server_done(returning(client, random=b"2" * 32))
     assert world.outcomes() == {"changed": 1}
+
+
+# --- what a handshake holds ------------------------------------------------------------------------------------------
+
+
+def test_long_list_of_suites_is_not_kept_while_the_handshake_lasts() -> None:
+    world = World()
+    client = RawClient(suites=(0xC0A8, *range(0x1000, 0x2000)))
+    world.reach_server_done(client)
+    (handshake,) = world.endpoint._by_id.values()
+    assert len(handshake.facts.suites_offered) == MAX_REMEMBERED_SUITES

@@ -33,6 +33,7 @@ from gateway.dtls.handshake.states import (
     SuspendedState,
 )
 from gateway.dtls.handshake.transcript import Transcript
+from gateway.dtls.limits import MAX_REMEMBERED_SUITES
 from gateway.dtls.messages.certificate import CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.messages.hello import ClientHello, NewSessionTicket, ServerHello
@@ -156,7 +157,7 @@ class ExpectClientHello(ReadingState):
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
         hello = ClientHello.decode(message.body)
-        context.facts.suites_offered = hello.cipher_suites
+        context.facts.suites_offered = hello.cipher_suites[:MAX_REMEMBERED_SUITES]
         if context.sessions is not None:
             parameters = context.parameters
             raw_public_keys = parameters.raw_public_keys
