@@ -90,7 +90,8 @@ def prepare(folder: Path) -> DevelopmentPki:
         "    return Changed()\n"
     )
     (folder / "gateway.toml").write_text(
-        '[dtls]\ncertificate = "certs/server.pem"\nprivate_key = "certs/server.key"\n'
+        # The load generator is one device many times when it has a certificate.
+        '[dtls]\ncertificate = "certs/server.pem"\nprivate_key = "certs/server.key"\nmax_sessions_per_device = 0\n'
         '[registry]\nurl = "sqlite:///registry.db"\n[admin]\nbind = "127.0.0.1:0"\n'
         '[handlers]\nenabled = ["time", "echo"]\napp = "benchapp:app"\n'
     )
