@@ -189,7 +189,9 @@ def test_time_out_with_a_gap_names_what_is_missing() -> None:
     world.deliver(incomplete(2, 700, 600, bytes(50), 52))
     world.advance(HANDSHAKE_TIMEOUT_S + 1)
     assert world.reason == "fragment_timeout"
-    assert world.failures[0].detail == "in ExpectCertificate, 450 of 700 bytes of message 2 in 3 fragments had come"
+    assert world.failures[0].detail == (
+        "waited for the peer's certificate; only 450 of 700 bytes of message 2 in 3 fragments came"
+    )
     assert empty(world)
 
 

@@ -171,7 +171,8 @@ def test_server_falls_silent(kind: str, state: str) -> None:
     assert bool(repeated) is (state != "AwaitServerVerdict")
     stage.world.advance(1.0)
     assert (stage.world.failure.reason, stage.world.failure.alert) == (FailureReason.TIMEOUT, None)
-    assert state in stage.world.failure.detail
+    assert stage.world.failure.detail.startswith("waited for the ")
+    assert state not in stage.world.failure.detail
     assert stage.world.failure.facts.finished_at == 1060.0
 
 

@@ -1,11 +1,21 @@
 """From a typed reason to an alert (RFC 5246 7.2.2), and what the operator is told."""
 
+from typing import Any
+
 import pytest
 
 from gateway.dtls import ALERT_FOR, FailureReason, HandshakeError
+from gateway.dtls.messages import extensions as ext
 from tests.dtls import stages
-from tests.dtls.rawclient import RawClient
+from tests.dtls.rawclient import RawClient, default_extensions
 from tests.dtls.support import World, alerts, certificate_client, device
+
+
+def with_list(extension: int, *values: int) -> RawClient:
+    client = certificate_client()
+    client.extensions = {**default_extensions(), extension: ext.encode_u16_list(values)}
+    return client
+
 
 # What the text of RFC 5246 7.2.2 (and RFC 4279 section 2 for keys) says for each; None: nothing is sent.
 ALERTS = {
@@ -101,6 +111,75 @@ def test_verdict_of_the_shell_goes_out_as_its_alert_without_its_words(reason: st
     assert world.endpoint.counters.alerts == {("sent", "fatal", failure.alert): 1}
     assert failure.facts.chain == device().chain
     assert world.endpoint.handshakes_in_progress == 0
+
+
+@pytest.mark.parametrize(
+    ("client", "world", "words"),
+    [
+        (
+            RawClient(suites=(0x002F, 0x00FF)),
+            {},
+            "the client offers only suites that this gateway does not have: 0x002F",
+        ),
+        (RawClient(suites=(0x00FF,)), {}, "the client offers only suites that this gateway does not have: none"),
+        (
+            RawClient(suites=(0xC02F, 0x00FF)),
+            {"certificate": False},
+            "the client offers suites that cannot be used here: "
+            "this gateway has not got a server certificate with an RSA key",
+        ),
+        (
+            RawClient(),
+            {"psk": False},
+            "the client offers suites that cannot be used here: this gateway has not got pre-shared keys",
+        ),
+        (
+            RawClient(suites=(0xC0A4, 0x002F)),
+            {"suites": (0xC0A8,)},
+            "the client offers suites that cannot be used here: "
+            "[dtls] cipher_suites leaves out TLS_PSK_WITH_AES_128_CCM",
+        ),
+        (RawClient(version=0xFEFF), {}, "the client speaks DTLS 1.0 at most"),
+        (RawClient(version=0x0303), {}, "the client speaks version 0x0303 at most"),
+        (with_list(10, 25, 30), {}, "the client offers only 0x0019, 0x001E"),
+        (with_list(10, 29), {}, "the client offers only X25519; our certificate is on SECP256R1"),
+        (with_list(13, 0x0201, 0x0804), {}, "the client takes only the signatures 0x0201, RSA_PSS_RSAE_SHA256"),
+    ],
+)
+def test_hello_that_fits_nothing_is_explained_by_name(client: RawClient, world: dict[str, Any], words: str) -> None:
+    refused = World(**world)
+    client.read(refused.deliver(client.hello()))
+    refused.deliver(client.hello())
+    (failure,) = refused.failures
+    assert failure.detail == words
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [
+        (
+            48,
+            "the peer sent the alert unknown_ca; it does not accept our certificate: look at the CA, the host name and "
+            "the clock that it has",
+        ),
+        (51, "the peer sent the alert decrypt_error"),
+        (201, "the peer sent the alert unknown 201"),
+    ],
+)
+def test_alert_of_the_peer_is_explained(alert: int, words: str) -> None:
+    world, client = World(), certificate_client()
+    world.reach_server_done(client)
+    world.deliver(client.alert(2, alert))
+    (failure,) = world.failures
+    assert failure.detail == words
+
+
+def test_timeout_names_the_message_that_did_not_come() -> None:
+    world, client = World(), certificate_client()
+    world.reach_server_done(client)
+    world.advance(200.0)
+    (failure,) = world.failures
+    assert failure.detail == "waited for the peer's certificate, which did not come"
 
 
 def test_certificate_finished_that_does_not_authenticate() -> None:

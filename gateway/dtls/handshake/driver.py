@@ -5,6 +5,7 @@ A driver ties three things together that know nothing of each other: reassembly,
 
 from abc import abstractmethod
 from contextlib import suppress
+from typing import Final
 
 from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DecodeError, DropReason, FailureReason, HandshakeError
 from gateway.dtls.events import HandshakeCompleted, HandshakeFacts, HandshakeFailed
@@ -26,6 +27,17 @@ from gateway.dtls.record import Record
 
 # A connection id hides what is in a record (RFC 9146 section 4).
 _FINISHED_COMES_IN = (ContentType.HANDSHAKE, ContentType.TLS12_CID)
+_NOT_TRUSTED: Final = "it does not accept our certificate: look at the CA, the host name and the clock that it has"
+_MEANS: Final[dict[int, str]] = {
+    AlertDescription.BAD_CERTIFICATE: _NOT_TRUSTED,
+    AlertDescription.UNSUPPORTED_CERTIFICATE: _NOT_TRUSTED,
+    AlertDescription.CERTIFICATE_EXPIRED: _NOT_TRUSTED,
+    AlertDescription.CERTIFICATE_UNKNOWN: _NOT_TRUSTED,
+    AlertDescription.UNKNOWN_CA: _NOT_TRUSTED,
+    AlertDescription.HANDSHAKE_FAILURE: "it found nothing to agree on: look at its suites, groups and signatures",
+    AlertDescription.INTERNAL_ERROR: "a fault in it, often too little memory: look at its log",
+    AlertDescription.CLOSE_NOTIFY: "it was stopped, or lost patience",
+}
 
 
 class Driver:
@@ -230,7 +242,7 @@ class Driver:
             return DropReason.MALFORMED
         if alert.level != AlertLevel.FATAL and alert.description != AlertDescription.CLOSE_NOTIFY:
             return None
-        self._end(HandshakeFailed(FailureReason.PEER_ALERT, f"the peer sent {alert.name}", alert.name, self.facts), now)
+        self._end(HandshakeFailed(FailureReason.PEER_ALERT, _heard(alert), alert.name, self.facts), now)
         return None
 
     # --- states ----------------------------------------------------------------------------------------------------
@@ -315,11 +327,11 @@ class Driver:
         self._end(HandshakeFailed(error.reason, error.detail, alert.name if alert else None, self.facts), now)
 
     def _timed_out(self) -> HandshakeError:
-        state = type(self._state).__name__
+        awaited = _awaited(self._state)
         missing = self._reassembler.missing()
         if missing is not None:
-            return HandshakeError(FailureReason.FRAGMENT_TIMEOUT, f"in {state}, {missing} had come")
-        return HandshakeError(FailureReason.TIMEOUT, f"gave up in {state}")
+            return HandshakeError(FailureReason.FRAGMENT_TIMEOUT, f"waited for {awaited}; only {missing} came")
+        return HandshakeError(FailureReason.TIMEOUT, f"waited for {awaited}, which did not come")
 
     def _end(self, outcome: HandshakeCompleted | HandshakeFailed, now: float) -> None:
         self.facts.finished_at = now
@@ -328,9 +340,25 @@ class Driver:
         self.outcome = outcome
 
 
+def _heard(alert: Alert) -> str:
+    number = f" {alert.description}" if alert.name == "unknown" else ""
+    means = _MEANS.get(alert.description)
+    return f"the peer sent the alert {alert.name}{number}" + (f"; {means}" if means is not None else "")
+
+
 def _begins_something(fragment: Fragment) -> bool:
     """Whether a fragment is the first of a message that has one: an empty one costs too little to send."""
     return not fragment.offset and bool(fragment.data or fragment.type == HandshakeType.SERVER_HELLO_DONE)
+
+
+def _awaited(state: State) -> str:
+    """In words for whoever has the peer in hand."""
+    if isinstance(state, SuspendedState):
+        return "the answer to whether it may come in"
+    if isinstance(state, ExpectChangeCipherSpec):
+        return "the peer's change_cipher_spec"
+    names = " or ".join(sorted(each.name.lower() for each in state.accepts))
+    return f"the peer's {names or 'next message'}"
 
 
 def _type_name(message_type: int) -> str:

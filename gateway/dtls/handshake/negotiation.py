@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from enum import IntEnum
+from typing import Final, NamedTuple
 
 from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite, dns_names
@@ -14,15 +15,24 @@ from gateway.dtls.messages.certificate import Certificate
 from gateway.dtls.messages.hello import ClientHello, Extensions
 from gateway.dtls.numbers import (
     COMPRESSION_NULL,
+    DTLS_1_0,
     DTLS_1_2,
     EC_POINT_UNCOMPRESSED,
     CipherSuite,
     ExtensionType,
     NamedGroup,
+    SignatureScheme,
 )
 from gateway.dtls.sizes import UNLIMITED, RecordSizes, answer_sizes
 
 _FIRST_HANDSHAKE = ext.encode_u8_list(b"")
+_SHOWN: Final = 12
+_LACK: Final = {
+    KeyExchange.PSK: "pre-shared keys",
+    KeyExchange.ECDHE_PSK: "pre-shared keys",
+    KeyExchange.ECDHE_ECDSA: "a server certificate with a P-256, P-384 or Ed25519 key",
+    KeyExchange.ECDHE_RSA: "a server certificate with an RSA key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ def negotiate(
     """
     # DTLS versions count down: 1.0 is FEFF, 1.2 is FEFD, later ones are smaller (RFC 6347 section 4.1).
     if hello.version >> 8 != DTLS_1_2 >> 8 or hello.version > DTLS_1_2:
-        raise HandshakeError(FailureReason.PROTOCOL_VERSION, f"the client speaks at most version {hello.version:#06x}")
+        raise HandshakeError(FailureReason.PROTOCOL_VERSION, f"the client speaks {_version(hello.version)} at most")
     if COMPRESSION_NULL not in hello.compression_methods:
         raise HandshakeError(FailureReason.ILLEGAL_PARAMETER, "null compression is not offered")
     offered = hello.extensions or {}
@@ -233,9 +243,7 @@ def _choose(hello: ClientHello, offered: Extensions, parameters: ServerParameter
                 continue
             if choice is not None:
                 return choice
-    raise refusal or HandshakeError(
-        FailureReason.NO_SHARED_SUITE, f"the client offers {describe_suites(hello.cipher_suites)}"
-    )
+    raise refusal or HandshakeError(FailureReason.NO_SHARED_SUITE, _why_no_suite(hello, parameters))
 
 
 def _by_name(parameters: ServerParameters, name: str | None) -> tuple[tuple[Credential, ...], ...]:
@@ -283,9 +291,15 @@ def _groups(offered: Extensions) -> tuple[int, ...]:
 
 def _choose_group(groups: tuple[int, ...], certificate_group: int | None = None) -> int:
     group = next((group for group in groups if group in SUPPORTED_GROUPS), None)
+    if group is None:
+        raise HandshakeError(FailureReason.NO_SHARED_GROUP, f"the client offers only {_named(groups, NamedGroup)}")
     # RFC 8422 section 5.1: the certificate's curve counts too
-    if group is None or (certificate_group is not None and certificate_group not in groups):
-        raise HandshakeError(FailureReason.NO_SHARED_GROUP, f"the client offers groups {_numbers(groups)}")
+    if certificate_group is not None and certificate_group not in groups:
+        needed = _named((certificate_group,), NamedGroup)
+        raise HandshakeError(
+            FailureReason.NO_SHARED_GROUP,
+            f"the client offers only {_named(groups, NamedGroup)}; our certificate is on {needed}",
+        )
     return group
 
 
@@ -298,16 +312,39 @@ def _choose_ecdhe(offered: Extensions, key: SigningKey) -> tuple[int, int]:
     scheme = key.choose(schemes)
     if scheme is None:
         raise HandshakeError(
-            FailureReason.NO_SHARED_SIGNATURE_ALGORITHM, f"the client offers signature schemes {_numbers(schemes)}"
+            FailureReason.NO_SHARED_SIGNATURE_ALGORITHM,
+            f"the client takes only the signatures {_named(schemes, SignatureScheme)}",
         )
     return group, scheme
 
 
-def describe_suites(suites: Sequence[int]) -> str:
-    """Suites in words an operator can search for, at most a dozen."""
-    names = [f"0x{number:04X}" for number in suites[:12]]
-    return ", ".join(names) + (f" and {len(suites) - 12} more" if len(suites) > 12 else "")
+def _why_no_suite(hello: ClientHello, parameters: ServerParameters) -> str:
+    """What the operator can switch on here, if there is something; else what was offered."""
+    known = [number for number in hello.cipher_suites if number in SUITES]
+    if not known:
+        return f"the client offers only suites that this gateway does not have: {_suites(hello.cipher_suites)}"
+    switched_off = [number for number in known if number not in parameters.suites]
+    lacking = sorted({_LACK[SUITES[number].key_exchange] for number in known if number in parameters.suites})
+    reasons = [f"this gateway has not got {' or '.join(lacking)}"] if lacking else []
+    if switched_off:
+        reasons.append(f"[dtls] cipher_suites leaves out {_named(switched_off, CipherSuite)}")
+    return f"the client offers suites that cannot be used here: {'; '.join(reasons)}"
 
 
-def _numbers(values: Sequence[int]) -> str:
-    return ", ".join(str(value) for value in values[:12])
+def _suites(suites: Sequence[int]) -> str:
+    shown = [f"0x{number:04X}" for number in suites if number != CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV]
+    return _some(shown) if shown else "none"
+
+
+def _named(values: Sequence[int], names: type[IntEnum]) -> str:
+    """In words an operator can search for: IANA's names, where this engine knows them, else numbers."""
+    known = {int(member): member.name for member in names}
+    return _some([known.get(value, f"0x{value:04X}") for value in values])
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:_SHOWN]) + (f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else "")
+
+
+def _version(version: int) -> str:
+    return "DTLS 1.0" if version == DTLS_1_0 else f"version {version:#06x}"

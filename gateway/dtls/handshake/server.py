@@ -31,6 +31,10 @@ from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
 
 NEVER = float("inf")
+_WRONG_KEY = (
+    "the device's key is not the one on record: compare them, hex and text are often mixed up; to change the one on "
+    "record, delete the device and add it again"
+)
 
 
 class ServerHandshake(Driver):
@@ -133,7 +137,7 @@ class ServerHandshake(Driver):
         if self.outcome is None and isinstance(state, AwaitPsk):
             self.context = context
             self._grant(Authentication.PSK, credential)
-            reason = refusal or HandshakeError(FailureReason.WRONG_KEY, "the device's key is not the one on record")
+            reason = refusal or HandshakeError(FailureReason.WRONG_KEY, _WRONG_KEY)
             self._resume(state.on_psk(psk, reason), now)
 
     def certificate_verdict(
