@@ -1,11 +1,15 @@
 """Who the server is and which suites it speaks: from the settings to what the engine takes."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from gateway.config import ConfigError, DtlsSettings
 from gateway.dtls import DEFAULT_SUITES, ApiMisuse, CipherSuite, Credential, ServerParameters, SigningKey, usable_suites
 from gateway.pki import PkiError, ServerCertificate, load_server_certificate
 
+# How much alike two names of suites must be for one to be a slip of the pen.
+_SLIP = 0.95
 _ISSUE = "issue one with `gateway cert server`"
 
 
@@ -62,12 +66,23 @@ def cipher_suites(names: tuple[str, ...]) -> tuple[int, ...]:
     ours = {CipherSuite(number).name: number for number in DEFAULT_SUITES}
     for name in names:
         if name not in ours:
-            raise ConfigError(
-                "dtls.cipher_suites", f"{name!r} is not a cipher suite of this gateway", f"valid: {', '.join(ours)}"
-            )
+            near = _nearest(name, ours)
+            meant = f"did you mean {near}? " if near is not None else ""
+            problem = f"{name!r} is not a cipher suite of this gateway"
+            raise ConfigError("dtls.cipher_suites", problem, f"{meant}valid: {', '.join(ours)}")
         if names.count(name) > 1:
             raise ConfigError("dtls.cipher_suites", f"{name} stands there twice", "keep one of them")
     return tuple(ours[name] for name in names) or DEFAULT_SUITES
+
+
+def _nearest(name: str, ours: Iterable[str]) -> str | None:
+    """The suite that was meant, by a slip of the pen or by OpenSSL's name; never another one instead of a weak one."""
+    bare = {_bare(each): each for each in ours}
+    return next((bare[match] for match in get_close_matches(_bare(name), bare, 1, _SLIP)), None)
+
+
+def _bare(name: str) -> str:
+    return "".join(word for word in name.upper().replace("-", "_").split("_") if word not in ("TLS", "WITH"))
 
 
 def _files(dtls: DtlsSettings) -> list[tuple[str, Path, Path]]:

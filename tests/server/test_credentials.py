@@ -48,6 +48,29 @@ def test_weaker_and_unknown_names_are_refused_with_the_valid_ones(name: str) -> 
         assert CipherSuite(number).name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TLS_PSK_WITH_AES_128_CCM8", CCM_8),
+        ("PSK-AES128-CCM8", CCM_8),
+        (CCM.lower(), CCM),
+        ("TLS_ECDHE_ECDSA_WITH_AES128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        ("ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    ],
+)
+def test_slip_of_the_pen_gets_the_name_that_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        cipher_suites((name,))
+    assert f"(did you mean {meant}? valid: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["TLS_PSK_WITH_AES_128_CBC_SHA", "TLS_RSA_WITH_AES_128_GCM_SHA256", "", "0xC0A8"])
+def test_another_suite_is_not_what_was_meant(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        cipher_suites((name,))
+    assert "did you mean" not in str(caught.value)
+
+
 def test_name_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="stands there twice"):
         cipher_suites((CCM, CCM_8, CCM))
