@@ -13,14 +13,13 @@ from gateway.cli.common import (
     OutputOption,
     UsageError,
     new_app,
+    print_facts,
     print_json,
-    print_rows,
     readable_errors,
     settings_for,
 )
 
 _PAGE: Final = "/debug/failures"
-_COLUMNS: Final = ("last", "count", "peer", "device", "reason", "hint", "remedy")
 _PATIENCE_S: Final = 10.0
 _MAX_BODY: Final = 16 * 1024 * 1024
 
@@ -54,7 +53,11 @@ def explain(
         elif not found:
             print("no failed handshake is remembered" + (f" of {who}" if who is not None else ""))
         else:
-            print_rows([{**each, "last": each["last_at"]} for each in found], _COLUMNS, output)
+            # One under the other: a hint is a sentence or two, for which a column is too narrow.
+            for place, failure in enumerate(found):
+                if place:
+                    print()
+                print_facts(_facts(failure), output)
 
 
 def _url(config: Any) -> str:
@@ -80,6 +83,22 @@ def _fetch(url: str) -> list[dict[str, Any]]:
         return list(json.loads(body)["failures"])
     except (ValueError, KeyError, TypeError) as error:
         raise NotRunning(f"{url}{_PAGE} answers {response.status}, but not as this version's gateway does") from error
+
+
+def _facts(failure: dict[str, Any]) -> dict[str, Any]:
+    """What a human wants to see of it, and no line for what is not known."""
+    count = failure["count"]
+    facts = {
+        "reason": failure["reason"],
+        "at": failure["last_at"] + (f", {count} times since {failure['first_at']}" if count > 1 else ""),
+        "peer": failure["peer"],
+        "device": failure["device"],
+        "alert": failure["alert"],
+        "suite": failure["suite"],
+        "hint": failure["hint"],
+        "remedy": failure["remedy"],
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _concerns(failure: dict[str, Any], who: str) -> bool:

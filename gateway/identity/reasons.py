@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from gateway.model import Device
+
 
 class Refusal(StrEnum):
     """A closed label set for metrics and logs. The second half is `gateway.pki.ChainProblem`, value for value."""
@@ -38,9 +40,11 @@ class IdentityRefused(Exception):
     Attributes:
         reason: The typed reason.
         detail: For the operator's log: what is wrong and what to do next. Never for the wire.
+        device: The device of the registry that the credential names; None where there is none.
     """
 
-    def __init__(self, reason: Refusal, detail: str) -> None:
+    def __init__(self, reason: Refusal, detail: str, device: Device | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.device = device

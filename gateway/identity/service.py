@@ -299,6 +299,7 @@ class IdentityService:
                 Refusal.NOT_PROVISIONED,
                 f"device '{name}' has a valid certificate, but the registry allows it only its key; allow the "
                 f"certificate with `{_add(device)} --certificate`",
+                device,
             ) from error
         except NotActive as error:
             raise _disabled(error.device) from error
@@ -317,6 +318,7 @@ def _check_usable(found: PskCredential | PublicKeyCredential | CertificateCreden
             Refusal.CREDENTIAL_REVOKED,
             f"the credential {found.credential_id} of device '{device.id}' is {found.status}; "
             "give the device a new one",
+            device,
         )
 
 
@@ -327,6 +329,7 @@ def _other_issuer(device: Device, bound_to: str, verified: VerifiedChain) -> Ide
         f"fingerprint {verified.fingerprint}) is from {verified.anchor.id[:16]}...; this may be an impersonation by "
         "another factory. Only if you know that the device has this certificate, let any CA of its tenant speak for it "
         f"with `{_add(device)} --certificate`",
+        device,
     )
 
 
@@ -334,6 +337,7 @@ def _disabled(device: Device) -> IdentityRefused:
     return IdentityRefused(
         Refusal.DEVICE_DISABLED,
         f"device '{device.id}' is {device.status}; let it in with `{_command('enable', device)}`",
+        device,
     )
 
 

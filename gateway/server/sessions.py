@@ -22,7 +22,7 @@ from gateway.dtls import (
     ServerEndpoint,
 )
 from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
-from gateway.model import AuthKind
+from gateway.model import AuthKind, Device
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
@@ -95,7 +95,9 @@ class Sessions:
             answer = self._identity.psk(event.identity)
         except IdentityRefused as refused:
             self._looked_up("psk", started, refused.reason)
-            self._endpoint.provide_psk(event.handshake, None, now, refusal=handshake_error(refused))
+            self._endpoint.provide_psk(
+                event.handshake, None, now, refusal=handshake_error(refused), context=refused.device
+            )
         except Exception as error:
             self._endpoint.provide_psk(event.handshake, None, now, refusal=self._internal(error))
         else:
@@ -111,7 +113,7 @@ class Sessions:
             principal = self._identity.certificate(event.chain)
         except IdentityRefused as refused:
             self._looked_up("x509", started, refused.reason)
-            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now)
+            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now, context=refused.device)
         except Exception as error:
             self._endpoint.certificate_verdict(event.handshake, self._internal(error), now)
         else:
@@ -134,7 +136,7 @@ class Sessions:
             principal = self._identity.raw_public_key(event.public_key)
         except IdentityRefused as refused:
             self._looked_up("rpk", started, refused.reason)
-            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now)
+            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now, context=refused.device)
         except Exception as error:
             self._endpoint.certificate_verdict(event.handshake, self._internal(error), now)
         else:
@@ -209,7 +211,7 @@ class Sessions:
         metrics = self._metrics
         metrics.handshakes.add(auth, _mode(facts), "failure", event.reason)
         metrics.retransmissions.add("server", by=facts.retransmissions)
-        claimed = event.context.principal.device if isinstance(event.context, Session) else None
+        claimed = _claimed(event.context)
         duration_ms = round((facts.finished_at - facts.started_at) * 1000, 1)
         suite_offer = _suite_offer(facts.suites_offered)
         self._failures.add(
@@ -290,6 +292,13 @@ def _peer(facts: HandshakeFacts) -> str:
 
 def _cid_label(association: Association) -> str:
     return "yes" if association.cid else "no"
+
+
+def _claimed(context: object) -> Device | None:
+    """The device of the registry that a refused peer named; the context of one that was looked up and not let in."""
+    if isinstance(context, Session):
+        return context.principal.device
+    return context if isinstance(context, Device) else None
 
 
 def _suite_offer(offered: tuple[int, ...]) -> list[str]:

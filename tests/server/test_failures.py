@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from gateway.dtls import FailureReason
+from gateway.model import DeviceStatus
 from gateway.server.failures import Failures
 from gateway.server.limits import MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
 from gateway.server.remedies import REMEDY_FOR
 from gateway.telemetry import EventLimiter
 from tests.cli.support import run
 from tests.dtls.rawclient import RawClient
-from tests.server.support import running
+from tests.server.support import running, wire_certificate
 
 
 class Clock:
@@ -100,9 +101,32 @@ async def test_failures_can_be_read_and_explained(tmp_path: Path) -> None:
     assert as_json.json == [failure]
     assert table.status == 0
     assert "unknown_identity" in table.stdout
-    assert failure["remedy"] in table.stdout
+    assert f"\nhint    {failure['hint']}\nremedy  {failure['remedy']}\n" in table.stdout
     assert "\x1b" not in table.stdout
+    assert "device  " not in table.stdout
     assert filtered.stdout == "no failed handshake is remembered of dev7\n"
+
+
+@pytest.mark.asyncio
+async def test_refused_device_of_the_registry_is_found_by_its_name(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        with gateway.registry() as registry:
+            registry.add_device("dev")
+            registry.set_status("dev", DeviceStatus.DISABLED)
+        for _ in range(2):
+            client = RawClient(suites=(0xC0AE,), device=wire_certificate("dev"))
+            refused = gateway.wire(client)
+            await refused.reach_server_done()
+            for datagram in client.answer_flight():
+                refused.send(datagram)
+            await refused.alert()
+            refused.udp.close()
+        url = f"http://127.0.0.1:{gateway.bound.admin.port}"
+        shown = await asyncio.to_thread(run, "explain", "dev", "--server", url)
+        [first, second] = gateway.events("dtls.handshake_failed")
+    assert first["claimed_device"] == second["claimed_device"] == "dev"
+    assert "\ndevice  dev\n" in shown.stdout
+    assert ", 2 times since " in shown.stdout
 
 
 def test_gateway_that_does_not_run_cannot_be_asked() -> None:
