@@ -332,18 +332,15 @@ def _why_no_suite(hello: ClientHello, parameters: ServerParameters) -> str:
 
 
 def _suites(suites: Sequence[int]) -> str:
-    shown = [f"0x{number:04X}" for number in suites if number != CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV]
-    return _some(shown) if shown else "none"
+    shown = [number for number in suites if number != CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV]
+    return _named(shown, CipherSuite) if shown else "none"
 
 
 def _named(values: Sequence[int], names: type[IntEnum]) -> str:
-    """In words an operator can search for: IANA's names, where this engine knows them, else numbers."""
+    """In words an operator can search for: IANA's names, where this engine knows them, else numbers; a dozen of them."""
     known = {int(member): member.name for member in names}
-    return _some([known.get(value, f"0x{value:04X}") for value in values])
-
-
-def _some(words: Sequence[str]) -> str:
-    return ", ".join(words[:_SHOWN]) + (f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else "")
+    words = [known.get(value, f"0x{value:04X}") for value in values[:_SHOWN]]
+    return ", ".join(words) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
 
 
 def _version(version: int) -> str:
