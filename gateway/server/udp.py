@@ -276,6 +276,9 @@ class UdpServer:
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, float("inf")
         now = self._clock()
-        self._endpoint.handle_timer(now)
-        self._dispatcher.layer.handle_timer(now)
+        for machine in (self._endpoint, self._dispatcher.layer):
+            try:
+                machine.handle_timer(now)
+            except Exception as fault:  # a bug of ours; everybody else's timers must go on
+                self._log.error("server.fault", exc_info=fault)
         self.flush(now)

@@ -100,6 +100,24 @@ async def test_a_fault_of_the_engine_takes_no_other_answer_along(
         two.udp.close()
 
 
+async def test_a_fault_in_a_timer_takes_no_other_timer_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as gateway:
+        server, timers = udp_server(gateway.worker), list[float]()
+
+        def broken(self: ServerEndpoint, now: float) -> None:
+            raise Bug
+
+        async with gateway.wire():
+            with monkeypatch.context() as patch:
+                patch.setattr(ServerEndpoint, "handle_timer", broken)
+                patch.setattr(type(server._dispatcher.layer), "handle_timer", lambda _, now: timers.append(now))
+                server._on_timer()
+            assert len(timers) == 1
+            assert server._timer is not None  # what the endpoint wants next is not forgotten
+        [line] = gateway.events("server.fault")
+        assert isinstance(line["exc_info"], Bug)
+
+
 async def test_a_fault_in_one_event_takes_no_other_event_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as gateway:
         session = "gateway.server.sessions.Sessions"
