@@ -105,6 +105,11 @@ MAX_REASSEMBLY_TOTAL = 32 * 1024 * 1024
 """Bytes that all handshakes together buffer for incomplete and early messages: 8,000 devices that are each in the
 middle of a certificate chain of 4 kB. Beyond it, the handshake that holds most of the oldest is given up."""
 
+USUAL_TRANSCRIPT = 16 * 1024
+"""Bytes of messages that a handshake keeps until it ends and that do not count against MAX_REASSEMBLY_TOTAL: our chain
+and the device's, of 4 kB each, with much to spare. A hello and a chain of 16 kB each, of ten thousand, would be 300 MB.
+"""
+
 MAX_WAITING = 4096
 """Handshakes that wait for the shell's answer, or for their turn to ask. A registry that answers within 100 ms lets
 40,000 a second pass; beyond this number it is too slow for whoever comes, and a device does better to come again."""

@@ -171,3 +171,16 @@ def test_long_list_of_suites_is_not_kept_while_the_handshake_lasts() -> None:
     world.reach_server_done(client)
     (handshake,) = world.endpoint._by_id.values()
     assert len(handshake.facts.suites_offered) == MAX_REMEMBERED_SUITES
+
+
+def test_messages_that_were_read_count_against_the_bound_of_all_buffers() -> None:
+    world = World(max_reassembly=40_000)
+    for n in range(10):
+        client = certificate_client()
+        client.random = n.to_bytes(32)
+        client.extensions = {**(client.extensions or {}), 999: bytes(14_000)}
+        world.reach_server_done(client, at("192.0.2.1", 1000 + n))
+        world.deliver(client.certificate((device().chain[0], bytes(14_000))), source=at("192.0.2.1", 1000 + n))
+    assert world.endpoint.handshakes_in_progress < 5
+    assert {failure.reason.value for failure in world.failures} == {"buffers_full"}
+    assert world.endpoint._buffers.total <= 40_000

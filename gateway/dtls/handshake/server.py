@@ -26,6 +26,7 @@ from gateway.dtls.handshake.server_states import (
 )
 from gateway.dtls.handshake.states import SuspendedState
 from gateway.dtls.handshake.transcript import Transcript
+from gateway.dtls.limits import USUAL_TRANSCRIPT
 from gateway.dtls.numbers import Authentication, ContentType
 from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
@@ -107,6 +108,11 @@ class ServerHandshake(Driver):
             retransmit_initial=retransmit_initial,
             deadline=deadline,
         )
+
+    @property
+    def buffered(self) -> int:
+        """Also counts what of the transcript no usual handshake has: it is kept as long as what is incomplete."""
+        return self._reassembler.buffered + max(0, self._context.transcript.size - USUAL_TRANSCRIPT)
 
     def receive(self, record: Record, now: float) -> DropReason | None:
         flight = self._flight

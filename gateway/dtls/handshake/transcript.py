@@ -8,24 +8,30 @@ from gateway.dtls.messages.framing import HandshakeMessage
 class Transcript:
     """Hashes each byte once, and keeps the bytes: CertificateVerify may be signed with another hash than ours.
 
+    Attributes:
+        size: Bytes kept.
+
     With which hash is known only when the suite is chosen; until then it only keeps.
 
     The first ClientHello and the HelloVerifyRequest are never added; other messages as if sent in one fragment.
     """
 
-    __slots__ = ("_hash", "_hashed", "_messages")
+    __slots__ = ("_hash", "_hashed", "_messages", "size")
 
     def __init__(self) -> None:
         self._messages: list[bytes] = []
+        self.size = 0
         self._hash: RunningHash | None = None
         self._hashed = 0
 
     def add(self, message: HandshakeMessage) -> None:
         self._messages.append(message.whole)
+        self.size += len(message.whole)
 
     def restart(self) -> None:
         """Forgets everything: a HelloVerifyRequest and the hello before it do not count."""
         self._messages.clear()
+        self.size = 0
         self._hash = None
         self._hashed = 0
 
