@@ -37,7 +37,8 @@ class _OnDemand(TyperGroup):
 app = typer.Typer(
     name="gateway",
     cls=_OnDemand,
-    help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys and X.509 certificates.",
+    help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys, X.509 certificates "
+    "and raw public keys.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict with what exists.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -55,7 +55,7 @@ class CertificateFiles(Section):
 
 
 class DtlsSettings(Section):
-    """The DTLS 1.2 handshake: who the server is, and how patient."""
+    """DTLS 1.2: who the server is, what it agrees to, and how long sessions last."""
 
     certificate: FilePath | None = Field(
         default=None,
@@ -113,20 +113,21 @@ class DtlsSettings(Section):
     )
     ticket_keys: FilePath | None = Field(
         default=None,
-        description="A file of mode 0600 with 1 to 3 secrets, 64 hex digits a line, that ticket keys are derived from: "
-        "the first seals, all open. Gateways that share it and ticket_lifetime take each other's tickets. Without it "
-        "tickets end with the process.",
+        description="A file of mode 0600 with 1 to 3 secrets, a line of 64 hex digits each, that ticket keys are made "
+        "of: the first seals, all open. Gateways that share it and ticket_lifetime take each other's tickets. Without "
+        "it tickets end with the process.",
         examples=["ticket.keys"],
     )
     key_log: FilePath | None = Field(
         default=None,
         description="For debugging only: the secrets of every session are appended to this file (NSS key log, for "
-        "Wireshark). Who has the file reads the traffic. Only this file can set it, no variable.",
+        "Wireshark). Whoever has it can read the traffic. No environment variable can set this key.",
         examples=["dtls-keys.log"],
     )
     raw_public_keys: bool = Field(
         default=True,
-        description="Let devices prove themselves by a bare public key that the registry knows (RFC 7250).",
+        description="Let devices prove themselves by a raw public key (RFC 7250) that `gateway device add "
+        "--public-key` has put into the registry, instead of a certificate.",
     )
     connection_id: bool = Field(
         default=True,
@@ -135,8 +136,8 @@ class DtlsSettings(Section):
     )
     unknown_session: Literal["drop", "alert"] = Field(
         default="drop",
-        description="What a protected record of no known session gets: nothing, or at most 50 times a second an alert, "
-        "which hardly any DTLS library believes.",
+        description='What a device hears whose session is gone, as after a restart of the gateway. "drop": nothing, '
+        'its requests time out. "alert": an alert, at most 50 a second in all, which hardly any DTLS library believes.',
     )
     max_sessions_per_device: int = Field(
         default=4,
@@ -149,7 +150,8 @@ class DtlsSettings(Section):
         default=1 << 20,
         ge=1000,
         le=1 << 23,
-        description="A session with a CCM_8 suite is closed after so many records that did not authenticate.",
+        description="A session with a CCM_8 suite is closed after so many records from its device's address that did "
+        "not authenticate: somebody is guessing.",
     )
     psk_hint: Annotated[str, Field(max_length=128)] | None = Field(
         default=None,
@@ -184,7 +186,9 @@ class RegistrySettings(Section):
 
 
 class AdminSettings(Section):
-    """The HTTP port for operators: /metrics, /livez and /readyz. It has no authentication: keep it private."""
+    """The HTTP port for operators: /metrics, /livez, /readyz, and what `gateway explain` reads, with the devices' names
+    and addresses. It has no authentication: keep it private.
+    """
 
     bind: BindAddress = Field(default=Address("127.0.0.1", 9464), description="Address and TCP port.")
 

@@ -337,7 +337,7 @@ def _suites(suites: Sequence[int]) -> str:
 
 
 def _named(values: Sequence[int], names: type[IntEnum]) -> str:
-    """In words an operator can search for: IANA's names, where this engine knows them, else numbers; a dozen of them."""
+    """A dozen, in words that an operator can search for: IANA's names where this engine knows them, else numbers."""
     known = {int(member): member.name for member in names}
     words = [known.get(value, f"0x{value:04X}") for value in values[:_SHOWN]]
     return ", ".join(words) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
