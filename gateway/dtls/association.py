@@ -7,6 +7,7 @@ that it can be moved (DESIGN D9).
 Only epoch 1 exists: renegotiation is refused, and a new handshake makes a new association.
 """
 
+from functools import lru_cache
 from struct import Struct
 
 from gateway.dtls.cookie import Address
@@ -36,6 +37,12 @@ _pack_bare_header = Struct(">BHQH").pack
 """Record header of a suite whose nonce does not travel (RFC 7905 section 2)."""
 _pack_aad = Struct(">QBHH").pack
 """Associated data: number, type, version, plaintext length (RFC 5246 section 6.2.3.3)."""
+
+
+@lru_cache(4)
+def _last_number(record_limit: int) -> int:
+    """One integer for all associations: each would hold its own otherwise."""
+    return _EPOCH_1 + record_limit
 
 
 def associate(
@@ -105,7 +112,7 @@ class Association:
         self._newest = -1
         self._window = 0
         self._write_number = _EPOCH_1
-        self._last_number = _EPOCH_1 + suite.record_limit
+        self._last_number = _last_number(suite.record_limit)
 
     def __repr__(self) -> str:
         return f"<Association {self.address} {self.suite.name}>"

@@ -95,13 +95,13 @@ class Flight:
                 packer.add(sealer.seal(ContentType.HANDSHAKE, message.whole, protected=protected))
                 continue
             header_length = overhead + HANDSHAKE_HEADER_LENGTH
-            offset, length = 0, len(message.body)
+            body, offset, length = message.body, 0, message.size
             while True:
                 room = packer.room(header_length + min(1, length)) - header_length
                 if room < min(1, length):  # a connection id may be longer than what is left of a small datagram
                     room = LEAST_PIECE
                 size = min(length - offset, room, content_limit - HANDSHAKE_HEADER_LENGTH)
-                piece = message.body[offset : offset + size]
+                piece = body[offset : offset + size]
                 header = handshake_header(message.type, length, message.message_seq, offset, size)
                 packer.add(sealer.seal(ContentType.HANDSHAKE, header + piece, protected=protected))
                 offset += size

@@ -65,7 +65,7 @@ class Reassembler:
             return DropReason.BAD_FRAGMENT  # brings nothing; many of them would only cost time
         whole = self._whole.get(number)
         if whole is not None:
-            same = whole.type == fragment.type and len(whole.body) == length
+            same = whole.type == fragment.type and whole.size == length
             return None if same else DropReason.BAD_FRAGMENT
         if self._buffered + len(data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES:
             return DropReason.BUFFER_FULL
@@ -96,7 +96,7 @@ class Reassembler:
         """The message that is due, once it is whole."""
         message = self._whole.pop(self.next_seq, None)
         if message is not None:
-            self._buffered -= len(message.body) + PIECE_OVERHEAD
+            self._buffered -= message.size + PIECE_OVERHEAD
             self.next_seq += 1
         return message
 

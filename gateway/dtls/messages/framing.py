@@ -1,6 +1,6 @@
 """The handshake header (RFC 6347 section 4.2.2) and the ChangeCipherSpec and alert bodies."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.dtls.errors import DecodeError
 from gateway.dtls.numbers import AlertDescription, AlertLevel
@@ -22,9 +22,9 @@ class Fragment:
     data: bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class HandshakeMessage:
-    """A whole handshake message.
+    """A whole handshake message. Held in one piece, because an association keeps its last flight for minutes.
 
     Attributes:
         whole: Header and body as if it had come in one fragment: what the transcript takes (RFC 6347 section 4.2.6),
@@ -33,12 +33,22 @@ class HandshakeMessage:
 
     type: int
     message_seq: int
-    body: bytes
-    whole: bytes = field(init=False, repr=False, compare=False)
+    whole: bytes
 
-    def __post_init__(self) -> None:
-        size = len(self.body)
-        self.whole = handshake_header(self.type, size, self.message_seq, 0, size) + self.body
+    def __init__(self, type: int, message_seq: int, body: bytes) -> None:
+        self.type = type
+        self.message_seq = message_seq
+        size = len(body)
+        self.whole = handshake_header(type, size, message_seq, 0, size) + body
+
+    @property
+    def body(self) -> bytes:
+        return self.whole[HANDSHAKE_HEADER_LENGTH:]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.whole) - HANDSHAKE_HEADER_LENGTH
 
 
 def handshake_header(message_type: int, length: int, message_seq: int, offset: int, fragment_length: int) -> bytes:
