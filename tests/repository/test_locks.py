@@ -1,5 +1,6 @@
 """The lock files: pinned, hashed, agreeing with each other and with pyproject.toml, free of addresses."""
 
+import importlib.metadata
 import re
 from pathlib import Path
 
@@ -104,6 +105,21 @@ def test_the_lock_satisfies_pyproject(lock: str, requirements: list[Requirement]
     for requirement in requirements:
         versions = locked[canonicalize_name(requirement.name)]
         assert any(requirement.specifier.contains(Version(version), prereleases=True) for version in versions)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_pins_name_the_extras_that_other_pins_ask_for(lock: Path) -> None:
+    """Without them pip before 23.3 tries newer versions than the pinned one, and gives up because they have no hash."""
+    pinned = {canonicalize_name(requirement.name): requirement.extras for requirement, _ in entries(lock)}
+    for name in pinned:
+        try:
+            requirements = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another system, or of a lock that is not installed here
+        for requirement in map(Requirement, requirements):
+            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if wanted and (target := canonicalize_name(requirement.name)) in pinned:
+                assert requirement.extras <= pinned[target], f"{name} asks for {requirement}"
 
 
 def test_the_runtime_lock_holds_no_tool() -> None:
