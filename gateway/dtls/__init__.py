@@ -8,7 +8,7 @@ from gateway.dtls.association import Association
 from gateway.dtls.client import ClientConfig, ClientConnection
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import DEFAULT_SUITES, KeyExchange, SigningKey
-from gateway.dtls.endpoint import ServerConfig, ServerEndpoint
+from gateway.dtls.endpoint import ServerEndpoint
 from gateway.dtls.errors import (
     ALERT_FOR,
     ApiMisuse,
@@ -34,6 +34,7 @@ from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
 from gateway.dtls.handshake.negotiation import Credential, ServerParameters, usable_suites
 from gateway.dtls.numbers import AlertDescription, Authentication, CertificateType, CipherSuite, ContentType
 from gateway.dtls.resumption import ResumptionConfig, ResumptionOutcome
+from gateway.dtls.server_config import ServerConfig
 from gateway.dtls.tickets import TicketKeys
 
 __all__ = [

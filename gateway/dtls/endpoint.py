@@ -4,17 +4,17 @@ A pure machine: datagrams, replies and time in; datagrams, events and timers out
 keep is bounded by `limits`.
 """
 
-import heapq
 from collections import deque
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from dataclasses import replace
 
-from gateway.dtls.admission import Buffers, CookieLoops, Places
+from gateway.dtls.admission import Buffers, CookieLoops
 from gateway.dtls.arrivals import Rank, greets, resumes
 from gateway.dtls.association import Association
-from gateway.dtls.connection_id import PROVEN, IdentifiedAssociation
+from gateway.dtls.association_table import Associations
+from gateway.dtls.connection_id import IdentifiedAssociation
 from gateway.dtls.cookie import Address
 from gateway.dtls.counters import EndpointCounters
+from gateway.dtls.delivery import Delivery
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import (
     ApplicationData,
@@ -26,38 +26,24 @@ from gateway.dtls.events import (
 )
 from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.gate import Gate, HelloStart, hello_start
-from gateway.dtls.handshake.common import KeyLog, Random
-from gateway.dtls.handshake.linger import Linger
-from gateway.dtls.handshake.negotiation import ServerParameters
+from gateway.dtls.handshake.common import Random
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
+from gateway.dtls.handshake_table import Handshakes
 from gateway.dtls.limits import (
-    AMPLIFICATION_FACTOR,
     CONNECTION_ID_LENGTH,
+    CONNECTION_ID_PREFIX_LENGTH,
     COOKIE_LOOP_HELLOS,
-    DEFAULT_DATAGRAM_PAYLOAD,
-    EVICTION_SAMPLE,
-    HANDSHAKE_TIMEOUT_S,
-    IDLE_TIMEOUT_S,
     LINGER_S,
-    MAX_ASSOCIATIONS,
-    MAX_AUTHENTICATION_FAILURES,
-    MAX_HANDSHAKES,
     MAX_PLAINTEXT,
-    MAX_REASSEMBLY_TOTAL,
-    MAX_SETTLED,
-    MAX_WAITING,
-    MIN_DATAGRAM_PAYLOAD,
-    RETRANSMIT_INITIAL_S,
     SWEEP_INTERVAL_S,
-    TIMER_SLACK,
     UNKNOWN_SESSION_ALERTS_PER_S,
 )
 from gateway.dtls.messages.framing import Alert, decode_fragments
-from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType, PathMessage
-from gateway.dtls.paths import PathChecks, decode_path_message, encode_path_message
+from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.questions import Question, Questions
 from gateway.dtls.record import Record, encode_record, split_records
-from gateway.dtls.resumption import ResumptionConfig, ServerSessions
+from gateway.dtls.resumption import ServerSessions
+from gateway.dtls.server_config import ServerConfig
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
@@ -70,7 +56,6 @@ _FATAL = frozenset({"alert", "authentication_failures"})
 """Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
 _BAD_RECORD_MAC = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
 _TLS12_CID = int(ContentType.TLS12_CID)
-_ID_PREFIX_LENGTH = 2
 _PERHAPS_OF_THE_HANDSHAKE = (
     DropReason.NO_SESSION,
     DropReason.BAD_MAC,
@@ -79,59 +64,6 @@ _PERHAPS_OF_THE_HANDSHAKE = (
     DropReason.MISSING_CID,
 )
 _UNKNOWN_SESSION = (DropReason.NO_SESSION, DropReason.UNKNOWN_CID)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """How the endpoint behaves.
-
-    Attributes:
-        parameters: What is negotiated.
-        cookie_secret: At least 16 random bytes; the same in all processes that share a port.
-        datagram_limit: Bytes of UDP payload that a handshake datagram may have.
-        retransmit_initial_s: Seconds to the first repetition of a flight; doubles after that.
-        handshake_timeout_s: Seconds that a handshake may take.
-        idle_timeout_s: Seconds without an authenticated record after which an association is dropped.
-        max_handshakes: In progress at once; beyond it the oldest of the network that has most is given up.
-        max_associations: Beyond it a stale one is evicted.
-        resumption: How sessions are resumed; None for not at all.
-        key_log: Gets the secrets of every handshake, for whoever has to read the traffic (NSS key log format,
-            CLIENT_RANDOM lines).
-        connection_ids: Whether a client that offers the extension gets a connection id (RFC 9146).
-        connection_id_prefix: The first two bytes of our connection ids: node and worker (DESIGN D8).
-        enhanced_path_check: Whether a return routability check asks the old address first (RFC 9853).
-        alert_unknown_sessions: Whether a protected record of no known session is answered with an alert, now and then.
-        max_reassembly: Bytes that all handshakes together buffer; beyond it one that holds much is given up.
-        max_waiting: Handshakes that wait for the shell's answer or for their turn to ask; beyond it one fails.
-        max_auth_failures: Records of one association with a tag of 8 bytes that may fail to authenticate before it is
-            closed.
-    """
-
-    parameters: ServerParameters
-    cookie_secret: bytes = field(repr=False)
-    datagram_limit: int = DEFAULT_DATAGRAM_PAYLOAD
-    retransmit_initial_s: float = RETRANSMIT_INITIAL_S
-    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
-    idle_timeout_s: float = IDLE_TIMEOUT_S
-    max_handshakes: int = MAX_HANDSHAKES
-    max_associations: int = MAX_ASSOCIATIONS
-    resumption: ResumptionConfig | None = None
-    key_log: KeyLog | None = field(default=None, repr=False)
-    connection_ids: bool = True
-    connection_id_prefix: bytes = bytes(_ID_PREFIX_LENGTH)
-    enhanced_path_check: bool = True
-    alert_unknown_sessions: bool = False
-    max_reassembly: int = MAX_REASSEMBLY_TOTAL
-    max_waiting: int = MAX_WAITING
-    max_auth_failures: int = MAX_AUTHENTICATION_FAILURES
-
-    def __post_init__(self) -> None:
-        if self.datagram_limit < MIN_DATAGRAM_PAYLOAD:
-            raise ApiMisuse(f"datagram_limit must be at least {MIN_DATAGRAM_PAYLOAD} bytes")
-        if len(self.cookie_secret) < 16:
-            raise ApiMisuse("cookie_secret must have at least 16 bytes")
-        if len(self.connection_id_prefix) != _ID_PREFIX_LENGTH:
-            raise ApiMisuse("connection_id_prefix must have two bytes: node and worker")
 
 
 class ServerEndpoint:
@@ -146,38 +78,28 @@ class ServerEndpoint:
 
     def __init__(self, config: ServerConfig, random: Random) -> None:
         self.config = config
-        self.associations: dict[Address, Association] = {}
-        self.associations_by_id: dict[bytes, IdentifiedAssociation] = {}
         self.counters = EndpointCounters()
         self.sessions = ServerSessions(config.resumption, random) if config.resumption is not None else None
         self._random = random
         self._gate = Gate(config.cookie_secret)
-        self._handshakes: dict[Address, ServerHandshake] = {}
-        self._by_id: dict[int, ServerHandshake] = {}
-        self._places = Places()
+        self._table = Associations()
+        self.associations = self._table.by_address
+        self.associations_by_id = self._table.by_id
+        self._handshakes = Handshakes()
+        self._delivery = Delivery(
+            self._table, self._handshakes, self.counters, random, enhanced=config.enhanced_path_check
+        )
         self._buffers = Buffers()
         self._questions = Questions(config.max_waiting)
         self._asked: deque[Event] = deque()
         self._cookie_loops = CookieLoops()
         self._forgeries = Forgeries(config.max_auth_failures)
-        self._next_id = 1
-        self._timers: list[tuple[float, int]] = []
-        # What is kept for peers that did not get our last flight: in the order in which it expires.
-        self._lingering: dict[Association, Linger] = {}
-        self._settled: dict[Address, bytes] = {}
-        self._anonymous = 0
         self._cid_length = CONNECTION_ID_LENGTH if config.connection_ids else 0
         self._reserved_ids: set[bytes] = set()
-        self._paths = PathChecks(
-            random, enhanced=config.enhanced_path_check, challenge=self._send_path_message, rebind=self._validated
-        )
-        # The association that the datagram at hand has been booked for: its bytes count once, for all its records.
-        self._booked: Association | None = None
         self._stateless_answers = 0
         self._alert_allowance = float(UNKNOWN_SESSION_ALERTS_PER_S)
         self._alerted_at = float("-inf")
-        self._sweep_at: float | None = None
-        self._outgoing: list[tuple[bytes, Address]] = []
+        self._sweep_at = NEVER
         self._events: deque[Event] = deque()
 
     # --- the six verbs ---------------------------------------------------------------------------------------------
@@ -187,7 +109,7 @@ class ServerEndpoint:
         records, whole = split_records(datagram, self._cid_length)
         if not whole:
             self._drop(DropReason.MALFORMED)
-        self._booked = None
+        self._delivery.next_datagram()
         answers = self._stateless_answers
         for record in records:
             self._receive_record(record, address, len(datagram), now)
@@ -210,52 +132,33 @@ class ServerEndpoint:
         plaintext = association.open_application(datagram)
         if plaintext is None:
             return None
-        self._booked = None
-        self._locate(association, association.newest > newest, address, len(datagram), now)
+        self._delivery.next_datagram()
+        self._delivery.locate(association, association.newest > newest, address, len(datagram), now)
         association.last_heard = now
         return association, plaintext
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """What has to go out, in order; each is given once."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
+        return self._delivery.take()
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due next, seconds; None if never."""
-        times = [self._timers[0][0]] if self._timers else []
-        if self._lingering:
-            times.append(next(iter(self._lingering.values())).expires_at)
-        if self._sweep_at is not None:
-            times.append(self._sweep_at)
-        if self._paths:
-            times.append(self._paths.timer)
-        questions = self._questions.next_timer
-        if questions != NEVER:
-            times.append(questions)
-        return min(times, default=None)
+        at = min(self._handshakes.next_timer, self._sweep_at, self._delivery.next_timer, self._questions.next_timer)
+        return at if at != NEVER else None
 
     def handle_timer(self, now: float) -> None:
         """Repeats flights, gives handshakes up, drops idle associations. May be called early or late."""
-        while self._timers and self._timers[0][0] <= now:
-            due, number = heapq.heappop(self._timers)
-            handshake = self._by_id.get(number)
-            if handshake is not None and handshake.scheduled_at == due:
-                handshake.scheduled_at = NEVER
-                handshake.handle_timer(now)
-                self._settle(handshake, now)
-        while self._lingering:
-            association, linger = next(iter(self._lingering.items()))
-            if linger.expires_at > now:
-                break
-            del self._lingering[association]
+        for handshake in self._handshakes.due(now):
+            handshake.handle_timer(now)
+            self._settle(handshake, now)
         if self._questions.next_timer <= now:
             self._events += self._questions.due(now)
-        if self._sweep_at is not None and self._sweep_at <= now:
+        if self._sweep_at <= now:
             self._sweep(now)
-        self._paths.handle_timer(now)
+        self._delivery.handle_timer(now)
 
     def send(self, association: Association, data: bytes, now: float) -> None:
         """Protects application data and queues it; a no-op for an association that is closed.
@@ -273,7 +176,7 @@ class ServerEndpoint:
         except SequenceExhausted:
             self._close(association, "exhausted")
         else:
-            self.counters.application_data_sent += self._emit(association, record)
+            self.counters.application_data_sent += self._delivery.emit(association, record)
 
     # --- replies and orders of the shell ---------------------------------------------------------------------------
 
@@ -299,7 +202,7 @@ class ServerEndpoint:
         """
         if psk is None and refusal is None:
             refusal = HandshakeError(FailureReason.UNKNOWN_IDENTITY)
-        waiting = self._by_id.get(handshake)
+        waiting = self._handshakes.numbered(handshake)
         if waiting is not None:
             self._questions.close(handshake)
             waiting.provide_psk(psk, refusal, now, context, credential)
@@ -318,7 +221,7 @@ class ServerEndpoint:
 
         No-op under the same conditions as `provide_psk`.
         """
-        waiting = self._by_id.get(handshake)
+        waiting = self._handshakes.numbered(handshake)
         if waiting is not None:
             self._questions.close(handshake)
             waiting.certificate_verdict(refusal, now, context, credential)
@@ -329,7 +232,7 @@ class ServerEndpoint:
 
         No-op under the same conditions as `provide_psk`.
         """
-        waiting = self._by_id.get(handshake)
+        waiting = self._handshakes.numbered(handshake)
         if waiting is not None:
             self._questions.close(handshake)
             waiting.resumption_verdict(accepted, now, context)
@@ -338,7 +241,7 @@ class ServerEndpoint:
     def close(self, association: Association, now: float, reason: str = "local") -> None:
         """Sends close_notify and forgets the association."""
         if not association.closed:
-            self._send_alert(association, _CLOSE_NOTIFY)
+            self._delivery.send_alert(association, _CLOSE_NOTIFY)
             self._close(association, reason)
 
     def supersede(self, association: Association) -> None:
@@ -356,12 +259,11 @@ class ServerEndpoint:
 
     def all_associations(self) -> list[Association]:
         """Every established association; takes time and memory in proportion."""
-        anonymous = [association for association in self.associations.values() if not association.cid]
-        return [*anonymous, *self.associations_by_id.values()]
+        return self._table.all()
 
     @property
     def association_count(self) -> int:
-        return self._anonymous + len(self.associations_by_id)
+        return len(self._table)
 
     @property
     def handshakes_in_progress(self) -> int:
@@ -381,7 +283,7 @@ class ServerEndpoint:
     # --- demultiplexing --------------------------------------------------------------------------------------------
 
     def _receive_record(self, record: Record, address: Address, size: int, now: float) -> None:
-        handshake = self._handshakes.get(address)
+        handshake = self._handshakes.at(address)
         if record.epoch == 0:
             self._receive_plain(record, handshake, address, size, now)
             return
@@ -418,7 +320,7 @@ class ServerEndpoint:
 
     def _answer_unknown(self, record: Record, address: Address, size: int, now: float) -> None:
         """Tells the sender of a record of no known session so, if that is wanted: once a datagram, now and then."""
-        if not self.config.alert_unknown_sessions or address in self._settled:
+        if not self.config.alert_unknown_sessions or address in self._handshakes.settled:
             return
         rate = float(UNKNOWN_SESSION_ALERTS_PER_S)
         self._alert_allowance = min(rate, self._alert_allowance + rate * max(0.0, now - self._alerted_at))
@@ -430,7 +332,7 @@ class ServerEndpoint:
             self._stateless_answers += 1
             self.counters.alert("sent", _BAD_RECORD_MAC)
             self.counters.count_sent(answer)
-            self._outgoing.append((answer, address))
+            self._delivery.outgoing.append((answer, address))
 
     def _receive_plain(
         self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
@@ -485,7 +387,7 @@ class ServerEndpoint:
                 self._report_cookie_loop(address, now)
             self.counters.hello_verify_sent += 1
             self._stateless_answers += 1
-            self._outgoing.append((verdict, address))
+            self._delivery.outgoing.append((verdict, address))
         else:
             self.counters.hello_verify_valid += 1
             return self._admit(hello, handshake, address, now)
@@ -496,7 +398,7 @@ class ServerEndpoint:
     ) -> ServerHandshake | None:
         """Begins a handshake for a client that has shown its address; one that it had begun before yields."""
         random = hello.prefix.random
-        if random in (self._settled.get(address), self._lingering_random(address)):
+        if random in (self._handshakes.settled.get(address), self._lingering_random(address)):
             self._drop(DropReason.STALE_HELLO)  # a late copy of a hello whose handshake has ended
             return None
         if old is not None:
@@ -504,9 +406,9 @@ class ServerEndpoint:
             self._settle(old, now)
         if len(self._handshakes) >= self.config.max_handshakes:
             # The newcomer may be honest; the oldest has had more time than an honest one needs.
-            self._give_up(self._places.next_to_go(), FailureReason.EVICTED, now)
+            self._give_up(self._handshakes.next_to_go(), FailureReason.EVICTED, now)
         handshake = ServerHandshake(
-            id=self._next_id,
+            id=self._handshakes.next_number(),
             address=address,
             client_random=random,
             first_seq=hello.message_seq,
@@ -522,10 +424,7 @@ class ServerEndpoint:
             new_cid=self._reserve_id,
             on_event=self._asked.append,
         )
-        self._next_id += 1
-        self._places.enter(handshake.id, address)
-        self._handshakes[address] = handshake
-        self._by_id[handshake.id] = handshake
+        self._handshakes.enter(handshake)
         return handshake
 
     def _reserve_id(self) -> bytes:
@@ -534,41 +433,46 @@ class ServerEndpoint:
             return b""
         prefix = self.config.connection_id_prefix
         while True:
-            cid = prefix + self._random(CONNECTION_ID_LENGTH - _ID_PREFIX_LENGTH)
+            cid = prefix + self._random(CONNECTION_ID_LENGTH - CONNECTION_ID_PREFIX_LENGTH)
             if cid not in self.associations_by_id and cid not in self._reserved_ids:
                 self._reserved_ids.add(cid)
                 return cid
 
     def _lingering_random(self, address: Address) -> bytes | None:
         association = self.associations.get(address)
-        linger = self._lingering.get(association) if association is not None else None
+        linger = self._delivery.lingering.get(association) if association is not None else None
         return linger.client_random if linger is not None else None
 
     # --- handshakes ------------------------------------------------------------------------------------------------
 
     def _settle(self, handshake: ServerHandshake, now: float) -> None:
         """Takes what a handshake wants sent; ends it if it has ended, else sets its timer."""
-        address = handshake.facts.address
-        for datagram in handshake.datagrams:
-            self.counters.count_sent(datagram, len(handshake.peer_cid))
-            self._outgoing.append((datagram, address))
-        handshake.datagrams.clear()
+        if handshake.datagrams:
+            self._send_flight(handshake)
         if self._asked:
             self._put_questions(handshake, now)
         outcome = handshake.outcome
-        self._buffers.account(handshake.id, handshake.buffered if outcome is None else 0)
-        if outcome is None:
-            timer = handshake.timer
-            if timer < handshake.scheduled_at:  # one that comes too early costs less than one that is moved
-                self._set_timer(handshake, timer)
-            while self._buffers.total > self.config.max_reassembly:
-                self._give_up(self._buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
+        if outcome is not None:
+            self._conclude(handshake, outcome, now)
             return
-        if self._by_id.pop(handshake.id, None) is None:
-            return  # settled before
-        del self._handshakes[address]
+        self._handshakes.schedule(handshake)
+        self._buffers.account(handshake.id, handshake.buffered)
+        while self._buffers.total > self.config.max_reassembly:
+            self._give_up_number(self._buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
+
+    def _send_flight(self, handshake: ServerHandshake) -> None:
+        address, cid_length, outgoing = handshake.facts.address, len(handshake.peer_cid), self._delivery.outgoing
+        for datagram in handshake.datagrams:
+            self.counters.count_sent(datagram, cid_length)
+            outgoing.append((datagram, address))
+        handshake.datagrams.clear()
+
+    def _conclude(self, handshake: ServerHandshake, outcome: HandshakeCompleted | HandshakeFailed, now: float) -> None:
+        """A handshake has ended."""
+        if not self._handshakes.remove(handshake):
+            return  # concluded before
+        self._buffers.account(handshake.id, 0)
         self._reserved_ids.discard(handshake.cid)
-        self._places.leave(handshake.id)
         self._questions.close(handshake.id)
         if isinstance(outcome, HandshakeCompleted):
             self._questions.succeeded(outcome.facts, now)
@@ -578,7 +482,7 @@ class ServerEndpoint:
             if outcome.alert is not None:
                 direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
                 self.counters.alerts[direction, "fatal", outcome.alert] += 1
-            self._remember_settled(address, handshake.client_random)
+            self._handshakes.remember_settled(outcome.facts.address, handshake.client_random)
             if handshake.resumed_id and outcome.alert is not None and self.sessions is not None:
                 self.sessions.cache.forget(handshake.resumed_id)  # RFC 5246 section 7.2.2
             outcome = replace(outcome, context=handshake.context)
@@ -590,7 +494,7 @@ class ServerEndpoint:
             event = self._asked.popleft()
             if isinstance(event, Question):
                 if (yields := self._questions.next_to_go()) is not None:
-                    self._give_up(yields, FailureReason.TOO_MANY_WAITING, now)
+                    self._give_up_number(yields, FailureReason.TOO_MANY_WAITING, now)
                 room, wait = self._questions.ask(event, handshake.facts.address, now)
                 if not room:
                     handshake.abandon(FailureReason.TOO_MANY_WAITING, now)
@@ -600,8 +504,12 @@ class ServerEndpoint:
                     continue
             self._events.append(event)
 
-    def _give_up(self, number: int, reason: FailureReason, now: float) -> None:
-        handshake = self._by_id[number]
+    def _give_up_number(self, number: int, reason: FailureReason, now: float) -> None:
+        handshake = self._handshakes.numbered(number)
+        if handshake is not None:
+            self._give_up(handshake, reason, now)
+
+    def _give_up(self, handshake: ServerHandshake, reason: FailureReason, now: float) -> None:
         handshake.abandon(reason, now)
         self._settle(handshake, now)
 
@@ -610,44 +518,21 @@ class ServerEndpoint:
             facts = HandshakeFacts(address, started_at=now, finished_at=now)
             self._events.append(HandshakeFailed(FailureReason.COOKIE_LOOP, _COOKIE_LOOP, None, facts))
 
-    def _set_timer(self, handshake: ServerHandshake, at: float) -> None:
-        """Entries of handshakes that have ended stay until they outnumber the others."""
-        handshake.scheduled_at = at
-        heapq.heappush(self._timers, (at, handshake.id))
-        if len(self._timers) > 2 * len(self._by_id) + TIMER_SLACK:
-            self._timers = [(each.scheduled_at, each.id) for each in self._by_id.values()]
-            heapq.heapify(self._timers)
-
-    def _remember_settled(self, address: Address, client_random: bytes) -> None:
-        self._settled.pop(address, None)
-        while len(self._settled) >= MAX_SETTLED:
-            del self._settled[next(iter(self._settled))]
-        self._settled[address] = client_random
-
     def _establish(self, handshake: ServerHandshake, outcome: HandshakeCompleted, now: float) -> None:
         association = outcome.association
         association.context = handshake.context
         association.last_heard = now
-        self._lingering[association] = handshake.linger(now + LINGER_S, now)
-        self._settled.pop(association.address, None)
+        self._delivery.lingering[association] = handshake.linger(now + LINGER_S, now)
+        self._handshakes.settled.pop(association.address, None)
         old = self.associations.get(association.address)
         if old is not None and not old.cid:
             self._close(old, "superseded")
         else:
             outcome.neighbour = old  # found by its id wherever it is now (checklist 7.10)
-        if self.association_count >= self.config.max_associations:
-            # The stalest of a few of the oldest: to search them all would stop everybody for milliseconds.
-            oldest = chain(
-                islice(self.associations.values(), EVICTION_SAMPLE),
-                islice(self.associations_by_id.values(), EVICTION_SAMPLE),
-            )
-            self._close(min(oldest, key=lambda association: association.last_heard), "evicted")
-        self.associations[association.address] = association
-        if isinstance(association, IdentifiedAssociation):
-            self.associations_by_id[association.cid] = association
-        else:
-            self._anonymous += 1
-        if self._sweep_at is None:
+        if len(self._table) >= self.config.max_associations:
+            self._close(self._table.stalest(), "evicted")
+        self._table.enter(association)
+        if self._sweep_at == NEVER:
             self._sweep_at = now + SWEEP_INTERVAL_S
 
     # --- associations ----------------------------------------------------------------------------------------------
@@ -669,7 +554,7 @@ class ServerEndpoint:
             # What the old path answers is not yet what the peer prefers.
             content_type == ContentType.RETURN_ROUTABILITY_CHECK and address == association.address
         ):
-            self._locate(association, association.newest > newest, address, size, now)
+            self._delivery.locate(association, association.newest > newest, address, size, now)
         dropped: DropReason | None = None
         if content_type == ContentType.APPLICATION_DATA:
             self._events.append(ApplicationData(association, content))
@@ -678,7 +563,7 @@ class ServerEndpoint:
         elif content_type == ContentType.HANDSHAKE:
             dropped = self._receive_handshake(content, association, now)
         elif content_type == ContentType.RETURN_ROUTABILITY_CHECK and isinstance(association, IdentifiedAssociation):
-            dropped = self._receive_path_message(content, association, address, now)
+            dropped = self._delivery.receive_path_message(content, association, address, now)
         else:
             dropped = DropReason.UNEXPECTED
         if dropped is None:
@@ -692,7 +577,7 @@ class ServerEndpoint:
             return DropReason.MALFORMED
         self.counters.alert("received", alert)
         if alert.description == AlertDescription.CLOSE_NOTIFY:
-            self._send_alert(association, _CLOSE_NOTIFY)  # RFC 5246 section 7.2.1
+            self._delivery.send_alert(association, _CLOSE_NOTIFY)  # RFC 5246 section 7.2.1
             self._close(association, "close_notify")
         elif alert.level == AlertLevel.FATAL:
             self._close(association, "alert")
@@ -705,38 +590,18 @@ class ServerEndpoint:
         except DecodeError:
             return DropReason.MALFORMED
         if fragments[0].type == HandshakeType.CLIENT_HELLO:
-            self._send_alert(association, _NO_RENEGOTIATION)
+            self._delivery.send_alert(association, _NO_RENEGOTIATION)
             return None
-        linger = self._lingering.get(association)
-        if fragments[0].type == HandshakeType.FINISHED and linger is not None:
-            for datagram in linger.repeat(now):
-                if self._emit(association, datagram):
-                    self.counters.count_sent(datagram, len(association.peer_cid))
+        if fragments[0].type == HandshakeType.FINISHED and self._delivery.repeat_last_flight(association, now):
             return None
         return DropReason.UNEXPECTED
-
-    def _send_alert(self, association: Association, content: bytes) -> None:
-        try:
-            record = association.seal(ContentType.ALERT, content)
-        except SequenceExhausted:
-            return
-        if self._emit(association, record):
-            self.counters.alert("sent", Alert.decode(content))
-            self.counters.sent[ContentType.ALERT] += 1
 
     def _close(self, association: Association, reason: str) -> None:
         association.closed = True
         if self.sessions is not None:
             self.sessions.cache.closed(association, fatal=reason in _FATAL)
-        linger = self._lingering.pop(association, None)
-        if linger is not None:
-            self._remember_settled(association.address, linger.client_random)
-        self._leave(association)
-        if isinstance(association, IdentifiedAssociation):
-            self._paths.forget(association)
-            del self.associations_by_id[association.cid]
-        else:
-            self._anonymous -= 1
+        self._delivery.forget(association)
+        self._table.remove(association)
         self._events.append(AssociationClosed(association, reason))
 
     def _sweep(self, now: float) -> None:
@@ -748,110 +613,7 @@ class ServerEndpoint:
                 self.close(association, now, "idle")
             elif association.last_heard <= quiet_since:
                 association.rest()
-        self._sweep_at = now + SWEEP_INTERVAL_S if self.association_count else None
-
-    # --- addresses of associations with a connection id ------------------------------------------------------------
-
-    def _locate(self, association: IdentifiedAssociation, newer: bool, address: Address, size: int, now: float) -> None:
-        """A record has authenticated: what it says about where the peer is (RFC 9146 section 6, DESIGN D8).
-
-        Args:
-            association: Whose record it was.
-            newer: Whether it is the newest so far. An older one says nothing: it was overtaken, or is a copy.
-            address: Where it came from.
-            size: Bytes of the datagram that brought it.
-            now: Seconds.
-        """
-        if address == association.address:
-            if association.credit != PROVEN and newer and self._booked is not association:
-                self._paths.forget(association)
-                association.credit = PROVEN
-            if association.credit == PROVEN:
-                self._settle_at(association, address)
-            return
-        if not newer or self._booked is association:
-            return
-        self._booked = association
-        if association.path_check:
-            self._paths.observe(association, address, size, now)
-            if association.credit != PROVEN:
-                self._leave(association)  # what comes meanwhile must not take the direct path
-        else:
-            self._rebind(association, address)
-            association.credit = AMPLIFICATION_FACTOR * size
-
-    def _rebind(self, association: IdentifiedAssociation, address: Address) -> None:
-        """The peer is at another address now."""
-        self._leave(association)
-        linger = self._lingering.get(association)
-        if linger is not None:
-            self._remember_settled(association.address, linger.client_random)
-        association.address = address
-        self.counters.address_changes += 1
-
-    def _validated(self, association: IdentifiedAssociation, address: Address) -> None:
-        """The peer has shown that it is at another address now."""
-        self._rebind(association, address)
-        self._settle_at(association, address)
-
-    def _settle_at(self, association: IdentifiedAssociation, address: Address) -> None:
-        """Makes it the one that is found by its address, except where one lives that is found by nothing else."""
-        other = self.associations.get(address)
-        if other is None or other.cid:
-            self.associations[address] = association
-
-    def _leave(self, association: Association) -> None:
-        if self.associations.get(association.address) is association:
-            del self.associations[association.address]
-
-    def _receive_path_message(
-        self, content: bytes, association: IdentifiedAssociation, source: Address, now: float
-    ) -> DropReason | None:
-        """RFC 9853 sections 4 and 5. A kind of message that we do not know is ignored."""
-        if not association.path_check:
-            return DropReason.UNEXPECTED
-        try:
-            message = decode_path_message(content)
-        except DecodeError:
-            return DropReason.MALFORMED
-        if message is None:
-            return None
-        kind, cookie = message
-        if kind == PathMessage.CHALLENGE:
-            preferred = source in (association.address, self._paths.candidate(association))
-            answer = encode_path_message(PathMessage.RESPONSE if preferred else PathMessage.DROP, cookie)
-            self._send_path_message(association, answer, source)
-            return None
-        return None if self._paths.answered(association, kind, cookie, source, now) else DropReason.UNEXPECTED
-
-    def _send_path_message(self, association: IdentifiedAssociation, content: bytes, address: Address) -> None:
-        try:
-            record = association.seal(ContentType.RETURN_ROUTABILITY_CHECK, content)
-        except SequenceExhausted:
-            return
-        if address != association.address and not self._afford(association, record):
-            return
-        self.counters.sent[ContentType.RETURN_ROUTABILITY_CHECK] += 1
-        self._outgoing.append((record, address))
-
-    def _emit(self, association: Association, datagram: bytes) -> bool:
-        """Sends to the peer, or does not if that would be more than an unproven address may get; says which."""
-        address = association.address
-        if isinstance(association, IdentifiedAssociation) and association.credit != PROVEN:
-            if not self._afford(association, datagram):
-                return False
-            address = self._paths.candidate(association) or address
-        self._outgoing.append((datagram, address))
-        return True
-
-    def _afford(self, association: IdentifiedAssociation, datagram: bytes) -> bool:
-        if association.credit == PROVEN:
-            return True
-        if len(datagram) > association.credit:
-            self.counters.withheld += 1
-            return False
-        association.credit -= len(datagram)
-        return True
+        self._sweep_at = now + SWEEP_INTERVAL_S if len(self._table) else NEVER
 
     def _drop(self, reason: DropReason) -> None:
         self.counters.drops[reason] += 1

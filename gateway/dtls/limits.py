@@ -47,6 +47,9 @@ is perhaps the size."""
 
 # --- hello -----------------------------------------------------------------------------------------------------
 
+MIN_COOKIE_SECRET_LENGTH = 16
+"""Bytes of the secret behind the cookies: 128 bits cannot be guessed."""
+
 COOKIE_LENGTH = 16
 """Bytes of cookie: 128 bits cannot be guessed, and the HelloVerifyRequest stays smaller than any ClientHello."""
 
@@ -228,6 +231,9 @@ MAX_RESUMED_NAME = 255
 CONNECTION_ID_LENGTH = 8
 """Bytes of the server's connection ids: one names the node, one the worker, six are random. 2**48 make a hit among
 200,000 sessions a matter of a billion guesses, of which each still fails to authenticate."""
+
+CONNECTION_ID_PREFIX_LENGTH = 2
+"""Of these, the bytes that name node and worker."""
 
 AMPLIFICATION_FACTOR = 3
 """Bytes sent to an address that has not shown itself to be the peer's, for each byte received from there (RFC 9853

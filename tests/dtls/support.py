@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
+from operator import attrgetter
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -272,31 +273,31 @@ def client_for(suite: int) -> RawClient:
     return client
 
 
-CONTAINERS = (
-    "associations",
-    "associations_by_id",
-    "_reserved_ids",
-    "_paths",
-    "_handshakes",
-    "_by_id",
-    "_places",
-    "_buffers",
-    "_questions",
-    "_asked",
-    "_timers",
-    "_lingering",
-    "_settled",
-    "_outgoing",
-    "_events",
-)
-"""Every container of the endpoint that a peer can make grow."""
+CONTAINERS = {
+    "associations": "associations",
+    "associations_by_id": "associations_by_id",
+    "_reserved_ids": "_reserved_ids",
+    "_paths": "_delivery.checks",
+    "_handshakes": "_handshakes._by_address",
+    "_by_id": "_handshakes._by_number",
+    "_places": "_handshakes._places",
+    "_timers": "_handshakes._timers",
+    "_settled": "_handshakes.settled",
+    "_buffers": "_buffers",
+    "_questions": "_questions",
+    "_asked": "_asked",
+    "_lingering": "_delivery.lingering",
+    "_outgoing": "_delivery.outgoing",
+    "_events": "_events",
+}
+"""Every container of the endpoint that a peer can make grow, and where it is."""
 
 EMPTY = dict.fromkeys(CONTAINERS, 0)
 
 
 def sizes(endpoint: ServerEndpoint) -> dict[str, int]:
     """How much the endpoint holds."""
-    return {name: len(getattr(endpoint, name)) for name in CONTAINERS}
+    return {name: len(attrgetter(place)(endpoint)) for name, place in CONTAINERS.items()}
 
 
 def alerts(records: list[Received]) -> list[tuple[int, int]]:

@@ -4,8 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.dtls import CertificatePresented
-from gateway.dtls import endpoint as endpoint_module
+from gateway.dtls import CertificatePresented, handshake_table
 from gateway.dtls.limits import MAX_EARLY_RECORDS, MAX_REASSEMBLY_BYTES, MAX_RECORDS_PER_DATAGRAM, MAX_REPEATS
 from tests.dtls import stages
 from tests.dtls.rawclient import HANDSHAKE, SUITES, Device, RawClient, handshake, prf, raw_record
@@ -303,13 +302,13 @@ def test_handshakes_abandoned_in_every_state_leave_nothing(kind: str, state: str
 
 
 def test_failed_handshakes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "MAX_SETTLED", 10)
+    monkeypatch.setattr(handshake_table, "MAX_SETTLED", 10)
     world = World()
     for port in range(1, 40):
         client = RawClient(random=bytes((port,)) * 32, version=0xFEFF)
         world.reach_server_done(client, ("192.0.2.1", port))
     assert len(world.failures) == 39
-    assert len(world.endpoint._settled) == 10
+    assert len(world.endpoint._handshakes.settled) == 10
 
 
 @pytest.mark.parametrize(("kind", "state"), stages.UNFINISHED)

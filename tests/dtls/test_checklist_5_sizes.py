@@ -398,7 +398,7 @@ def test_1_15_last_flight_keeps_to_what_the_handshake_has_learnt() -> None:
     for wait in (1.0, 2.0, 4.0):
         world.advance(wait)
     client.read(world.deliver(*client.answer_flight()))
-    (linger,) = world.endpoint._lingering.values()
+    (linger,) = world.endpoint._delivery.lingering.values()
     assert linger._limit == 512
 
 

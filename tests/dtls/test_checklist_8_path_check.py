@@ -161,7 +161,7 @@ def test_8_4_the_new_address_is_challenged_and_taken_when_it_answers() -> None:
     assert world.endpoint.counters.address_changes == 1
     assert places(answer(world, association, bytes(1000))) == [ELSEWHERE]
     assert pass_time(world, 10) == []
-    assert len(world.endpoint._paths) == 0
+    assert len(world.endpoint._delivery.checks) == 0
     assert world.endpoint.associations == {ELSEWHERE: association}
 
 
@@ -172,7 +172,7 @@ def test_8_4_without_an_answer_the_old_address_stays() -> None:
     assert (association.address, association.credit) == (CLIENT, PROVEN)
     assert places(answer(world, association, b"back")) == [CLIENT]
     assert world.endpoint.counters.address_changes == 0
-    assert len(world.endpoint._paths) == 0
+    assert len(world.endpoint._delivery.checks) == 0
 
 
 @pytest.mark.parametrize("what", ["cookie", "source", "kind", "late"])
@@ -197,7 +197,7 @@ def test_8_5_the_old_address_is_asked_first_and_kept_when_it_answers() -> None:
     ((address, cookie),) = challenges(client, give(world, client.data(b"copied"), ELSEWHERE))
     assert address == CLIENT
     assert give(world, reply(client, RESPONSE, cookie), CLIENT) == []
-    assert (association.address, association.credit, len(world.endpoint._paths)) == (CLIENT, PROVEN, 0)
+    assert (association.address, association.credit, len(world.endpoint._delivery.checks)) == (CLIENT, PROVEN, 0)
     assert pass_time(world, 10) == []
     assert world.endpoint.counters.address_changes == 0
 
@@ -236,7 +236,7 @@ def test_8_5_a_newer_record_from_the_old_address_ends_the_check() -> None:
     world, client, association = checking()
     give(world, client.data(b"copied"), ELSEWHERE)
     give(world, client.data(b"still here"), CLIENT)
-    assert (association.address, association.credit, len(world.endpoint._paths)) == (CLIENT, PROVEN, 0)
+    assert (association.address, association.credit, len(world.endpoint._delivery.checks)) == (CLIENT, PROVEN, 0)
     assert places(answer(world, association, bytes(500))) == [CLIENT]
 
 
@@ -249,7 +249,7 @@ def test_8_5_the_newest_candidate_counts() -> None:
     assert association.address == CLIENT
     give(world, reply(client, RESPONSE, second), THIRD)
     assert association.address == CLIENT
-    assert len(world.endpoint._paths) == 1
+    assert len(world.endpoint._delivery.checks) == 1
 
 
 # --- 8.6 cookies and pace --------------------------------------------------------------------------------------------
@@ -315,9 +315,9 @@ def test_8_8_a_second_where_the_round_trip_is_unknown() -> None:
     world, client, _ = checking(enhanced=False)
     give(world, client.data(b"moved"), ELSEWHERE)
     pass_time(world, 0.999)
-    assert len(world.endpoint._paths) == 1
+    assert len(world.endpoint._delivery.checks) == 1
     pass_time(world, 0.002)
-    assert len(world.endpoint._paths) == 0
+    assert len(world.endpoint._delivery.checks) == 0
 
 
 def test_8_8_three_round_trips_where_the_old_path_showed_one() -> None:
@@ -326,9 +326,9 @@ def test_8_8_three_round_trips_where_the_old_path_showed_one() -> None:
     pass_time(world, 0.2)
     give(world, reply(client, DROP, cookie), CLIENT)
     pass_time(world, 0.599)
-    assert len(world.endpoint._paths) == 1
+    assert len(world.endpoint._delivery.checks) == 1
     pass_time(world, 0.002)
-    assert len(world.endpoint._paths) == 0
+    assert len(world.endpoint._delivery.checks) == 0
     assert association.address == CLIENT
 
 
@@ -340,12 +340,12 @@ def test_checks_are_bounded_and_an_association_that_ends_takes_its_check_along()
     give(world, client.data(b"moved"), ELSEWHERE)
     world.endpoint.close(association, world.now)
     taken(world)
-    assert len(world.endpoint._paths) == 0
+    assert len(world.endpoint._delivery.checks) == 0
     pass_time(world, 1000)
 
     world, client, association = checking()
     filler = {IdentifiedAssociation.__new__(IdentifiedAssociation): None for _ in range(MAX_PATH_CHECKS)}
-    world.endpoint._paths._checks.update(filler)  # type: ignore[arg-type]
+    world.endpoint._delivery.checks._checks.update(filler)  # type: ignore[arg-type]
     assert give(world, client.data(b"moved"), ELSEWHERE) == []
     assert (world.data, association.address, association.credit) == ([b"moved"], CLIENT, PROVEN)
-    assert len(world.endpoint._paths) == MAX_PATH_CHECKS
+    assert len(world.endpoint._delivery.checks) == MAX_PATH_CHECKS

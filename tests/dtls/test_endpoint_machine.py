@@ -7,6 +7,7 @@ outcome a handshake, no session ended by anybody without its keys, nothing deliv
 
 from collections import Counter
 from contextlib import suppress
+from operator import attrgetter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -110,7 +111,7 @@ class EndpointMachine(RuleBasedStateMachine):
         assert endpoint.all_associations() == []
         assert endpoint.associations == {}
         assert endpoint.next_timer() is None
-        assert endpoint._lingering == {}
+        assert endpoint._delivery.lingering == {}
 
     def fresh(self, number: int, suite: int, port: int, cid: bytes | None = None) -> Party:
         self.randoms += 1
@@ -264,7 +265,7 @@ class EndpointMachine(RuleBasedStateMachine):
             self.sent.append((datagram, source))
         genuine = by is not None or keys
         self.may_end = {"close_notify", "alert", "superseded", "evicted"} if genuine else set()
-        waiting = endpoint._handshakes.get(source)
+        waiting = endpoint._handshakes.at(source)
         if waiting is not None and waiting._early:  # the Finished is here, and the mark between the epochs has no keys
             self.may_end |= {"superseded", "evicted"}
         before = {each: (each._newest, each._window, each.address) for each in endpoint.all_associations()}
@@ -345,13 +346,13 @@ class EndpointMachine(RuleBasedStateMachine):
     @invariant()
     def bounds(self) -> None:
         endpoint = self.world.endpoint
-        assert len(endpoint._handshakes) == len(endpoint._by_id) <= MAX_HANDSHAKES
+        assert len(endpoint._handshakes._by_address) == len(endpoint._handshakes) <= MAX_HANDSHAKES
         assert len(endpoint.all_associations()) == endpoint.association_count <= MAX_ASSOCIATIONS
         assert len(endpoint.associations) <= MAX_ASSOCIATIONS
-        assert len(endpoint._lingering) <= MAX_ASSOCIATIONS
-        assert len(endpoint._settled) <= MAX_SETTLED
-        assert len(endpoint._timers) <= 2 * MAX_HANDSHAKES + TIMER_SLACK + 1
-        assert not endpoint._outgoing
+        assert len(endpoint._delivery.lingering) <= MAX_ASSOCIATIONS
+        assert len(endpoint._handshakes.settled) <= MAX_SETTLED
+        assert len(endpoint._handshakes._timers) <= 2 * MAX_HANDSHAKES + TIMER_SLACK + 1
+        assert not endpoint._delivery.outgoing
         assert not endpoint._events
         for each in endpoint._handshakes.values():
             assert 0 <= each._reassembler._buffered <= MAX_REASSEMBLY_BYTES
@@ -374,7 +375,7 @@ class EndpointMachine(RuleBasedStateMachine):
     @invariant()
     def one_outcome_each(self) -> None:
         assert all(count == 1 for count in self.outcomes.values())
-        begun = self.world.endpoint._next_id - 1
+        begun = self.world.endpoint._handshakes._last_number
         running = self.world.endpoint.handshakes_in_progress
         assert begun == len(self.outcomes) + running, f"{begun} begun, {len(self.outcomes)} ended, {running} run"
 
@@ -382,7 +383,7 @@ class EndpointMachine(RuleBasedStateMachine):
     def a_closed_session_is_over(self) -> None:
         for association in self.closed:
             assert association.closed
-            assert association not in self.world.endpoint._lingering
+            assert association not in self.world.endpoint._delivery.lingering
 
 
 TestEndpoint = EndpointMachine.TestCase
@@ -426,12 +427,12 @@ def test_the_machine_moves_devices_with_a_connection_id() -> None:
     machine.teardown()
 
 
-@pytest.mark.parametrize("name", ["associations", "_by_id"])
+@pytest.mark.parametrize("name", ["associations", "_handshakes._by_address"])
 def test_the_machine_notices_what_is_lost(name: str) -> None:
     machine = EndpointMachine()
     machine.honest_for_a_while(0, 10 if name == "associations" else 2)
     machine.patch.undo()
-    getattr(machine.world.endpoint, name).clear()
+    attrgetter(name)(machine.world.endpoint).clear()
     check = machine.associations_are_where_they_say if name == "associations" else machine.bounds
     with pytest.raises(AssertionError):
         check()

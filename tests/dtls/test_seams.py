@@ -169,7 +169,7 @@ def test_long_list_of_suites_is_not_kept_while_the_handshake_lasts() -> None:
     world = World()
     client = RawClient(suites=(0xC0A8, *range(0x1000, 0x2000)))
     world.reach_server_done(client)
-    (handshake,) = world.endpoint._by_id.values()
+    (handshake,) = world.endpoint._handshakes._by_number.values()
     assert len(handshake.facts.suites_offered) == MAX_REMEMBERED_SUITES
 
 

@@ -412,7 +412,7 @@ def test_11_no_answer_is_larger_than_its_question_before_the_cookie(place: str, 
         for datagram in (hello, hello + hello, hello[:-1], hello + known.record(22, b"x")):
             asked = len(datagram)
             assert sum(map(len, world.deliver(datagram))) <= asked, number
-    assert len(world.endpoint._by_id) == (1 if place == "a handshake" else 0)
+    assert len(world.endpoint._handshakes._by_number) == (1 if place == "a handshake" else 0)
     # What the operator is told of a loop of bad cookies is no handshake that failed.
     assert {event.reason.value for event in world.failures} <= {"cookie_loop"}
 
