@@ -31,7 +31,7 @@ from gateway.dtls.events import (
     ResumptionRequested,
 )
 from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
-from gateway.dtls.handshake.negotiation import Credential, ServerParameters, usable_suites
+from gateway.dtls.handshake.negotiation import Credential, ServerParameters
 from gateway.dtls.numbers import AlertDescription, Authentication, CertificateType, CipherSuite, ContentType
 from gateway.dtls.resumption import ResumptionConfig, ResumptionOutcome
 from gateway.dtls.server_config import ServerConfig
@@ -77,5 +77,4 @@ __all__ = [
     "ServerParameters",
     "SigningKey",
     "TicketKeys",
-    "usable_suites",
 ]

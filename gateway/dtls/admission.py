@@ -106,7 +106,7 @@ class Buffers:
         if size:
             self.total += size - self._held.get(handshake, 0)
             self._held[handshake] = size
-        else:
+        elif self._held:
             self.total -= self._held.pop(handshake, 0)
 
     def next_to_go(self) -> int:

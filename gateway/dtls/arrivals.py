@@ -19,6 +19,10 @@ from gateway.dtls.numbers import ContentType, ExtensionType, HandshakeType
 
 _HELLO_BODY = 13 + 12
 _SESSION_ID = _HELLO_BODY + 2 + 32
+# The shortest hello has behind its session id a cookie, one suite and one compression method, each with its length.
+_EXTENSIONS = _SESSION_ID + 1 + 1 + 4 + 2 + 2
+_TICKET_EXTENSION = ExtensionType.SESSION_TICKET.to_bytes(2)
+_EMPTY = bytes(2)
 _HANDSHAKE = bytes((ContentType.HANDSHAKE,))
 _EPOCH_0 = bytes(2)
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
@@ -39,26 +43,17 @@ def greets(datagram: bytes) -> bool:
 
 
 def resumes(datagram: bytes) -> bool:
-    """Whether a datagram begins with a ClientHello that offers a session to resume, by id or by ticket. Never
-    raises."""
+    """Whether a datagram looks like a ClientHello that offers a session to resume, by id or by ticket.
+
+    A ticket is looked for as a session_ticket extension that is not empty, wherever those bytes stand: to walk through
+    the hello would cost as much as to answer it. Never raises.
+    """
     if datagram[:1] != _HANDSHAKE or datagram[13:14] != _CLIENT_HELLO or len(datagram) <= _SESSION_ID:
         return False
     if datagram[_SESSION_ID]:
         return True
-    try:
-        at = _SESSION_ID + 1
-        at += 1 + datagram[at]
-        at += 2 + (datagram[at] << 8 | datagram[at + 1])
-        at += 1 + datagram[at]
-        at += 2
-        while at + 4 <= len(datagram):
-            length = datagram[at + 2] << 8 | datagram[at + 3]
-            if datagram[at] << 8 | datagram[at + 1] == ExtensionType.SESSION_TICKET:
-                return length > 0
-            at += 4 + length
-    except IndexError:
-        pass
-    return False
+    at = datagram.find(_TICKET_EXTENSION, _EXTENSIONS)
+    return at >= 0 and (datagram[at + 2 : at + 4] > _EMPTY or datagram.find(_TICKET_EXTENSION, at + 2) >= 0)
 
 
 class Arrivals:

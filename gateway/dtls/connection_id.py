@@ -149,8 +149,9 @@ class IdentifiedAssociation(Association):
             return DropReason.TOO_LARGE
         if not self._acceptable(record.sequence):
             return DropReason.REPLAY
-        nonce, ciphertext = self._nonce_and_ciphertext(record.number, record.fragment)
-        aad = b"%b%b%b%b" % (_AAD_STARTS[len(self.cid)], record.number, self.cid, length.to_bytes(2))
+        number = record.number
+        nonce, ciphertext = self._nonce_and_ciphertext(number, record.fragment)
+        aad = b"%b%b%b%b" % (_AAD_STARTS[len(self.cid)], number, self.cid, length.to_bytes(2))
         try:
             inner = (self._reader or self._wake_reader()).decrypt(nonce, ciphertext, aad)
         except AuthenticationFailed:
@@ -206,7 +207,7 @@ class ImplicitNonceIdentifiedAssociation(IdentifiedAssociation, ImplicitNonceAss
         body = datagram[_BODY_AT:]
         if datagram[:5] != _PREFIX or int.from_bytes(datagram[_ID_END:_BODY_AT]) != len(body):
             return None
-        record = Record(_TLS12_CID, DTLS_1_2, datagram[3:_ID_AT], body, datagram[_ID_AT:_ID_END])
+        record = Record(_TLS12_CID, DTLS_1_2, int.from_bytes(datagram[3:_ID_AT]), body, datagram[_ID_AT:_ID_END])
         before = self._newest, self._window, self.authentication_failures
         opened = self.open_record(record)
         if not isinstance(opened, DropReason) and opened[0] == _APPLICATION_DATA:

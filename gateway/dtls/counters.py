@@ -7,6 +7,7 @@ from gateway.dtls.messages.framing import Alert
 from gateway.dtls.numbers import AlertLevel, ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH
 
+_TLS12_CID = int(ContentType.TLS12_CID)
 _LEVELS: dict[int, str] = {level: level.name.lower() for level in AlertLevel}
 
 
@@ -70,9 +71,10 @@ class EndpointCounters:
             datagram: Well-formed.
             cid_length: Bytes of the peer's connection id, in records that carry one.
         """
+        sent = self.sent
         position, end = 0, len(datagram)
         while position < end:
             content_type = datagram[position]
-            self.sent[content_type] += 1
-            position += RECORD_HEADER_LENGTH + (cid_length if content_type == ContentType.TLS12_CID else 0)
+            sent[content_type] += 1
+            position += RECORD_HEADER_LENGTH if content_type != _TLS12_CID else RECORD_HEADER_LENGTH + cid_length
             position += datagram[position - 2] << 8 | datagram[position - 1]

@@ -109,7 +109,8 @@ class Questions:
         if len(self._open) >= self._limit:
             return False, 0.0
         self._open[question.handshake] = question
-        if isinstance(question, ResumptionRequested):  # it holds a session of ours, which is no guess
+        # Who resumes holds a session of ours, which is no guess.
+        if isinstance(question, ResumptionRequested) or not self.remembered:
             return True, 0.0
         network = network_of(address)
         shown = _presented(question)
@@ -125,12 +126,11 @@ class Questions:
         None where there is room, and where nobody is held back. Else one network that fails on purpose would fill the
         house with what waits for its turn, and everybody else's first question would find no room.
         """
-        return self._waiting.next_to_go() if len(self._waiting) and len(self._open) >= self._limit else None
+        return self._waiting.next_to_go() if len(self._open) >= self._limit and len(self._waiting) else None
 
     def close(self, handshake: int) -> None:
         """It was answered, or nobody wants to know any more."""
-        if self._open:
-            self._open.pop(handshake, None)
+        if self._open.pop(handshake, None) is not None and len(self._waiting):
             self._waiting.leave(handshake)
 
     def due(self, now: float) -> list[Question]:

@@ -7,10 +7,13 @@ from gateway.dtls.limits import MAX_PLAINTEXT, MAX_RECORD_EXPANSION, MAX_RECORDS
 from gateway.dtls.numbers import DTLS_1_2, ContentType
 
 RECORD_HEADER_LENGTH = 13
-_pack_header = Struct(">BHQH").pack
+_header = Struct(">BHQH")
+_pack_header = _header.pack
+_unpack_header = _header.unpack_from
 _MAX_FRAGMENT = MAX_PLAINTEXT + MAX_RECORD_EXPANSION
 _TLS12_CID = int(ContentType.TLS12_CID)
 _TYPE_LENGTH = 1
+_SEQUENCE = (1 << 48) - 1
 
 
 class Record:
@@ -19,21 +22,28 @@ class Record:
     A plain class, not a dataclass: one is made for every record of a flood.
 
     Attributes:
+        content_type: As in its header, where a connection id hides the real one.
+        version: As in its header.
+        epoch: The upper 16 bits of its number.
+        sequence: The lower 48 bits.
+        fragment: What follows the header.
         cid: The connection id in its header; empty without one.
-        number: Epoch and sequence number, the 8 bytes that the nonce and the associated data are made of.
     """
 
-    __slots__ = ("cid", "content_type", "epoch", "fragment", "number", "sequence", "version")
+    __slots__ = ("cid", "content_type", "epoch", "fragment", "sequence", "version")
 
-    def __init__(self, content_type: int, version: int, number: bytes, fragment: bytes, cid: bytes = b"") -> None:
+    def __init__(self, content_type: int, version: int, number: int, fragment: bytes, cid: bytes = b"") -> None:
         self.cid = cid
         self.content_type = content_type
         self.version = version
-        self.number = number
-        packed = int.from_bytes(number)
-        self.epoch = packed >> 48
-        self.sequence = packed & 0xFFFFFFFFFFFF
+        self.epoch = number >> 48
+        self.sequence = number & _SEQUENCE
         self.fragment = fragment
+
+    @property
+    def number(self) -> bytes:
+        """Epoch and sequence number, the 8 bytes that the nonce and the associated data are made of."""
+        return (self.epoch << 48 | self.sequence).to_bytes(8)
 
 
 def split_records(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], bool]:
@@ -49,21 +59,17 @@ def split_records(datagram: bytes, cid_length: int = 0) -> tuple[list[Record], b
     position, end = 0, len(datagram)
     while position < end:
         start = position + RECORD_HEADER_LENGTH
-        limit = _MAX_FRAGMENT
-        if datagram[position] == _TLS12_CID:
-            start += cid_length
-            limit += _TYPE_LENGTH
-        if start > end or len(records) == MAX_RECORDS_PER_DATAGRAM:
+        if start > end:
             return records, False
-        length = (datagram[start - 2] << 8) | datagram[start - 1]
-        stop = start + length
-        version = (datagram[position + 1] << 8) | datagram[position + 2]
-        if stop > end or length > limit:
+        content_type, version, number, length = _unpack_header(datagram, position)
+        limit, cid = _MAX_FRAGMENT, b""
+        if content_type == _TLS12_CID:
+            cid_at, start, limit = start - 2, start + cid_length, limit + _TYPE_LENGTH
+            cid, length = datagram[cid_at : start - 2], int.from_bytes(datagram[start - 2 : start])
+        position = start + length
+        if position > end or length > limit or len(records) == MAX_RECORDS_PER_DATAGRAM:
             return records, False
-        number = datagram[position + 3 : position + 11]
-        cid = datagram[position + 11 : start - 2]
-        records.append(Record(datagram[position], version, number, datagram[start:stop], cid))
-        position = stop
+        records.append(Record(content_type, version, number, datagram[start:position], cid))
     return records, bool(records)
 
 

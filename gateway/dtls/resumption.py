@@ -30,7 +30,7 @@ from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.hello import ClientHello
 from gateway.dtls.numbers import Authentication, ExtensionType
 from gateway.dtls.tickets import TicketKeys
-from gateway.dtls.wire import Reader, Writer
+from gateway.dtls.wire import Reader
 
 _FORMAT = 1
 _EXTENDED_MASTER_SECRET = 1
@@ -53,9 +53,9 @@ class ResumptionOutcome(StrEnum):
     """By the shell: device, credential or trust anchor are not what they were."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionState:
-    """What is kept of a session.
+    """What is kept of a session. Never changed, and yet not frozen: one is made in most handshakes.
 
     Attributes:
         authentication: What kind of credential it began with.
@@ -109,10 +109,22 @@ class SessionState:
 
     def encode(self) -> bytes:
         flags = _EXTENDED_MASTER_SECRET * self.extended_master_secret + _HAS_NAME * (self.server_name is not None)
-        writer = Writer().u8(_FORMAT).u8(self.authentication).u16(self.suite).u8(flags)
-        writer.raw(self.authenticated_at.to_bytes(5)).raw(self.issued_at.to_bytes(5)).raw(self.master)
-        writer.opaque(1, (self.server_name or "").encode("ascii"))
-        return writer.opaque(2, self.identity).opaque(2, self.credential).getvalue()
+        name = (self.server_name or "").encode("ascii")
+        return b"%c%c%b%c%b%b%b%c%b%b%b%b%b" % (
+            _FORMAT,
+            self.authentication,
+            self.suite.to_bytes(2),
+            flags,
+            self.authenticated_at.to_bytes(5),
+            self.issued_at.to_bytes(5),
+            self.master,
+            len(name),
+            name,
+            len(self.identity).to_bytes(2),
+            self.identity,
+            len(self.credential).to_bytes(2),
+            self.credential,
+        )
 
 
 @dataclass(slots=True)
@@ -214,16 +226,16 @@ class ServerSessions:
         keys = self._config.ticket_keys
         if keys is None or not _keepable(state):
             return b""
-        ticket = keys.seal(state.encode(), self._random, self._config.clock())
+        ticket = keys.seal(state.encode(), self._random, state.issued_at)
         return ticket if len(ticket) <= MAX_TICKET else b""
 
     def renewed(self, offer: Offer) -> bytes:
         """The ticket that follows an old one: the same session, of the same age."""
         return self.ticket(replace(offer.state, issued_at=self.now())) if offer.renew else b""
 
-    def lifetime_hint(self, state: SessionState) -> int:
+    def lifetime_hint(self, state: SessionState, now: int) -> int:
         """Seconds for which the session can still be resumed."""
-        return max(0, int(state.authenticated_at + self._config.lifetime_s) - self.now())
+        return max(0, int(state.authenticated_at + self._config.lifetime_s) - now)
 
     def new_id(self) -> bytes:
         """An id for a session that is to be kept here; empty where none are."""

@@ -32,15 +32,16 @@ class Remembered:
 def remember(principal: Principal) -> bytes:
     """The bytes to keep. The same principal under the same version of the same credential gives the same bytes."""
     device = principal.device
-    parts = (principal.auth, device.tenant_id, device.id, principal.credential_id, str(principal.credential_version))
-    digest = hashlib.sha256(b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)).digest()
-    short = digest[:_DIGEST_LENGTH]
+    tenant, name, credential = device.tenant_id, device.id, principal.credential_id
+    # The lengths say where each name ends, so that no two principals give the same text.
+    text = f"{principal.auth} {principal.credential_version} {len(tenant)} {len(name)} {tenant}{name}{credential}"
+    short = hashlib.sha256(text.encode()).digest()[:_DIGEST_LENGTH]
     if principal.auth is not AuthKind.X509:
         return short  # the PSK identity, or the key's fingerprint, stands beside it, and finds the rest
     anchor, valid_until = bytes.fromhex(principal.anchor_id or ""), int(principal.valid_until or 0)
-    tenant = device.tenant_id.encode()
+    encoded = tenant.encode()
     return b"".join(
-        (short, anchor, valid_until.to_bytes(_TIME_LENGTH), len(tenant).to_bytes(2), tenant, device.id.encode())
+        (short, anchor, valid_until.to_bytes(_TIME_LENGTH), len(encoded).to_bytes(2), encoded, name.encode())
     )
 
 

@@ -59,7 +59,7 @@ _SHOWN_IDENTITY_BYTES = 64
 _USABLE = frozenset({CredentialStatus.ACTIVE, CredentialStatus.NEXT})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PskAnswer:
     """What a handshake needs of a known PSK identity.
 

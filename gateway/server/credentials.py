@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gateway.config import ConfigError, DtlsSettings
-from gateway.dtls import DEFAULT_SUITES, ApiMisuse, CipherSuite, Credential, ServerParameters, SigningKey, usable_suites
+from gateway.dtls import DEFAULT_SUITES, ApiMisuse, CipherSuite, Credential, ServerParameters, SigningKey
 from gateway.pki import PkiError, ServerCertificate, load_server_certificate
 
 # How much alike two names of suites must be for one to be a slip of the pen.
@@ -48,7 +48,7 @@ def server_parameters(dtls: DtlsSettings, certificates: tuple[ServerCertificate,
         raw_public_keys=dtls.raw_public_keys,
         require_extended_master_secret=dtls.require_extended_master_secret,
     )
-    if not usable_suites(parameters):
+    if not parameters.usable_suites:
         raise ConfigError(
             "dtls.cipher_suites",
             "each of these suites needs a certificate that is not there",

@@ -13,23 +13,21 @@ _SECRET_NAMES: Final = frozenset({"key", "private_key", "master_key", "session_k
 _PUBLIC_SUFFIXES: Final = ("_id", "_identity", "_hash", "_count", "_total", "_bytes", "_length", "_type", "_version")
 # These have line breaks on purpose; the message of the exception in them may still be a stranger's.
 _TRACEBACKS: Final = frozenset({"exception", "stack"})
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
 
 
 def sanitize(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The link in the log chain."""
     for name, value in event_dict.items():
-        kind = type(value)
         if is_secret(name):
             event_dict[name] = REDACTED
-        elif (
-            kind is int
-            or kind is float
-            or value is None
-            or (kind is str and len(value) <= MAX_TEXT and value.isprintable())
-        ):
+        elif type(value) is str:
+            if len(value) > MAX_TEXT or not value.isprintable():
+                event_dict[name] = _traceback(value) if name in _TRACEBACKS else _text(value)
+        elif type(value) in _PLAIN:
             continue
         elif name in _TRACEBACKS:
-            event_dict[name] = _escape(str(value)[-MAX_TRACEBACK:], keep="\n\t")
+            event_dict[name] = _traceback(str(value))
         elif not isinstance(value, (bool, int, float, type(None))):
             event_dict[name] = _safe(value, 0)
     return event_dict
@@ -68,6 +66,10 @@ def _text(text: str) -> str:
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}... ({len(text)} characters)"
     return text if text.isprintable() else _escape(text)
+
+
+def _traceback(text: str) -> str:
+    return _escape(text[-MAX_TRACEBACK:], keep="\n\t")
 
 
 def _escape(text: str, keep: str = "") -> str:

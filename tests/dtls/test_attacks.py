@@ -327,7 +327,7 @@ def test_storm_of_rubbish_within_a_handshake_costs_bounded_memory_and_no_answers
         )
     assert answers == []
     (current,) = world.endpoint._handshakes.values()
-    assert current._reassembler._buffered <= MAX_REASSEMBLY_BYTES
+    assert current._reassembler.buffered <= MAX_REASSEMBLY_BYTES
     assert len(current._early) <= MAX_EARLY_RECORDS
     world.advance(121.0)
     assert world.endpoint.handshakes_in_progress == 0

@@ -274,7 +274,7 @@ def test_5_14_plain_records_follow_a_limit_that_is_not_tiny(limit: int, largest:
     """GnuTLS drops unprotected records that are larger than its limit."""
     sealer = Sealer()
     sealer.sizes = RecordSizes(limit, MAX_PLAINTEXT)
-    assert sealer.content_limit(protected=False) == largest
+    assert sealer.plain_limit == largest
 
 
 def test_5_14_unprotected_messages_are_not_subject_to_the_limit() -> None:

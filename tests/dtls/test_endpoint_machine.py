@@ -355,7 +355,7 @@ class EndpointMachine(RuleBasedStateMachine):
         assert not endpoint._delivery.outgoing
         assert not endpoint._events
         for each in endpoint._handshakes.values():
-            assert 0 <= each._reassembler._buffered <= MAX_REASSEMBLY_BYTES
+            assert 0 <= each._reassembler.buffered <= MAX_REASSEMBLY_BYTES
             assert len(each._early) <= MAX_EARLY_RECORDS
 
     @invariant()

@@ -56,7 +56,7 @@ def bounded(world: World) -> None:
     assert held["_timers"] <= 30
     assert (held["_outgoing"], held["_events"]) == (0, 0)
     for handshake in world.endpoint._handshakes.values():
-        assert handshake._reassembler._buffered <= MAX_REASSEMBLY_BYTES
+        assert handshake._reassembler.buffered <= MAX_REASSEMBLY_BYTES
         assert len(handshake._early) <= MAX_EARLY_RECORDS
 
 

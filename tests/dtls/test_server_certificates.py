@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from gateway.dtls import Credential, ServerParameters, SigningKey, usable_suites
+from gateway.dtls import Credential, ServerParameters, SigningKey
 from gateway.dtls.handshake.negotiation import Negotiated, negotiate
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.hello import ClientHello
@@ -96,9 +96,9 @@ def test_5_11_without_a_default_the_others_serve() -> None:
     parameters = ServerParameters(more_credentials=(OTHER, RSA))
     hello = ClientHello(bytes(32), (0xC02B,), {13: ext.encode_u16_list(ALL_SCHEMES)})
     assert negotiate(hello, parameters).credential is OTHER
-    assert 0xC02F in usable_suites(parameters)
-    assert 0xC02F not in usable_suites(ServerParameters(credential=OTHER))
-    assert 0xC02B not in usable_suites(ServerParameters(credential=RSA))
+    assert 0xC02F in parameters.usable_suites
+    assert 0xC02F not in ServerParameters(credential=OTHER).usable_suites
+    assert 0xC02B not in ServerParameters(credential=RSA).usable_suites
 
 
 def test_3_4_kind_of_suite_goes_with_the_kind_of_key() -> None:

@@ -228,7 +228,7 @@ def test_11_claim_of_16_megabytes_ahead_allocates_nothing(ahead: int) -> None:
     for offset in range(0, MAX_24 - 100, 1 << 16):
         content = fragment(16, MAX_24, stage.client.next_seq + ahead, offset, bytes(100))
         assert stage.world.deliver(raw_record(HANDSHAKE, 100 + offset, content)) == []
-    assert current._reassembler._buffered == 0
+    assert current._reassembler.buffered == 0
     stage.complete()
 
 
@@ -256,7 +256,7 @@ def test_11_storm_of_pieces_of_one_byte_is_bounded_in_bytes_and_in_time() -> Non
     for n in range(5000):
         content = fragment(16, 16_000, stage.client.next_seq + n % 7, 3 * n % 16_000, b"x")
         stage.world.deliver(raw_record(HANDSHAKE, 100 + n, content))
-    assert current._reassembler._buffered <= MAX_REASSEMBLY_BYTES
+    assert current._reassembler.buffered <= MAX_REASSEMBLY_BYTES
     pieces = sum(len(partial.pieces) for partial in current._reassembler._partials.values())
     assert pieces <= MAX_REASSEMBLY_BYTES // 100
 
@@ -296,7 +296,7 @@ def test_11_flood_of_the_future_is_bounded_and_leaves_nothing(flood: str, kind: 
     for n in range(400):
         assert world.deliver(FLOODS[flood](stage.client, n)) == []
     for current in world.endpoint._handshakes.values():
-        assert current._reassembler._buffered <= MAX_REASSEMBLY_BYTES
+        assert current._reassembler.buffered <= MAX_REASSEMBLY_BYTES
         assert len(current._early) <= MAX_EARLY_RECORDS
     drain(world)
     assert {**sizes(world.endpoint), "_settled": 0} == EMPTY

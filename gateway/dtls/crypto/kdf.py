@@ -26,13 +26,16 @@ class Hmac:
 
     def prf(self, label: bytes, seed: bytes, length: int) -> bytes:
         """PRF(key, label, seed) cut to `length` bytes: P_hash over label + seed (RFC 5246 section 5)."""
-        mac = self.mac
+        keyed = self._keyed
         seed = label + seed
-        a = mac(seed)
-        output = mac(a + seed)
-        while len(output) < length:
-            a = mac(a)
-            output += mac(a + seed)
+        a, output = seed, b""
+        while len(output) < length:  # flat, without `mac`: four calls of this stand in each handshake
+            context = keyed.copy()
+            context.update(a)
+            a = context.finalize()
+            context = keyed.copy()
+            context.update(a + seed)
+            output += context.finalize()
         return output[:length]
 
 

@@ -21,15 +21,12 @@ class KeyExchange(Enum):
     @property
     def is_psk(self) -> bool:
         """Whether the peers prove themselves with a pre-shared key; with certificates otherwise."""
-        return self in _PSK_KINDS
+        return self is KeyExchange.PSK or self is KeyExchange.ECDHE_PSK
 
     @property
     def is_ephemeral(self) -> bool:
         """Whether the secret comes of ephemeral keys: forward secrecy."""
         return self is not KeyExchange.PSK
-
-
-_PSK_KINDS = frozenset({KeyExchange.PSK, KeyExchange.ECDHE_PSK})
 
 
 class _Cipher(NamedTuple):

@@ -49,25 +49,26 @@ class Sealer:
         self.association: Association | None = None
         self.sizes = UNLIMITED
 
-    def content_limit(self, *, protected: bool) -> int:
-        """Bytes that a record may hold."""
-        if protected:
-            return self._keys().sizes.send
+    @property
+    def plain_limit(self) -> int:
+        """Bytes that a plain record may hold."""
         # RFC 8449 section 4 leaves plain records alone, but GnuTLS takes none that is larger than its limit. We follow
         # as far as it costs little: below, a certificate would be mostly headers.
         return min(self.sizes.plain, max(self.sizes.send, SMALL_PLAIN_RECORD))
 
-    def overhead(self, *, protected: bool) -> int:
-        """Bytes that a record adds to its content."""
-        return self._keys().overhead if protected else RECORD_HEADER_LENGTH
-
-    def seal(self, content_type: int, content: bytes, *, protected: bool) -> bytes:
-        return self._keys().seal(content_type, content) if protected else self.plain.write(content_type, content)
-
-    def _keys(self) -> Association:
+    @property
+    def keys(self) -> Association:
+        """What writes protected records."""
         if self.association is None:
             raise ApiMisuse("no keys yet")
         return self.association
+
+    def seal(self, content_type: int, content: bytes) -> bytes:
+        """A record of the epoch that we write now."""
+        association = self.association
+        return (
+            self.plain.write(content_type, content) if association is None else association.seal(content_type, content)
+        )
 
 
 @dataclass(slots=True)
@@ -84,15 +85,18 @@ class Flight:
     def datagrams(self, sealer: Sealer, limit: int) -> list[bytes]:
         """The flight as datagrams of at most `limit` bytes of UDP payload, each filled before the next is begun."""
         packer = _Packer(limit)
-        protected = False
+        seal: Callable[[int, bytes], bytes] = sealer.plain.write
+        overhead, content_limit = RECORD_HEADER_LENGTH, sealer.plain_limit
         for message in self.items:
             if message is None:
-                packer.add(sealer.seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, protected=False))
-                protected = True
+                packer.add(seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
+                keys = sealer.keys
+                seal, overhead, content_limit = keys.seal, keys.overhead, keys.sizes.send
                 continue
-            overhead, content_limit = sealer.overhead(protected=protected), sealer.content_limit(protected=protected)
-            if overhead + len(message.whole) <= packer.left and len(message.whole) <= content_limit:
-                packer.add(sealer.seal(ContentType.HANDSHAKE, message.whole, protected=protected))
+            whole = message.whole
+            size = len(whole)
+            if overhead + size <= packer.left and size <= content_limit:
+                packer.add(seal(ContentType.HANDSHAKE, whole))
                 continue
             header_length = overhead + HANDSHAKE_HEADER_LENGTH
             body, offset, length = message.body, 0, message.size
@@ -103,7 +107,7 @@ class Flight:
                 size = min(length - offset, room, content_limit - HANDSHAKE_HEADER_LENGTH)
                 piece = body[offset : offset + size]
                 header = handshake_header(message.type, length, message.message_seq, offset, size)
-                packer.add(sealer.seal(ContentType.HANDSHAKE, header + piece, protected=protected))
+                packer.add(seal(ContentType.HANDSHAKE, header + piece))
                 offset += size
                 if offset == length:
                     break

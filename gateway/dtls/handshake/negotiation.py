@@ -73,6 +73,7 @@ class ServerParameters:
         record_size_limit: Bytes of plaintext that we take in a protected record, told to clients that ask (RFC 8449).
         raw_public_keys: Whether devices may present a bare key, and get ours if they want it (RFC 7250).
         require_extended_master_secret: Refuse clients that do not offer RFC 7627.
+        usable_suites: Those of `suites` that the keys at hand allow, IANA numbers.
     """
 
     suites: tuple[int, ...] = DEFAULT_SUITES
@@ -83,6 +84,18 @@ class ServerParameters:
     raw_public_keys: bool = True
     more_credentials: tuple[Credential, ...] = ()
     require_extended_master_secret: bool = False
+    usable_suites: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        keys = [credential.key for credential in self.credentials]
+        usable = {
+            KeyExchange.PSK: self.psk,
+            KeyExchange.ECDHE_PSK: self.psk,
+            KeyExchange.ECDHE_ECDSA: any(not key.is_rsa for key in keys),
+            KeyExchange.ECDHE_RSA: any(key.is_rsa for key in keys),
+        }
+        suites = tuple(number for number in self.suites if usable[SUITES[number].key_exchange])
+        object.__setattr__(self, "usable_suites", suites)
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
@@ -175,18 +188,6 @@ def negotiate(
         ids=ids,
         certificate_types=types,
     )
-
-
-def usable_suites(parameters: ServerParameters) -> tuple[int, ...]:
-    """The suites that the parameters allow, IANA numbers."""
-    keys = [credential.key for credential in parameters.credentials]
-    usable = {
-        KeyExchange.PSK: parameters.psk,
-        KeyExchange.ECDHE_PSK: parameters.psk,
-        KeyExchange.ECDHE_ECDSA: any(not key.is_rsa for key in keys),
-        KeyExchange.ECDHE_RSA: any(key.is_rsa for key in keys),
-    }
-    return tuple(number for number in parameters.suites if usable[SUITES[number].key_exchange])
 
 
 def _renegotiation(hello: ClientHello, offered: Extensions, answers: Extensions) -> None:

@@ -35,15 +35,20 @@ class _Partial:
 
 
 class Reassembler:
-    """Takes fragments in any order and gives whole messages in message_seq order."""
+    """Takes fragments in any order and gives whole messages in message_seq order.
 
-    __slots__ = ("_buffered", "_partials", "_whole", "next_seq")
+    Attributes:
+        next_seq: message_seq of the message that is due.
+        buffered: Bytes held, with what they cost beside themselves.
+    """
+
+    __slots__ = ("_partials", "_whole", "buffered", "next_seq")
 
     def __init__(self, next_seq: int) -> None:
         self.next_seq = next_seq
         self._whole: dict[int, HandshakeMessage] = {}
         self._partials: dict[int, _Partial] = {}
-        self._buffered = 0
+        self.buffered = 0
 
     def add(self, fragment: Fragment) -> DropReason | None:
         """Keeps a fragment of the expected message or of one soon after it, or says why not.
@@ -67,18 +72,13 @@ class Reassembler:
         if whole is not None:
             same = whole.type == fragment.type and whole.size == length
             return None if same else DropReason.BAD_FRAGMENT
-        if self._buffered + len(data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES:
+        if self.buffered + len(data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES:
             return DropReason.BUFFER_FULL
         if len(data) == length and number not in self._partials:  # in one piece, as nearly always
             self._whole[number] = HandshakeMessage(fragment.type, number, data)
-            self._buffered += length + PIECE_OVERHEAD
+            self.buffered += length + PIECE_OVERHEAD
             return None
         return self._add_piece(fragment)
-
-    @property
-    def buffered(self) -> int:
-        """Bytes held, with what they cost beside themselves."""
-        return self._buffered
 
     def missing(self) -> str | None:
         """What of the message that is due has not come, in words; None when nothing of it has."""
@@ -96,7 +96,7 @@ class Reassembler:
         """The message that is due, once it is whole."""
         message = self._whole.pop(self.next_seq, None)
         if message is not None:
-            self._buffered -= message.size + PIECE_OVERHEAD
+            self.buffered -= message.size + PIECE_OVERHEAD
             self.next_seq += 1
         return message
 
@@ -104,7 +104,7 @@ class Reassembler:
         """Forgets whatever is incomplete or early: what epoch 0 left behind says nothing about epoch 1."""
         self._whole.clear()
         self._partials.clear()
-        self._buffered = 0
+        self.buffered = 0
 
     def _add_piece(self, fragment: Fragment) -> DropReason | None:
         number, data = fragment.message_seq, fragment.data
@@ -120,7 +120,7 @@ class Reassembler:
             partial.pieces.append((fragment.offset, data))
             partial.received += len(data)
             partial.buffered += size
-            self._buffered += size
+            self.buffered += size
             if partial.received >= partial.length:
                 self._complete(number, partial)
         return None
@@ -130,4 +130,4 @@ class Reassembler:
         if body is not None:
             del self._partials[number]
             self._whole[number] = HandshakeMessage(partial.type, number, body)
-            self._buffered += len(body) + PIECE_OVERHEAD - partial.buffered
+            self.buffered += len(body) + PIECE_OVERHEAD - partial.buffered

@@ -112,11 +112,12 @@ class ServerHandshake(Driver):
     @property
     def buffered(self) -> int:
         """Also counts what of the transcript no usual handshake has: it is kept as long as what is incomplete."""
-        return self._reassembler.buffered + max(0, self._context.transcript.size - USUAL_TRANSCRIPT)
+        unusual = self._context.transcript.size - USUAL_TRANSCRIPT
+        return self._reassembler.buffered + unusual if unusual > 0 else self._reassembler.buffered
 
     def receive(self, record: Record, now: float) -> DropReason | None:
         flight = self._flight
-        dropped = super().receive(record, now)
+        dropped = self._receive(record, now)
         used = dropped is None and record.content_type != ContentType.ALERT
         # A client that resumes has no timer for its last flight, which is the last of all: a part of it that got lost
         # comes again only when ours does.

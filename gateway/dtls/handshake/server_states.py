@@ -23,7 +23,7 @@ from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
 from gateway.dtls.handshake.certificate_types import Presented, own_message, read_presented
 from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side
-from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate, usable_suites
+from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate
 from gateway.dtls.handshake.states import (
     Established,
     ExpectChangeCipherSpec,
@@ -92,7 +92,7 @@ class Grant:
             )
             if self.ticket:
                 ticket = sessions.ticket(state)
-                hint = sessions.lifetime_hint(state) if ticket else 0
+                hint = sessions.lifetime_hint(state, now) if ticket else 0
             elif self.session_id:
                 sessions.keep(self.session_id, state, keys.association)
         if self.ticket:  # promised: an empty one says that there is none (RFC 5077 section 3.3)
@@ -161,7 +161,7 @@ class ExpectClientHello(ReadingState):
         if context.sessions is not None:
             parameters = context.parameters
             raw_public_keys = parameters.raw_public_keys
-            offer = context.sessions.find(hello, usable_suites(parameters), raw_public_keys=raw_public_keys)
+            offer = context.sessions.find(hello, parameters.usable_suites, raw_public_keys=raw_public_keys)
             if offer is not None:
                 return AwaitResumption(context, message, hello, offer)
         return _begin(context, message, hello)
@@ -236,7 +236,7 @@ class AwaitResumption(SuspendedState):
         outbox = context.outbox
         outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
         if ticket and context.sessions is not None:
-            renewal = NewSessionTicket(context.sessions.lifetime_hint(state), ticket)
+            renewal = NewSessionTicket(context.sessions.lifetime_hint(state, context.sessions.now()), ticket)
             outbox.add(HandshakeType.NEW_SESSION_TICKET, renewal.encode())
         outbox.add_change_cipher_spec()
         ours = key_schedule.verify_data(keys.master, key_schedule.SERVER_FINISHED, context.transcript.digest())

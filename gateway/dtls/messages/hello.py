@@ -1,6 +1,7 @@
 """ClientHello, HelloVerifyRequest, ServerHello (RFC 5246 section 7.4.1, RFC 6347 section 4.2.1)."""
 
 from dataclasses import dataclass, field
+from struct import unpack_from
 
 from gateway.dtls.errors import DecodeError
 from gateway.dtls.limits import MAX_EXTENSIONS
@@ -29,15 +30,17 @@ class ClientHello:
     @classmethod
     def decode(cls, body: bytes) -> "ClientHello":
         """Raises `DecodeError` for anything that the RFC's syntax does not allow."""
-        reader = Reader(body)
-        version = reader.u16()
-        random = reader.take(32)
-        session_id = reader.opaque(1, 0, 32)
-        cookie = reader.opaque(1, 0, 255)
-        cipher_suites = reader.u16_list(2, 0xFFFE)
-        compression_methods = reader.opaque(1, 1, 255)
-        extensions = _decode_extensions(reader)
-        return cls(random, cipher_suites, extensions, session_id, cookie, compression_methods, version)
+        cookie_at, suites_at, compression_at, end = _vectors(body)
+        cipher_suites = unpack_from(f">{(compression_at - suites_at - 2) // 2}H", body, suites_at + 2)
+        return cls(
+            body[2:_PREFIX_LENGTH],
+            cipher_suites,
+            _decode_extensions(body, end),
+            body[_PREFIX_LENGTH + 1 : cookie_at],
+            body[cookie_at + 1 : suites_at],
+            body[compression_at + 1 : end],
+            body[0] << 8 | body[1],
+        )
 
     def encode(self) -> bytes:
         writer = Writer()
@@ -64,23 +67,33 @@ class HelloPrefix:
 
     @classmethod
     def decode(cls, start: bytes) -> "HelloPrefix":
-        """Raises `DecodeError` also when `start` ends before the compression methods do.
-
-        Written flat, without a reader: a flood pays for this with every datagram.
-        """
-        try:
-            cookie_at = _PREFIX_LENGTH + 1 + start[_PREFIX_LENGTH]
-            suites_at = cookie_at + 1 + start[cookie_at]
-            suites_length = start[suites_at] << 8 | start[suites_at + 1]
-            compression_at = suites_at + 2 + suites_length
-            end = compression_at + 1 + start[compression_at]
-        except IndexError:
-            raise DecodeError("the hello ends too early") from None
-        well_formed = start[_PREFIX_LENGTH] <= 32 and suites_length >= 2 and not suites_length % 2
-        if end > len(start) or not well_formed or end == compression_at + 1:
-            raise DecodeError("a vector of the hello has an impossible length")
+        """Raises `DecodeError` also when `start` ends before the compression methods do."""
+        cookie_at, suites_at, _, end = _vectors(start)
         cookie = start[cookie_at + 1 : suites_at]
         return cls(start[2:_PREFIX_LENGTH], cookie, start[:cookie_at] + start[suites_at:end])
+
+
+def _vectors(hello: bytes) -> tuple[int, int, int, int]:
+    """Where the cookie, the suites and the compression methods of a ClientHello begin, each with its length in front,
+    and where the last ones end.
+
+    Written flat, without a reader: a flood pays for this with every datagram.
+
+    Raises:
+        DecodeError: The hello ends before that, or a length is not allowed (RFC 6347 section 4.2.1).
+    """
+    try:
+        cookie_at = _PREFIX_LENGTH + 1 + hello[_PREFIX_LENGTH]
+        suites_at = cookie_at + 1 + hello[cookie_at]
+        suites_length = hello[suites_at] << 8 | hello[suites_at + 1]
+        compression_at = suites_at + 2 + suites_length
+        end = compression_at + 1 + hello[compression_at]
+    except IndexError:
+        raise DecodeError("the hello ends too early") from None
+    well_formed = hello[_PREFIX_LENGTH] <= 32 and suites_length >= 2 and not suites_length % 2
+    if end > len(hello) or not well_formed or end == compression_at + 1:
+        raise DecodeError("a vector of the hello has an impossible length")
+    return cookie_at, suites_at, compression_at, end
 
 
 @dataclass(slots=True)
@@ -121,7 +134,8 @@ class ServerHello:
         session_id = reader.opaque(1, 0, 32)
         cipher_suite = reader.u16()
         compression_method = reader.u8()
-        return cls(random, cipher_suite, _decode_extensions(reader), session_id, compression_method, version)
+        extensions = _decode_extensions(body, len(body) - reader.remaining)
+        return cls(random, cipher_suite, extensions, session_id, compression_method, version)
 
     def encode(self) -> bytes:
         return b"%b%b%c%b%b%c%b" % (
@@ -156,19 +170,21 @@ class NewSessionTicket:
         return cls(hint, ticket)
 
     def encode(self) -> bytes:
-        return Writer().raw(self.lifetime_hint.to_bytes(4)).opaque(2, self.ticket).getvalue()
+        return b"%b%b%b" % (self.lifetime_hint.to_bytes(4), len(self.ticket).to_bytes(2), self.ticket)
 
 
-def _decode_extensions(reader: Reader) -> Extensions | None:
-    if not reader.remaining:
+def _decode_extensions(hello: bytes, at: int) -> Extensions | None:
+    """The extensions that stand from `at` on to the end of a hello; None where nothing is there."""
+    end = len(hello)
+    if at == end:
         return None
-    block = reader.opaque(2)
-    reader.finish()
+    position = at + 2
+    if end < position or hello[at] << 8 | hello[at + 1] != end - position:
+        raise DecodeError("the extensions do not end where the hello does")
     extensions: Extensions = {}
-    position, end = 0, len(block)
     while position < end:
         start = position + 4
-        head = int.from_bytes(block[position:start])
+        head = int.from_bytes(hello[position:start])
         extension_type, stop = head >> 16, start + (head & 0xFFFF)
         if stop > end:  # also where the four bytes are cut off
             raise DecodeError("an extension past the end of the hello")
@@ -176,7 +192,7 @@ def _decode_extensions(reader: Reader) -> Extensions | None:
             raise DecodeError(f"extension {extension_type} twice")
         if len(extensions) == MAX_EXTENSIONS:
             raise DecodeError("too many extensions")
-        extensions[extension_type] = block[start:stop]
+        extensions[extension_type] = hello[start:stop]
         position = stop
     return extensions
 
