@@ -12,7 +12,6 @@ ExpectServerHello -+- PSK -> ExpectPskHint -------------------------------------
 
 import hmac
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
 from gateway.dtls.cookie import Address
@@ -248,7 +247,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
 class ExpectServerHello(ReadingState):
     context: ClientContext
     hello: ClientHello
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+    accepts = frozenset(
         {HandshakeType.HELLO_VERIFY_REQUEST, HandshakeType.SERVER_HELLO}
     )
 
@@ -302,7 +301,7 @@ class ExpectServerHello(ReadingState):
         context.facts.resumed = True
         keys = _keys(context, agreed.suite, session.master, agreed.randoms)
         refusal = HandshakeError(FailureReason.FINISHED_MISMATCH, "the server's Finished does not authenticate")
-        finished = ExpectChangeCipherSpec(ExpectResumedServerFinished(context, keys, refusal))
+        finished = ExpectChangeCipherSpec(ExpectResumedServerFinished(keys, refusal, context))
         return ExpectNewSessionTicket(context, finished) if context.promised.ticket else finished
 
     def _again(self, cookie: bytes) -> "ExpectServerHello":
@@ -339,7 +338,7 @@ def _connection_ids(offered: Extensions, answers: Extensions) -> ConnectionIds |
 class ExpectPskHint(ReadingState):
     context: ClientContext
     agreed: Agreed
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+    accepts = frozenset(
         {HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE}
     )
 
@@ -356,7 +355,7 @@ class ExpectPskHint(ReadingState):
 class ExpectEcdhePskParameters(ReadingState):
     context: ClientContext
     agreed: Agreed
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+    accepts = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         parameters = EcdhePskServerKeyExchange.decode(message.body).parameters
@@ -370,7 +369,7 @@ class ExpectEcdhePskParameters(ReadingState):
 class ExpectServerCertificate(ReadingState):
     context: ClientContext
     agreed: Agreed
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
+    accepts = frozenset({HandshakeType.CERTIFICATE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         presented = read_presented(message.body, self.agreed.certificate_types.server, rsa_too=True)
@@ -397,7 +396,7 @@ class ExpectEcdheParameters(ReadingState):
     context: ClientContext
     agreed: Agreed
     presented: Presented
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+    accepts = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         exchange = EcdheServerKeyExchange.decode(message.body)
@@ -419,7 +418,7 @@ class ExpectCertificateRequest(ReadingState):
     context: ClientContext
     agreed: Agreed
     share: ServerShare
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+    accepts = frozenset(
         {HandshakeType.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE}
     )
 
@@ -441,7 +440,7 @@ class ExpectServerHelloDone(ReadingState):
     context: ClientContext
     agreed: Agreed
     share: ServerShare | None
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_HELLO_DONE})
+    accepts = frozenset({HandshakeType.SERVER_HELLO_DONE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         _check_empty(message)
@@ -514,7 +513,7 @@ def _finish(context: ClientContext, keys: SessionKeys) -> State:
     context.outbox.add_change_cipher_spec()
     context.outbox.add(HandshakeType.FINISHED, finished)
     refusal = HandshakeError(FailureReason.FINISHED_MISMATCH, "the server's Finished does not authenticate")
-    following = ExpectChangeCipherSpec(ExpectServerFinished(context, keys, refusal))
+    following = ExpectChangeCipherSpec(ExpectServerFinished(keys, refusal, context))
     return ExpectNewSessionTicket(context, following) if context.promised.ticket else following
 
 
@@ -524,7 +523,7 @@ class ExpectNewSessionTicket(ReadingState):
 
     context: ClientContext
     then: ExpectChangeCipherSpec
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.NEW_SESSION_TICKET})
+    accepts = frozenset({HandshakeType.NEW_SESSION_TICKET})
 
     def write_keys(self) -> SessionKeys:
         return self.then.write_keys()
@@ -538,9 +537,7 @@ class ExpectNewSessionTicket(ReadingState):
 @dataclass(slots=True)
 class ExpectServerFinished(FinishedState):
     context: ClientContext
-    keys: SessionKeys
-    refusal: HandshakeError
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+    accepts = frozenset({HandshakeType.FINISHED})
 
     def on_message(self, message: HandshakeMessage) -> State:
         _verify(self.context, self.keys, message, self.refusal)
@@ -553,9 +550,7 @@ class ExpectResumedServerFinished(FinishedState):
     """The server's Finished comes first; ours is the last message."""
 
     context: ClientContext
-    keys: SessionKeys
-    refusal: HandshakeError
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+    accepts = frozenset({HandshakeType.FINISHED})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context

@@ -13,7 +13,6 @@ States know no time, no datagrams and no retransmission.
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from gateway.dtls.connection_id import ConnectionIds
 from gateway.dtls.cookie import Address
@@ -152,7 +151,7 @@ class ExpectClientHello(ReadingState):
     """The gate has verified the cookie, of which nothing is left to check here."""
 
     context: ServerContext
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_HELLO})
+    accepts = frozenset({HandshakeType.CLIENT_HELLO})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -244,7 +243,7 @@ class AwaitResumption(SuspendedState):
         mismatch = HandshakeError(
             FailureReason.FINISHED_MISMATCH, "who resumes the session does not have its secret, or damaged the record"
         )
-        return ExpectChangeCipherSpec(ExpectResumedFinished(context, keys, mismatch, offer))
+        return ExpectChangeCipherSpec(ExpectResumedFinished(keys, mismatch, context, offer))
 
 
 def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange":
@@ -288,7 +287,7 @@ class ExpectPskKeyExchange(ReadingState):
     context: ServerContext
     hellos: Hellos
     share: KeyShare | None = field(repr=False)
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+    accepts = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -326,7 +325,7 @@ class AwaitPsk(SuspendedState):
         """
         secret = psk if psk is not None else self.context.random(16)
         keys = self.hellos.keys(self.context, key_schedule.psk_premaster(secret, self.shared))
-        return ExpectChangeCipherSpec(ExpectFinished(self.context, keys, refusal, hopeless=psk is None))
+        return ExpectChangeCipherSpec(ExpectFinished(keys, refusal, self.context, hopeless=psk is None))
 
 
 @dataclass(slots=True)
@@ -334,7 +333,7 @@ class ExpectCertificate(ReadingState):
     context: ServerContext
     hellos: Hellos
     share: KeyShare = field(repr=False)
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
+    accepts = frozenset({HandshakeType.CERTIFICATE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -356,7 +355,7 @@ class ExpectEcdheKeyExchange(ReadingState):
     hellos: Hellos
     share: KeyShare = field(repr=False)
     presented: Presented
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+    accepts = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -370,7 +369,7 @@ class ExpectCertificateVerify(ReadingState):
     context: ServerContext
     keys: SessionKeys
     presented: Presented
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE_VERIFY})
+    accepts = frozenset({HandshakeType.CERTIFICATE_VERIFY})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -390,7 +389,7 @@ class AwaitCertificateVerdict(SuspendedState):
 
     def accepted(self) -> State:
         mismatch = HandshakeError(FailureReason.FINISHED_MISMATCH, "the client's Finished does not authenticate")
-        return ExpectChangeCipherSpec(ExpectFinished(self.context, self.keys, mismatch))
+        return ExpectChangeCipherSpec(ExpectFinished(self.keys, mismatch, self.context))
 
 
 @dataclass(slots=True)
@@ -400,10 +399,8 @@ class ExpectFinished(FinishedState):
     """
 
     context: ServerContext
-    keys: SessionKeys
-    refusal: HandshakeError
     hopeless: bool = False
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+    accepts = frozenset({HandshakeType.FINISHED})
 
     def on_message(self, message: HandshakeMessage) -> State:
         master, transcript, outbox = self.keys.master, self.context.transcript, self.context.outbox
@@ -424,10 +421,8 @@ class ExpectResumedFinished(FinishedState):
     """Our Finished went out first; the client's is the last message, and nothing answers it."""
 
     context: ServerContext
-    keys: SessionKeys
-    refusal: HandshakeError
     offer: Offer
-    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+    accepts = frozenset({HandshakeType.FINISHED})
 
     def on_message(self, message: HandshakeMessage) -> State:
         digest = self.context.transcript.digest()

@@ -46,6 +46,7 @@ class SuspendedState(State):
     __slots__ = ()
 
 
+@dataclass(slots=True)
 class FinishedState(ReadingState):
     """Waits for Finished, and reads nothing but epoch 1.
 
@@ -54,7 +55,6 @@ class FinishedState(ReadingState):
         refusal: What it means when the first of them does not open.
     """
 
-    __slots__ = ()
     keys: SessionKeys
     refusal: HandshakeError
 
