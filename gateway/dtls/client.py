@@ -178,16 +178,16 @@ class ClientConnection:
                 self.session = None
                 self._closed(self.association, "alert")
         elif content_type == ContentType.HANDSHAKE:
-            return self._repeat(content, now)
+            return self._repeat(self.association, content, now)
         else:
             return DropReason.UNEXPECTED
         return None
 
-    def _repeat(self, content: bytes, now: float) -> DropReason | None:
+    def _repeat(self, association: Association, content: bytes, now: float) -> DropReason | None:
         """A repeated Finished of the server: it did not get ours, if ours was the last (RFC 6347 section 4.2.4)."""
         if self._linger is None or self._linger.expires_at <= now or content[:1] != _FINISHED:
             return DropReason.REPEATED
-        self._outgoing += self._linger.repeat(now)
+        self._outgoing += self._linger.repeat(association, now)
         return None
 
     def _receive_path_message(self, content: bytes, association: Association, answer: PathMessage) -> DropReason | None:

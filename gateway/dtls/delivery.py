@@ -89,7 +89,7 @@ class Delivery:
         linger = self.lingering.get(association)
         if linger is None:
             return False
-        for datagram in linger.repeat(now):
+        for datagram in linger.repeat(association, now):
             if self.emit(association, datagram):
                 self._counters.count_sent(datagram, len(association.peer_cid))
         return True

@@ -79,16 +79,20 @@ def encode_record(content_type: int, number: int, fragment: bytes, version: int 
 
 
 class PlainWriter:
-    """Writes the records of epoch 0 and counts them."""
+    """Writes the records of epoch 0 and counts them.
 
-    __slots__ = ("_next",)
+    Attributes:
+        next: Number of the next one.
+    """
+
+    __slots__ = ("next",)
 
     def __init__(self, first: int) -> None:
-        self._next = first
+        self.next = first
 
     def write(self, content_type: int, content: bytes) -> bytes:
-        if self._next >= MAX_WRITE_SEQUENCE:
+        if self.next >= MAX_WRITE_SEQUENCE:
             raise SequenceExhausted
-        number = self._next
-        self._next = number + 1
+        number = self.next
+        self.next = number + 1
         return _pack_header(content_type, DTLS_1_2, number, len(content)) + content

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -429,7 +430,8 @@ def _certificate_key(tenant_id: str, device_id: str) -> bytes:
 
 
 def _device(row: Any) -> Device:
-    return Device(row[0], row[1], _DEVICE_STATUS[row[2]], row[3] == 1, row[4])
+    # A tenant has thousands of devices, and each row would bring its name anew.
+    return Device(row[0], sys.intern(row[1]), _DEVICE_STATUS[row[2]], row[3] == 1, row[4])
 
 
 def _summary(row: Any) -> CredentialSummary:

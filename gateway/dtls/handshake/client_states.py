@@ -247,9 +247,7 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
 class ExpectServerHello(ReadingState):
     context: ClientContext
     hello: ClientHello
-    accepts = frozenset(
-        {HandshakeType.HELLO_VERIFY_REQUEST, HandshakeType.SERVER_HELLO}
-    )
+    accepts = frozenset({HandshakeType.HELLO_VERIFY_REQUEST, HandshakeType.SERVER_HELLO})
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -338,9 +336,7 @@ def _connection_ids(offered: Extensions, answers: Extensions) -> ConnectionIds |
 class ExpectPskHint(ReadingState):
     context: ClientContext
     agreed: Agreed
-    accepts = frozenset(
-        {HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE}
-    )
+    accepts = frozenset({HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         self.context.transcript.add(message)
@@ -418,9 +414,7 @@ class ExpectCertificateRequest(ReadingState):
     context: ClientContext
     agreed: Agreed
     share: ServerShare
-    accepts = frozenset(
-        {HandshakeType.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE}
-    )
+    accepts = frozenset({HandshakeType.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE})
 
     def on_message(self, message: HandshakeMessage) -> State:
         self.context.transcript.add(message)

@@ -1,6 +1,15 @@
-"""The last flight, kept for a peer that did not get it: the server's, or the client's where a session was resumed."""
+"""The last flight, kept for a peer that did not get it: the server's, or the client's where a session was resumed.
 
+It is kept for minutes, for every peer, and hardly ever needed. So only the bytes are kept, and what repeats a flight is
+made of them when a peer asks.
+"""
+
+from gateway.dtls.association import Association
 from gateway.dtls.handshake.flight import Flight, Retransmission, Sealer
+from gateway.dtls.messages.framing import HandshakeMessage
+from gateway.dtls.sizes import RecordSizes
+
+_CHANGE_CIPHER_SPEC = b""
 
 
 class Linger:
@@ -11,19 +20,40 @@ class Linger:
         expires_at: When to forget this, seconds.
     """
 
-    __slots__ = ("_flight", "_limit", "_retransmission", "_sealer", "client_random", "expires_at")
+    __slots__ = (
+        "_ended_at",
+        "_limit",
+        "_messages",
+        "_next_record",
+        "_retransmission",
+        "_sizes",
+        "client_random",
+        "expires_at",
+    )
 
     def __init__(
         self, client_random: bytes, expires_at: float, flight: Flight, sealer: Sealer, limit: int, now: float
     ) -> None:
         self.client_random = client_random
         self.expires_at = expires_at
-        self._flight = flight
-        self._sealer = sealer
+        self._ended_at = now
         self._limit = limit
-        self._retransmission = Retransmission(0.0)
-        self._retransmission.sent(now)
+        self._messages = tuple([item.whole if item is not None else _CHANGE_CIPHER_SPEC for item in flight.items])
+        self._next_record = sealer.plain.next
+        self._sizes: RecordSizes = sealer.sizes
+        self._retransmission: Retransmission | None = None
 
-    def repeat(self, now: float) -> list[bytes]:
+    def repeat(self, association: Association, now: float) -> list[bytes]:
         """The last flight again, under new record numbers; empty when it was only just sent."""
-        return self._flight.datagrams(self._sealer, self._limit) if self._retransmission.asked(now) else []
+        retransmission = self._retransmission
+        if retransmission is None:
+            self._retransmission = retransmission = Retransmission(0.0)
+            retransmission.sent(self._ended_at)
+        if not retransmission.asked(now):
+            return []
+        sealer = Sealer(self._next_record)
+        sealer.association, sealer.sizes = association, self._sizes
+        items = [HandshakeMessage.of(whole) if whole else None for whole in self._messages]
+        datagrams = Flight(items).datagrams(sealer, self._limit)
+        self._next_record = sealer.plain.next
+        return datagrams

@@ -42,6 +42,11 @@ class HandshakeMessage:
         # `handshake_header`, without the call: six of these are made in the shortest handshake
         self.whole = (type << 88 | size << 64 | message_seq << 48 | size).to_bytes(HANDSHAKE_HEADER_LENGTH) + body
 
+    @classmethod
+    def of(cls, whole: bytes) -> "HandshakeMessage":
+        """The message whose header and body these are."""
+        return cls(whole[0], whole[4] << 8 | whole[5], whole[HANDSHAKE_HEADER_LENGTH:])
+
     @property
     def body(self) -> bytes:
         return self.whole[HANDSHAKE_HEADER_LENGTH:]
