@@ -1,9 +1,12 @@
 """What holds for the whole session."""
 
 import atexit
+import logging
 import os
+from collections.abc import Iterator
 from unittest import mock
 
+import pytest
 import structlog
 from hypothesis import settings
 
@@ -18,3 +21,15 @@ _nowhere = open(os.devnull, "w")  # noqa: SIM115  for as long as the process run
 atexit.register(_nowhere.close)
 mock.patch("structlog._config._BUILTIN_DEFAULT_LOGGER_FACTORY", structlog.WriteLoggerFactory(file=_nowhere)).start()
 structlog.reset_defaults()
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """A test may configure logging; afterwards it is as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers.copy(), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()

@@ -1,15 +1,12 @@
 """Every test has an empty working directory, no variable of the gateway, and leaves logging as it was."""
 
 import errno
-import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.cli.support import run
 
@@ -26,14 +23,8 @@ def workdir(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatc
 
 
 @pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers.copy(), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
+def _logging_restored(logging_restored: None) -> None:
+    """In every test."""
 
 
 @pytest.fixture(scope="session")

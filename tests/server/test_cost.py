@@ -1,0 +1,21 @@
+"""What a handshake costs, in numbers that no other work on the machine changes."""
+
+import pytest
+
+from tests.bench.replay import DEVICES, count_bytecode, prepared
+
+# A tenth above what it was when this was written. Whoever adds a feature that goes over it either takes something away,
+# or raises the number and says in docs/performance.md what for.
+MOST_CALLS = {"psk": 615, "certificate": 840}
+
+
+@pytest.mark.usefixtures("logging_restored")
+@pytest.mark.parametrize("kind", MOST_CALLS)
+def test_a_handshake_takes_no_more_calls_than_it_did(kind: str) -> None:
+    with prepared(kind) as (server, recordings):
+        for number, recording in enumerate(recordings):
+            server.replay(number, recording)
+        assert server.completed == DEVICES
+        calls, _ = count_bytecode(server, recordings)
+        assert server.completed == 2 * DEVICES
+    assert calls <= MOST_CALLS[kind]
