@@ -16,9 +16,8 @@ from gateway.dtls.cookie import Address
 from gateway.dtls.counters import EndpointCounters
 from gateway.dtls.delivery import Delivery
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
+from gateway.dtls.established import Established
 from gateway.dtls.events import (
-    ApplicationData,
-    AssociationClosed,
     Event,
     HandshakeCompleted,
     HandshakeFacts,
@@ -35,25 +34,20 @@ from gateway.dtls.limits import (
     COOKIE_LOOP_HELLOS,
     LINGER_S,
     MAX_PLAINTEXT,
-    SWEEP_INTERVAL_S,
     UNKNOWN_SESSION_ALERTS_PER_S,
 )
-from gateway.dtls.messages.framing import Alert, decode_fragments
-from gateway.dtls.numbers import DTLS_1_2, AlertDescription, AlertLevel, ContentType, HandshakeType
+from gateway.dtls.messages.framing import Alert
+from gateway.dtls.numbers import DTLS_1_2, AlertDescription, ContentType, HandshakeType
 from gateway.dtls.questions import Question, Questions
 from gateway.dtls.record import Record, encode_record, split_records
 from gateway.dtls.resumption import ServerSessions
 from gateway.dtls.server_config import ServerConfig
 
-_CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
-_NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
 _COOKIE_LOOP = (
     f"{COOKIE_LOOP_HELLOS} ClientHellos of this network within a minute brought a cookie that is not ours: another "
     "gateway behind the same address, a client that changes its hello after the question, or forged packets"
 )
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
-_FATAL = frozenset({"alert", "authentication_failures"})
-"""Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
 _BAD_RECORD_MAC = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
 _TLS12_CID = int(ContentType.TLS12_CID)
 _PERHAPS_OF_THE_HANDSHAKE = (
@@ -99,8 +93,16 @@ class ServerEndpoint:
         self._stateless_answers = 0
         self._alert_allowance = float(UNKNOWN_SESSION_ALERTS_PER_S)
         self._alerted_at = float("-inf")
-        self._sweep_at = NEVER
         self._events: deque[Event] = deque()
+        self._established = Established(
+            self._table,
+            self._delivery,
+            self._forgeries,
+            self.counters,
+            self._events,
+            self.sessions,
+            config.idle_timeout_s,
+        )
 
     # --- the six verbs ---------------------------------------------------------------------------------------------
 
@@ -146,7 +148,12 @@ class ServerEndpoint:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due next, seconds; None if never."""
-        at = min(self._handshakes.next_timer, self._sweep_at, self._delivery.next_timer, self._questions.next_timer)
+        at = min(
+            self._handshakes.next_timer,
+            self._established.next_timer,
+            self._delivery.next_timer,
+            self._questions.next_timer,
+        )
         return at if at != NEVER else None
 
     def handle_timer(self, now: float) -> None:
@@ -156,8 +163,7 @@ class ServerEndpoint:
             self._settle(handshake, now)
         if self._questions.next_timer <= now:
             self._events += self._questions.due(now)
-        if self._sweep_at <= now:
-            self._sweep(now)
+        self._established.handle_timer(now)
         self._delivery.handle_timer(now)
 
     def send(self, association: Association, data: bytes, now: float) -> None:
@@ -174,7 +180,7 @@ class ServerEndpoint:
         try:
             record = association.seal(ContentType.APPLICATION_DATA, data)
         except SequenceExhausted:
-            self._close(association, "exhausted")
+            self._established.end(association, "exhausted")
         else:
             self.counters.application_data_sent += self._delivery.emit(association, record)
 
@@ -240,14 +246,12 @@ class ServerEndpoint:
 
     def close(self, association: Association, now: float, reason: str = "local") -> None:
         """Sends close_notify and forgets the association."""
-        if not association.closed:
-            self._delivery.send_alert(association, _CLOSE_NOTIFY)
-            self._close(association, reason)
+        self._established.close(association, reason)
 
     def supersede(self, association: Association) -> None:
         """Forgets an association whose peer has made another one; says nothing to it, for nobody would listen."""
         if not association.closed:
-            self._close(association, "superseded")
+            self._established.end(association, "superseded")
 
     def shut_down(self, now: float) -> None:
         """Ends every handshake and closes every association with close_notify."""
@@ -255,7 +259,7 @@ class ServerEndpoint:
             handshake.abandon(FailureReason.SHUTDOWN, now)
             self._settle(handshake, now)
         for association in self.all_associations():
-            self.close(association, now, "drain")
+            self._established.close(association, "drain")
 
     def all_associations(self) -> list[Association]:
         """Every established association; takes time and memory in proportion."""
@@ -292,7 +296,7 @@ class ServerEndpoint:
             return
         association, outcome = self._addressee(record, address)
         if association is not None:
-            outcome = self._receive_protected(record, association, address, size, now)
+            outcome = self._established.receive(record, association, address, size, now)
             if outcome is DropReason.BAD_MAC:
                 self._forgeries.failed(association, address)
         mine = association is not None and record.content_type == _TLS12_CID
@@ -306,7 +310,7 @@ class ServerEndpoint:
                 self.counters.count_received(record.content_type)
             self._settle(handshake, now)
         if association is not None and not association.closed and self._forgeries.exhausted(association):
-            self._close(association, "authentication_failures")
+            self._established.end(association, "authentication_failures")
         if outcome is not None:
             self._drop(outcome)
             if outcome in _UNKNOWN_SESSION and handshake is None:
@@ -526,94 +530,10 @@ class ServerEndpoint:
         self._handshakes.settled.pop(association.address, None)
         old = self.associations.get(association.address)
         if old is not None and not old.cid:
-            self._close(old, "superseded")
+            self._established.end(old, "superseded")
         else:
             outcome.neighbour = old  # found by its id wherever it is now (checklist 7.10)
-        if len(self._table) >= self.config.max_associations:
-            self._close(self._table.stalest(), "evicted")
-        self._table.enter(association)
-        if self._sweep_at == NEVER:
-            self._sweep_at = now + SWEEP_INTERVAL_S
-
-    # --- associations ----------------------------------------------------------------------------------------------
-
-    def _receive_protected(
-        self, record: Record, association: Association, address: Address, size: int, now: float
-    ) -> DropReason | None:
-        if record.epoch != 1:
-            return DropReason.FUTURE_EPOCH
-        if self._forgeries.unreachable(association, address):
-            return DropReason.OUT_OF_REACH
-        newest = association.newest
-        opened = association.open_record(record)
-        if isinstance(opened, DropReason):
-            return opened
-        content_type, content = opened
-        association.last_heard = now
-        if isinstance(association, IdentifiedAssociation) and not (
-            # What the old path answers is not yet what the peer prefers.
-            content_type == ContentType.RETURN_ROUTABILITY_CHECK and address == association.address
-        ):
-            self._delivery.locate(association, association.newest > newest, address, size, now)
-        dropped: DropReason | None = None
-        if content_type == ContentType.APPLICATION_DATA:
-            self._events.append(ApplicationData(association, content))
-        elif content_type == ContentType.ALERT:
-            dropped = self._receive_alert(content, association)
-        elif content_type == ContentType.HANDSHAKE:
-            dropped = self._receive_handshake(content, association, now)
-        elif content_type == ContentType.RETURN_ROUTABILITY_CHECK and isinstance(association, IdentifiedAssociation):
-            dropped = self._delivery.receive_path_message(content, association, address, now)
-        else:
-            dropped = DropReason.UNEXPECTED
-        if dropped is None:
-            self.counters.count_received(content_type)
-        return dropped
-
-    def _receive_alert(self, content: bytes, association: Association) -> DropReason | None:
-        try:
-            alert = Alert.decode(content)
-        except DecodeError:
-            return DropReason.MALFORMED
-        self.counters.alert("received", alert)
-        if alert.description == AlertDescription.CLOSE_NOTIFY:
-            self._delivery.send_alert(association, _CLOSE_NOTIFY)  # RFC 5246 section 7.2.1
-            self._close(association, "close_notify")
-        elif alert.level == AlertLevel.FATAL:
-            self._close(association, "alert")
-        return None
-
-    def _receive_handshake(self, content: bytes, association: Association, now: float) -> DropReason | None:
-        """A repeated Finished gets the last flight again; a ClientHello is told that there is no renegotiation."""
-        try:
-            fragments = decode_fragments(content)
-        except DecodeError:
-            return DropReason.MALFORMED
-        if fragments[0].type == HandshakeType.CLIENT_HELLO:
-            self._delivery.send_alert(association, _NO_RENEGOTIATION)
-            return None
-        if fragments[0].type == HandshakeType.FINISHED and self._delivery.repeat_last_flight(association, now):
-            return None
-        return DropReason.UNEXPECTED
-
-    def _close(self, association: Association, reason: str) -> None:
-        association.closed = True
-        if self.sessions is not None:
-            self.sessions.cache.closed(association, fatal=reason in _FATAL)
-        self._delivery.forget(association)
-        self._table.remove(association)
-        self._events.append(AssociationClosed(association, reason))
-
-    def _sweep(self, now: float) -> None:
-        """Drops associations that were silent for too long; lets the merely quiet ones rest."""
-        idle_since = now - self.config.idle_timeout_s
-        quiet_since = now - SWEEP_INTERVAL_S
-        for association in self.all_associations():
-            if association.last_heard <= idle_since:
-                self.close(association, now, "idle")
-            elif association.last_heard <= quiet_since:
-                association.rest()
-        self._sweep_at = now + SWEEP_INTERVAL_S if len(self._table) else NEVER
+        self._established.enter(association, self.config.max_associations, now)
 
     def _drop(self, reason: DropReason) -> None:
         self.counters.drops[reason] += 1

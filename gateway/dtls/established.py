@@ -1,0 +1,164 @@
+"""What becomes of the records of established associations, and how associations end."""
+
+from collections import deque
+
+from gateway.dtls.association import Association
+from gateway.dtls.association_table import Associations
+from gateway.dtls.connection_id import IdentifiedAssociation
+from gateway.dtls.cookie import Address
+from gateway.dtls.counters import EndpointCounters
+from gateway.dtls.delivery import Delivery
+from gateway.dtls.errors import DecodeError, DropReason
+from gateway.dtls.events import ApplicationData, AssociationClosed, Event
+from gateway.dtls.forgeries import Forgeries
+from gateway.dtls.handshake.server import NEVER
+from gateway.dtls.limits import SWEEP_INTERVAL_S
+from gateway.dtls.messages.framing import Alert, decode_fragments
+from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
+from gateway.dtls.record import Record
+from gateway.dtls.resumption import ServerSessions
+
+_CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
+_NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
+_FATAL = frozenset({"alert", "authentication_failures"})
+"""Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
+
+
+class Established:
+    """Attributes:
+    next_timer: When `handle_timer` is due, seconds; infinite without associations.
+    """
+
+    __slots__ = (
+        "_counters",
+        "_delivery",
+        "_events",
+        "_forgeries",
+        "_idle_timeout_s",
+        "_sessions",
+        "_table",
+        "next_timer",
+    )
+
+    def __init__(
+        self,
+        table: Associations,
+        delivery: Delivery,
+        forgeries: Forgeries,
+        counters: EndpointCounters,
+        events: deque[Event],
+        sessions: ServerSessions | None,
+        idle_timeout_s: float,
+    ) -> None:
+        """Works on the endpoint's parts; what happens is added to `events`."""
+        self._table = table
+        self._delivery = delivery
+        self._forgeries = forgeries
+        self._counters = counters
+        self._events = events
+        self._sessions = sessions
+        self._idle_timeout_s = idle_timeout_s
+        self.next_timer = NEVER
+
+    def enter(self, association: Association, limit: int, now: float) -> None:
+        """Takes a new one; where there are `limit` already, a stale one yields."""
+        if len(self._table) >= limit:
+            self.end(self._table.stalest(), "evicted")
+        self._table.enter(association)
+        if self.next_timer == NEVER:
+            self.next_timer = now + SWEEP_INTERVAL_S
+
+    def receive(
+        self, record: Record, association: Association, address: Address, size: int, now: float
+    ) -> DropReason | None:
+        """Takes a protected record; says why it was dropped, or None if it was used.
+
+        Args:
+            record: As received.
+            association: Whose it seems to be.
+            address: Where it came from.
+            size: Bytes of the datagram that brought it.
+            now: Seconds.
+        """
+        if record.epoch != 1:
+            return DropReason.FUTURE_EPOCH
+        if self._forgeries.unreachable(association, address):
+            return DropReason.OUT_OF_REACH
+        newest = association.newest
+        opened = association.open_record(record)
+        if isinstance(opened, DropReason):
+            return opened
+        content_type, content = opened
+        association.last_heard = now
+        if isinstance(association, IdentifiedAssociation) and not (
+            # What the old path answers is not yet what the peer prefers.
+            content_type == ContentType.RETURN_ROUTABILITY_CHECK and address == association.address
+        ):
+            self._delivery.locate(association, association.newest > newest, address, size, now)
+        dropped: DropReason | None = None
+        if content_type == ContentType.APPLICATION_DATA:
+            self._events.append(ApplicationData(association, content))
+        elif content_type == ContentType.ALERT:
+            dropped = self._receive_alert(content, association)
+        elif content_type == ContentType.HANDSHAKE:
+            dropped = self._receive_handshake(content, association, now)
+        elif content_type == ContentType.RETURN_ROUTABILITY_CHECK and isinstance(association, IdentifiedAssociation):
+            dropped = self._delivery.receive_path_message(content, association, address, now)
+        else:
+            dropped = DropReason.UNEXPECTED
+        if dropped is None:
+            self._counters.count_received(content_type)
+        return dropped
+
+    def close(self, association: Association, reason: str) -> None:
+        """Sends close_notify and ends the association, if it has not ended."""
+        if not association.closed:
+            self._delivery.send_alert(association, _CLOSE_NOTIFY)
+            self.end(association, reason)
+
+    def end(self, association: Association, reason: str) -> None:
+        """Forgets an association, and says nothing to its peer."""
+        association.closed = True
+        if self._sessions is not None:
+            self._sessions.cache.closed(association, fatal=reason in _FATAL)
+        self._delivery.forget(association)
+        self._table.remove(association)
+        self._events.append(AssociationClosed(association, reason))
+
+    def handle_timer(self, now: float) -> None:
+        """Closes associations that were silent for too long; lets the merely quiet ones rest."""
+        if now < self.next_timer:
+            return
+        idle_since = now - self._idle_timeout_s
+        quiet_since = now - SWEEP_INTERVAL_S
+        for association in self._table.all():
+            if association.last_heard <= idle_since:
+                self.close(association, "idle")
+            elif association.last_heard <= quiet_since:
+                association.rest()
+        self.next_timer = now + SWEEP_INTERVAL_S if len(self._table) else NEVER
+
+    def _receive_alert(self, content: bytes, association: Association) -> DropReason | None:
+        try:
+            alert = Alert.decode(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        self._counters.alert("received", alert)
+        if alert.description == AlertDescription.CLOSE_NOTIFY:
+            self.close(association, "close_notify")  # RFC 5246 section 7.2.1: it is answered
+        elif alert.level == AlertLevel.FATAL:
+            self.end(association, "alert")
+        return None
+
+    def _receive_handshake(self, content: bytes, association: Association, now: float) -> DropReason | None:
+        """A repeated Finished gets the last flight again; a ClientHello is told that there is no renegotiation."""
+        try:
+            fragments = decode_fragments(content)
+        except DecodeError:
+            return DropReason.MALFORMED
+        if fragments[0].type == HandshakeType.CLIENT_HELLO:
+            self._delivery.send_alert(association, _NO_RENEGOTIATION)
+            return None
+        if fragments[0].type == HandshakeType.FINISHED and self._delivery.repeat_last_flight(association, now):
+            return None
+        return DropReason.UNEXPECTED
