@@ -87,7 +87,7 @@ def returning(before: RawClient, **fields: Any) -> RawClient:
         "ticket": before.ticket,
         "random": bytes(reversed(before.random)),
     }
-    return RawClient(**(given | fields))
+    return type(before)(**(given | fields))
 
 
 def less(extensions: dict[int, bytes] | None, *without: int) -> dict[int, bytes]:
