@@ -294,7 +294,7 @@ def drain(world: World) -> None:
 def test_handshakes_abandoned_in_every_state_leave_nothing(kind: str, state: str) -> None:
     world = stages.world_for(kind)
     for port in range(1, 40):
-        client = stages.client_for(kind)
+        client = stages.client_for(kind, world)
         client.random = bytes((port,)) * 32
         stages.reach(kind, state, world, client, ("192.0.2.1", port))
     drain(world)
