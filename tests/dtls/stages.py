@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
-from gateway.dtls import Address, Event
+from gateway.dtls import Address, Association, Event
 from tests.dtls.kinds import RESUMED, client_of
 from tests.dtls.rawclient import RawClient, raw_record, split
 from tests.dtls.resuming import ResumingWorld, move_session, newcomer, returning
@@ -142,12 +143,16 @@ def client_for(kind: str, world: World) -> RawClient:
     if kind not in RESUMED:
         return client_of(kind)
     assert isinstance(world, ResumingWorld)
-    before = newcomer(tickets=kind == "ticket")
-    other = ResumingWorld()
-    association = other.connect(before)
+    other, before, association = _session(kind)
     if kind == "session_id":
         move_session(before, association, other, world)
     return returning(before)
+
+
+@cache
+def _session(kind: str) -> tuple[ResumingWorld, RawClient, Association]:
+    world, client = ResumingWorld(), newcomer(tickets=kind == "ticket")
+    return world, client, world.connect(client)
 
 
 def reach(
