@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.dtls.rawclient import Key, RawClient, default_extensions, handshake
-from tests.dtls.rawserver import RawServer
+from tests.dtls.rawserver import ClientWorld, RawServer, certificate_parameters
 from tests.dtls.support import device
 
 CLIENT_TYPE, SERVER_TYPE = 19, 20
@@ -87,3 +87,18 @@ class RpkServer(RawServer):
             self.client_chain = device().chain  # for its signature: the same key
         else:
             RawServer._take(self, message_type, seq, body)
+
+    def present(self, chain: tuple[bytes, ...] | None = None) -> bytes:
+        """Without a chain of its own: what the server said that it would present."""
+        bare = chain is None and (self.extensions or {}).get(SERVER_TYPE) == bytes((RAW,))
+        return self.message(11, opaque24(spki(self._identity().key))) if bare else RawServer.present(self, chain)
+
+
+def raw_pair(
+    answers: dict[int, bytes], client: tuple[int, ...] = (RAW,), server: tuple[int, ...] = (RAW,)
+) -> tuple[ClientWorld, RpkServer]:
+    parameters = certificate_parameters(client_certificate_types=client, server_certificate_types=server)
+    world, raw = ClientWorld(parameters), RpkServer(chosen=0xC0AE)
+    raw.read(world.opening)
+    raw.extensions = {23: b"", 0xFF01: b"\x00", **answers}
+    return world, raw

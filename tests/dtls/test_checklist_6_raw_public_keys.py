@@ -24,12 +24,11 @@ from tests.dtls.rawkeys import (
     SERVER_TYPE,
     X509,
     RpkClient,
-    RpkServer,
     listing,
     opaque24,
+    raw_pair,
     spki,
 )
-from tests.dtls.rawserver import ClientWorld, certificate_parameters
 from tests.dtls.support import World, alerts, counting_random, device, server_identity
 
 
@@ -288,22 +287,12 @@ def test_6_4_certificate_dressed_as_a_bare_key() -> None:
 # --- our client ------------------------------------------------------------------------------------------------------
 
 
-def raw_pair(
-    answers: dict[int, bytes], client: tuple[int, ...] = (RAW,), server: tuple[int, ...] = (RAW,)
-) -> tuple[ClientWorld, RpkServer]:
-    parameters = certificate_parameters(client_certificate_types=client, server_certificate_types=server)
-    world, raw = ClientWorld(parameters), RpkServer(chosen=0xC0AE)
-    raw.read(world.opening)
-    raw.extensions = {23: b"", 0xFF01: b"\x00", **answers}
-    return world, raw
-
-
 def test_6_1_our_client_asks_for_bare_keys_and_presents_one() -> None:
     world, server = raw_pair({CLIENT_TYPE: b"\x02", SERVER_TYPE: b"\x02"})
     assert server.heard is not None
     offered = server.heard.extensions or {}
     assert (offered[CLIENT_TYPE], offered[SERVER_TYPE]) == (b"\x01\x02", b"\x01\x02")
-    flight = [server.answer_hello(), server.message(11, opaque24(spki(server_identity().key)))]
+    flight = [server.answer_hello(), server.present()]
     world.answering = False
     world.deliver(*flight, server.share(), server.request(), server.done())
     (question,) = (event for event in world.events if isinstance(event, RawPublicKeyPresented))
@@ -340,7 +329,7 @@ def test_6_2_answers_that_our_client_refuses(answer: dict[int, bytes], reason: s
 
 def test_6_4_our_client_takes_only_what_was_negotiated() -> None:
     world, server = raw_pair({SERVER_TYPE: b"\x02"})
-    assert world.refuses(server, server.answer_hello(), server.present())[0] == "decode_error"
+    assert world.refuses(server, server.answer_hello(), server.present(server_identity().chain))[0] == "decode_error"
     world, server = raw_pair({})
     bare = opaque24(spki(server_identity().key))
     assert world.refuses(server, server.answer_hello(), server.message(11, bare))[0] == "decode_error"
