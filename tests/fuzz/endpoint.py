@@ -163,6 +163,14 @@ class Run:
         self._contents[content] += 1
         return self.client.data(content)
 
+    def expect(self, content_type: int, content: bytes) -> None:
+        """What a protected record of the client may deliver."""
+        if self.client.server_cid:  # RFC 9146 section 4: content, real type, zeros
+            inner = (content + bytes((content_type,))).rstrip(b"\0")
+            content_type, content = (inner[-1], inner[:-1]) if inner else (0, b"")
+        if content_type == 23:
+            self._contents[content] += 1
+
     # --- steps -----------------------------------------------------------------------------------------------------
 
     def step(self, program: Program) -> None:
@@ -266,8 +274,7 @@ class Run:
             return
         if content_type == 22 and program.byte() & 1:
             content = handshake(program.byte() % 24, program.byte(), content)
-        if content_type == 23:
-            self._contents[content] += 1
+        self.expect(content_type, content)
         sequence = program.word() if program.byte() & 1 else None
         self.deliver(self.client.record(content_type, content, 1, sequence))
 
@@ -276,8 +283,8 @@ class Run:
         content_type, version = program.byte(), VERSIONS[program.byte() % len(VERSIONS)]
         epoch, sequence, content = program.byte() % 4, program.word(), program.text()
         if epoch == 1 and program.byte() & 1 and self.client.write_keys is not None:
-            if content_type == 23 and version == 0xFEFD:
-                self._contents[content] += 1
+            if version == 0xFEFD or self.client.server_cid:
+                self.expect(content_type, content)
             self.deliver(self.client.record(content_type, content, 1, sequence, version))
             return
         number = epoch << 48 | (sequence << 32 if program.byte() & 1 else sequence)
@@ -405,7 +412,7 @@ class Run:
     def deliver(self, datagram: bytes, source: Address | None = None) -> None:
         endpoint, source = self.world.endpoint, source or self.source
         verified = endpoint.counters.hello_verify_valid
-        known = source in endpoint.associations or endpoint.handshakes_in_progress or endpoint.associations_by_id
+        known = source in endpoint.associations or bool(endpoint.handshakes_in_progress or endpoint.associations_by_id)
         self._sent.append(datagram)
         self.delivered += 1
         endpoint.receive_datagram(datagram, source, self.world.now)
