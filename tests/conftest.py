@@ -12,6 +12,8 @@ from hypothesis import settings
 
 # Property tests give the same answer each time, however busy the machine is.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
+# Another answer for each --hypothesis-seed: for who looks for what the repeatable one does not find.
+settings.register_profile("searching", deadline=None, derandomize=False, database=None)
 settings.load_profile("repeatable")
 
 # Until it is configured, structlog prints to sys.stdout. pytest replaces that between tests, and CPython 3.11 crashes

@@ -19,7 +19,7 @@ from gateway.cli.common import (
 )
 from gateway.config import Address
 from gateway.pki import PkiError, load_certified_key
-from gateway.simulator import FleetPlan, certificate_identities, psk_identities, run_fleet
+from gateway.simulator import FleetPlan, certificate_identities, psk_identities, raw_key_identities, run_fleet
 
 app = new_app()
 
@@ -38,6 +38,14 @@ def simulate(
     ca_key: Annotated[
         Path | None, typer.Option(help="Its key; the certificate's path with .key by default.", metavar="FILE")
     ] = None,
+    private_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a private key: the device proves itself with its raw public key; {n} in the path becomes "
+            "the number.",
+            metavar="FILE",
+        ),
+    ] = None,
     device_id: Annotated[
         str, typer.Option(help="Name in the certificates; {n} becomes the number.", metavar="TEXT")
     ] = "simulated-{n}",
@@ -55,12 +63,16 @@ def simulate(
 ) -> None:
     """Connect devices and let them post. Prints a JSON object; exit status 1 if anything failed."""
     with readable_errors(failure=(PkiError,)):
-        if psk_identity is not None and psk_file is not None and ca is None and ca_key is None:
+        with_psk = psk_identity is not None or psk_file is not None or psk_text
+        with_ca = ca is not None or ca_key is not None
+        if psk_identity is not None and psk_file is not None and not with_ca and private_key is None:
             identities = psk_identities(devices, psk_identity, read_key(psk_file, text=psk_text))
-        elif ca is not None and psk_identity is None and psk_file is None and not psk_text:
+        elif ca is not None and not with_psk and private_key is None:
             identities = certificate_identities(devices, device_id, load_certified_key(ca, key_beside(ca, ca_key)))
+        elif private_key is not None and not with_psk and not with_ca:
+            identities = raw_key_identities(devices, str(private_key))
         else:
-            raise UsageError("say either --psk-identity with --psk-file, or --ca")
+            raise UsageError("say either --psk-identity with --psk-file, or --ca, or --private-key")
         address = _target(target, config)
         plan = FleetPlan(
             path=path,

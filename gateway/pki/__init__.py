@@ -11,6 +11,7 @@ from gateway.pki.files import (
     ServerCertificate,
     load_certificates,
     load_certified_key,
+    load_device_key,
     load_private_key,
     load_server_certificate,
     parse_certificates,
@@ -19,7 +20,15 @@ from gateway.pki.files import (
     write_certified_key,
     write_private_key,
 )
-from gateway.pki.issuing import CertifiedKey, create_intermediate, create_root, issue_device, issue_server
+from gateway.pki.issuing import (
+    CertifiedKey,
+    DeviceKey,
+    create_intermediate,
+    create_root,
+    enclose,
+    issue_device,
+    issue_server,
+)
 from gateway.pki.names import device_name, is_device_name
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
@@ -31,6 +40,7 @@ __all__ = [
     "ChainProblem",
     "ChainRefused",
     "DevelopmentPki",
+    "DeviceKey",
     "PkiError",
     "ServerCertificate",
     "TrustAnchor",
@@ -40,6 +50,7 @@ __all__ = [
     "create_root",
     "describe",
     "device_name",
+    "enclose",
     "fingerprint",
     "is_ca",
     "is_device_name",
@@ -47,6 +58,7 @@ __all__ = [
     "issue_server",
     "load_certificates",
     "load_certified_key",
+    "load_device_key",
     "load_private_key",
     "load_public_key",
     "load_server_certificate",

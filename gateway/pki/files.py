@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.pki.certificates import is_library_error, short_name, touch
 from gateway.pki.errors import PkiError
-from gateway.pki.issuing import CertifiedKey
+from gateway.pki.issuing import CertifiedKey, DeviceKey
+from gateway.pki.policy import LEAF_CURVES
 
 _PEM_MARK = b"-----BEGIN "
 
@@ -69,6 +70,20 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise PkiError(f"{path} holds no elliptic curve key; make one with `gateway cert server` or `openssl ecparam`")
     return key
+
+
+def load_device_key(path: Path) -> DeviceKey:
+    """Reads a device's unencrypted private key, PEM or DER: of a kind that devices may have.
+
+    Raises:
+        PkiError: The file cannot be read, is encrypted, or holds another kind of key.
+    """
+    key = _load_any_private_key(path)
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in LEAF_CURVES:
+        return key
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key
+    raise PkiError(f"{path} holds a key that no device may have; accepted are {' or '.join(sorted(LEAF_CURVES))}")
 
 
 @dataclass(frozen=True, slots=True)

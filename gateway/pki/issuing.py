@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -34,6 +34,10 @@ from gateway.pki.names import is_device_name, is_uri
 # wrong. A wildcard is a whole first label (RFC 6125 section 6.4.3).
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}", re.ASCII)
+
+
+DeviceKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+"""What a device may have of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,13 @@ def issue_server(
     return _issue(_end_extensions(builder, ExtendedKeyUsageOID.SERVER_AUTH), key, ca)
 
 
+def enclose(key: DeviceKey) -> x509.Certificate:
+    """A certificate around a key that nobody vouches for, self-signed: for code that takes a key only with one."""
+    subject = _name("raw public key", None)
+    builder = _builder(subject, subject, key.public_key(), *_period(None, DEVICE_LIFETIME))
+    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
 def _check_depth(issuer: x509.Certificate, path_length: int) -> None:
     # RFC 5280 section 4.2.1.9. What is made against it verifies nowhere, which shows only at the first handshake.
     if not is_ca(issuer):
@@ -206,7 +217,11 @@ def _issue(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, is
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, begin: datetime, end: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey,
+    begin: datetime,
+    end: datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -3,7 +3,13 @@
 from gateway.simulator.demo import run_demo
 from gateway.simulator.device import DeviceError, DeviceIdentity, SimulatedDevice
 from gateway.simulator.fleet import FleetPlan, FleetResult, run_fleet
-from gateway.simulator.identities import certificate_identities, certified, psk_identities
+from gateway.simulator.identities import (
+    certificate_identities,
+    certified,
+    psk_identities,
+    raw_key_identities,
+    with_raw_key,
+)
 
 __all__ = [
     "DeviceError",
@@ -14,6 +20,8 @@ __all__ = [
     "certificate_identities",
     "certified",
     "psk_identities",
+    "raw_key_identities",
     "run_demo",
     "run_fleet",
+    "with_raw_key",
 ]

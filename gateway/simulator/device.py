@@ -12,6 +12,7 @@ from gateway.dtls import (
     ApplicationData,
     AssociationClosed,
     CertificatePresented,
+    CertificateType,
     ClientConfig,
     ClientConnection,
     ClientParameters,
@@ -34,23 +35,31 @@ class DeviceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """What the device proves itself with: a key or a certificate.
+    """What the device proves itself with: a pre-shared key, a certificate or a raw public key.
 
     Attributes:
         name: For messages to humans.
         psk_identity: With `psk`.
         psk: The pre-shared key.
         credential: Chain and key.
+        raw_public_key: The credential's key alone is presented, as a raw public key (RFC 7250).
     """
 
     name: str
     psk_identity: bytes | None = None
     psk: bytes | None = field(default=None, repr=False)
     credential: Credential | None = None
+    raw_public_key: bool = False
 
     def parameters(self, server_name: str | None) -> ClientParameters:
+        bare = CertificateType.RAW_PUBLIC_KEY
         return ClientParameters(
-            psk_identity=self.psk_identity, psk=self.psk, credential=self.credential, server_name=server_name
+            psk_identity=self.psk_identity,
+            psk=self.psk,
+            credential=self.credential,
+            server_name=server_name,
+            client_certificate_types=(bare,) if self.raw_public_key else (),
+            server_certificate_types=(bare, CertificateType.X509) if self.raw_public_key else (),
         )
 
 

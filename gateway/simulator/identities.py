@@ -1,7 +1,11 @@
 """Identities for many simulated devices."""
 
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from gateway.dtls import Credential, SigningKey
-from gateway.pki import CertifiedKey, issue_device
+from gateway.pki import CertifiedKey, DeviceKey, enclose, issue_device, load_device_key
 from gateway.simulator.device import DeviceIdentity
 
 
@@ -17,6 +21,24 @@ def certificate_identities(count: int, template: str, issuer: CertifiedKey) -> l
     return [certified(name, issue_device(issuer, name)) for name in names]
 
 
+def raw_key_identities(count: int, template: str) -> list[DeviceIdentity]:
+    """Devices with a raw public key each, out of files; `{n}` in the template of the paths becomes the number.
+
+    Raises:
+        PkiError: A file holds no key that a device may have.
+    """
+    paths = [Path(template.replace("{n}", str(number))) for number in range(1, count + 1)]
+    keys = {path: load_device_key(path) for path in dict.fromkeys(paths)}
+    return [with_raw_key(path.stem, keys[path]) for path in paths]
+
+
 def certified(name: str, made: CertifiedKey) -> DeviceIdentity:
     """A device that proves itself with this certificate."""
     return DeviceIdentity(name, credential=Credential(tuple(made.presented_der), SigningKey(made.private_key)))
+
+
+def with_raw_key(name: str, key: DeviceKey) -> DeviceIdentity:
+    """A device that proves itself with its bare key (RFC 7250)."""
+    # The engine takes a key with a certificate around it. It is sent only to a server that does not know the extension.
+    certificate = enclose(key).public_bytes(Encoding.DER)
+    return DeviceIdentity(name, credential=Credential((certificate,), SigningKey(key)), raw_public_key=True)

@@ -89,6 +89,7 @@ def test_private_keys_of_certificates_stay_in_their_files(site: Path) -> None:
         run("ca", "trust", "root.key"),
     ]
     said += [run("simulate", "--target", "127.0.0.1:9", "--psk-identity", "a", "--psk-file", "root.key")]
+    said += [run("simulate", "--target", "127.0.0.1:9", "--private-key", "root.key")]
     files = [path for path in site.rglob("*.key")]
     assert len(files) >= 7
     for file in files:
@@ -113,6 +114,7 @@ def test_no_option_takes_a_key() -> None:
         ("--psk-identity", "TEXT"),
         ("--psk-file", "FILE"),
         ("--ca-key", "FILE"),
+        ("--private-key", "FILE"),
         ("--issuer-key", "FILE"),
         ("--public-key", "FILE"),
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.openssl import openssl
 from tests.cli.support import Done, Serving, ok, run
 
 KEY = "9b1d0f62a7e44c53bd1177c05e2a9f38"
@@ -12,13 +13,22 @@ KEY = "9b1d0f62a7e44c53bd1177c05e2a9f38"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """With five PSK devices `meter-1` to `meter-5`, and a trusted CA."""
+    """With five PSK devices `meter-1` to `meter-5`, two with raw public keys `bare-1` and `bare-2`, and a trusted CA.
+
+    The key bare-3.key is nobody's.
+    """
     site = tmp_path_factory.mktemp("simulate") / "site"
     ok("init", str(site))
     config = ["--config", str(site / "gateway.toml")]
     for number in range(1, 6):
         name = f"meter-{number}"
         ok("device", "add", name, "--psk-identity", name, "--psk-stdin", *config, stdin=KEY.encode())
+    for number in range(1, 3):
+        key, public = str(site / f"bare-{number}.key"), str(site / f"bare-{number}.pub")
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+        openssl("pkey", "-in", key, "-pubout", "-out", public)
+        ok("device", "add", f"bare-{number}", "--public-key", public, *config)
+    openssl("genpkey", "-algorithm", "ED25519", "-out", str(site / "bare-3.key"))
     ok("ca", "trust", str(site / "certs/ca-bundle.pem"), "--auto-provision", *config)
     (site / "key").write_text(f"{KEY}\n")
     (site / "text").write_bytes(bytes.fromhex(KEY))
@@ -37,6 +47,10 @@ def psk(gateway: Serving, identity: str = "meter-{n}", key: str = "key") -> list
 
 def certificate(gateway: Serving) -> list[str]:
     return ["--ca", str(gateway.site / "certs/intermediate.pem")]
+
+
+def raw_key(gateway: Serving, name: str = "bare-{n}") -> list[str]:
+    return ["--private-key", str(gateway.site / f"{name}.key")]
 
 
 def test_many_devices_with_keys(gateway: Serving) -> None:
@@ -61,6 +75,29 @@ def test_many_devices_with_certificates(gateway: Serving) -> None:
     for name in names:
         gateway.log.wait("registry.device_created", after=before, device=name)
         gateway.log.wait("dtls.session_closed", after=before, device=name)
+
+
+def test_devices_with_raw_public_keys(gateway: Serving) -> None:
+    before = len(gateway.log)
+    done = simulate(gateway, "-n", "2", "--count", "2", "--rate", "1000", *raw_key(gateway))
+    assert (done.status, done.stderr) == (0, "")
+    assert (done.json["connected"], done.json["responses"]) == (2, {"2.04": 4})
+    for name in ("bare-1", "bare-2"):
+        assert gateway.log.wait("dtls.handshake_completed", after=before, device=name)["auth"] == "rpk"
+
+
+def test_many_devices_with_one_raw_public_key_are_one_device(gateway: Serving) -> None:
+    before = len(gateway.log)
+    done = simulate(gateway, "-n", "3", *raw_key(gateway, "bare-2"))
+    assert (done.status, done.json["connected"]) == (0, 3)
+    gateway.log.wait("dtls.handshake_completed", after=before, device="bare-2")
+
+
+def test_a_raw_public_key_that_nobody_registered_is_a_failure(gateway: Serving) -> None:
+    done = simulate(gateway, "-n", "3", *raw_key(gateway))
+    assert (done.status, done.stderr, done.json["connected"]) == (1, "", 2)
+    [error] = done.json["errors"]
+    assert "certificate_unknown" in error
 
 
 def test_non_confirmable(gateway: Serving) -> None:
@@ -124,12 +161,16 @@ def test_the_configuration_names_the_gateway(gateway: Serving, monkeypatch: pyte
         ["--ca", "root.pem", "--psk-text"],
         ["--ca", "root.pem", "--psk-identity", "a"],
         ["--ca-key", "root.key"],
+        ["--private-key", "key", "--ca", "root.pem"],
+        ["--private-key", "key", "--ca-key", "root.key"],
+        ["--private-key", "key", "--psk-text"],
+        ["--private-key", "key", "--psk-identity", "a", "--psk-file", "key"],
     ],
 )
 def test_options_that_make_no_sense(workdir: Path, words: list[str]) -> None:
     Path("key").write_text(KEY)
     line = run("simulate", "--target", "127.0.0.1:9", *words).refused(2)
-    assert "either --psk-identity with --psk-file, or --ca" in line
+    assert "either --psk-identity with --psk-file, or --ca, or --private-key" in line
 
 
 @pytest.mark.parametrize(
@@ -143,12 +184,18 @@ def test_options_that_make_no_sense(workdir: Path, words: list[str]) -> None:
         (["--ca", "none.pem"], 1, "cannot read none.pem"),
         (["--ca", "key"], 1, "key holds no certificate"),
         (["--ca", "."], 2, ". is a folder"),
+        (["--private-key", "none.key"], 1, "cannot read none.key"),
+        (["--private-key", "text"], 1, "text holds no private key"),
+        (["--private-key", "rsa.key"], 1, "rsa.key holds a key that no device may have; accepted are ed25519 or"),
+        (["--private-key", "p521.key"], 1, "p521.key holds a key that no device may have"),
     ],
 )
 def test_what_cannot_be_used(workdir: Path, words: list[str], status: int, why: str) -> None:
     Path("key").write_text(KEY)
     Path("empty").write_text("\n")
     Path("text").write_text("hunter2 hunter2 hunter2")
+    openssl("genpkey", "-algorithm", "RSA", "-out", "rsa.key")
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521", "-out", "p521.key")
     line = run("simulate", "--target", "127.0.0.1:9", *words).refused(status)
     assert why in line
     assert "hunter2" not in line

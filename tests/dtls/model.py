@@ -1,4 +1,5 @@
-"""The legal orders of a handshake, as a small automaton that was written from RFC 5246 section 7.3 and RFC 6347.
+"""The legal orders of a handshake, as a small automaton that was written from RFC 5246 section 7.3 and RFC 6347; for
+ECDHE_PSK from RFC 5489 section 2, for raw public keys from RFC 7250 section 4, for tickets from RFC 5077 section 3.1.
 
 It knows nothing of the engine. Its inputs are what a client may send after the hellos, one letter each, well-formed and
 numbered as the next message of the client:
@@ -14,11 +15,21 @@ one that was sent too early.
 
 from dataclasses import dataclass, replace
 
-LETTERS = {"psk": "CKSFPDWA", "certificate": "CKVSFPDWA"}
-ORDER = {"psk": "K", "certificate": "CKV"}
-"""The client's messages between the hellos and ChangeCipherSpec."""
+ORDER = {
+    "psk": "K",
+    "ecdhe_psk": "K",
+    "certificate": "CKV",
+    "raw_public_key": "CKV",
+    "ticket": "",
+    "session_id": "",
+    "refused": "K",
+}
+"""The client's messages between the hellos and ChangeCipherSpec: none where a session is resumed. One that is refused
+goes on as if it had not been offered; here with a pre-shared key."""
 
-WRONG_KEYS = {"psk": "wrong_key", "certificate": "finished_mismatch"}
+LETTERS = {kind: "CKVSFPDWA" if kind in ("certificate", "raw_public_key") else "CKSFPDWA" for kind in ORDER}
+
+WRONG_KEYS = dict.fromkeys(ORDER, "finished_mismatch") | dict.fromkeys(("psk", "ecdhe_psk", "refused"), "wrong_key")
 """What it means when the first protected record does not open."""
 
 HONEST = {kind: order + "SF" for kind, order in ORDER.items()}

@@ -26,6 +26,7 @@ from gateway.dtls import (
     HandshakeCompleted,
     HandshakeError,
     HandshakeFailed,
+    RawPublicKeyPresented,
     SigningKey,
 )
 from gateway.dtls.handshake.flight import FlightFilter
@@ -256,7 +257,7 @@ class ClientWorld:
     def collect(self) -> list[bytes]:
         while (event := self.connection.next_event()) is not None:
             self.events.append(event)
-            if isinstance(event, CertificatePresented) and self.answering:
+            if isinstance(event, CertificatePresented | RawPublicKeyPresented) and self.answering:
                 self.connection.certificate_verdict(self.verdict, self.now)
         return self.connection.datagrams_to_send()
 
@@ -349,11 +350,15 @@ def saved_session(**changes: Any) -> ClientSession:
 
 
 def pair(kind: str, **changes: Any) -> tuple[ClientWorld, RawServer]:
-    """A client (psk, ecdhe_psk, certificate or resumed) and a server that has read its first hello."""
-    if kind == "resumed":
+    """A client (psk, ecdhe_psk, certificate, ticket or session_id) and a server that has read its first hello."""
+    if kind in ("ticket", "session_id"):
+        answers = {23: b"", 0xFF01: b"\x00"}
         session = saved_session()
+        if kind == "ticket":
+            answers[35] = b""
+        else:
+            session = saved_session(ticket=b"", session_id=b"the id of before")
         world = ClientWorld(psk_parameters(session=session, **changes))
-        answers = {23: b"", 35: b"", 0xFF01: b"\x00"}
         server = RawServer(chosen=0xC0A8, resuming=session.master, extensions=answers)
     elif kind == "psk":
         world, server = ClientWorld(psk_parameters(**changes)), RawServer(chosen=0xC0A8)

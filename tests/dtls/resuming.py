@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.dtls import ResumptionConfig, TicketKeys
+from gateway.dtls import Association, ResumptionConfig, TicketKeys
 from tests.dtls.rawclient import Device, RawClient, default_extensions
 from tests.dtls.support import World, device
 
@@ -87,7 +87,19 @@ def returning(before: RawClient, **fields: Any) -> RawClient:
         "ticket": before.ticket,
         "random": bytes(reversed(before.random)),
     }
-    return RawClient(**(given | fields))
+    return type(before)(**(given | fields))
+
+
+def move_session(client: RawClient, association: Association, there: ResumingWorld, here: ResumingWorld) -> None:
+    """What one world keeps of a client without tickets, another one knows."""
+    assert client.server_hello is not None
+    assert there.endpoint.sessions is not None
+    assert here.endpoint.sessions is not None
+    session_id = client.server_hello.session_id
+    state = there.endpoint.sessions.cache.find(session_id)
+    assert state is not None
+    here.endpoint.sessions.cache.forget(session_id)  # if it is there already
+    here.endpoint.sessions.keep(session_id, state, association)
 
 
 def less(extensions: dict[int, bytes] | None, *without: int) -> dict[int, bytes]:

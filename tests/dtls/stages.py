@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
-from gateway.dtls import Address, Event
+from gateway.dtls import Address, Association, Event
+from tests.dtls.kinds import RESUMED, client_of
 from tests.dtls.rawclient import RawClient, raw_record, split
-from tests.dtls.resuming import ResumingWorld, newcomer, returning
-from tests.dtls.support import CLIENT, World, certificate_client
+from tests.dtls.resuming import ResumingWorld, move_session, newcomer, returning
+from tests.dtls.support import CLIENT, World
 
 HELLO_CUT = 60
 """Bytes of our ClientHellos that reach past the compression methods, which is as far as the gate looks."""
@@ -113,38 +115,53 @@ RESUMED_STATES = (
     "Established",
 )
 
-FULL = [("psk", state) for state in PSK_STATES] + [("certificate", state) for state in CERTIFICATE_STATES]
-"""(kind of handshake, state)"""
+STATES = {
+    "psk": PSK_STATES,
+    "ecdhe_psk": PSK_STATES,
+    "certificate": CERTIFICATE_STATES,
+    "raw_public_key": CERTIFICATE_STATES,
+    "ticket": RESUMED_STATES,
+    "session_id": RESUMED_STATES,
+}
+"""States by kind of handshake, in their order: see `kinds`."""
 
-ALL = FULL + [("resumed", state) for state in RESUMED_STATES]
+ALL = [(kind, state) for kind, states in STATES.items() for state in states]
 """(kind of handshake, state)"""
 
 UNFINISHED = [(kind, state) for kind, state in ALL if state != "Established"]
 
-
-STEPS = {"psk": psk_steps, "certificate": certificate_steps, "resumed": resumed_steps}
+STEPS = {PSK_STATES: psk_steps, CERTIFICATE_STATES: certificate_steps, RESUMED_STATES: resumed_steps}
 
 
 def world_for(kind: str) -> World:
     """A world in which a handshake of this kind can come about."""
-    return ResumingWorld() if kind == "resumed" else World()
+    return ResumingWorld() if kind in RESUMED else World()
 
 
-def client_for(kind: str) -> RawClient:
-    """The client of a handshake of this kind."""
-    if kind == "resumed":
-        before = newcomer()
-        ResumingWorld().connect(before)
-        return returning(before)
-    return RawClient() if kind == "psk" else certificate_client()
+def client_for(kind: str, world: World) -> RawClient:
+    """The client of a handshake of this kind; a session of before has left no other trace in the world."""
+    if kind not in RESUMED:
+        return client_of(kind)
+    assert isinstance(world, ResumingWorld)
+    other, before, association = _session(kind)
+    if kind == "session_id":
+        move_session(before, association, other, world)
+    return returning(before)
+
+
+@cache
+def _session(kind: str) -> tuple[ResumingWorld, RawClient, Association]:
+    world, client = ResumingWorld(), newcomer(tickets=kind == "ticket")
+    return world, client, world.connect(client)
 
 
 def reach(
     kind: str, state: str, world: World | None = None, client: RawClient | None = None, source: Address = CLIENT
 ) -> Stage:
-    """A handshake of a kind (psk, certificate or resumed) stopped at a state."""
-    world, client = world or world_for(kind), client or client_for(kind)
-    steps = STEPS[kind](world, client, source)
+    """A handshake of a kind (a key of STATES) stopped at a state."""
+    world = world or world_for(kind)
+    client = client or client_for(kind, world)
+    steps = STEPS[STATES[kind]](world, client, source)
     for name in steps:
         if name == state:
             return Stage(state, world, client, steps)

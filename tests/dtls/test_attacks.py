@@ -103,9 +103,11 @@ def test_bare_public_key_instead_of_a_certificate() -> None:
 
 @pytest.mark.parametrize(("kind", "state"), stages.UNFINISHED)
 def test_plain_finished_never_completes_a_handshake(kind: str, state: str) -> None:
+    # With the right content, too, wherever the client has its keys: what is wrong is that it is not protected.
     stage = stages.reach(kind, state)
     world, client = stage.world, stage.client
-    world.deliver(client.record(HANDSHAKE, handshake(20, client.next_seq, bytes(12))))
+    verify_data = client.prf(b"client finished", client.transcript_hash()) if client.master else bytes(12)
+    world.deliver(client.record(HANDSHAKE, handshake(20, client.next_seq, verify_data)))
     assert world.completed == []
     assert world.endpoint.associations == {}
 
@@ -293,7 +295,7 @@ def drain(world: World) -> None:
 def test_handshakes_abandoned_in_every_state_leave_nothing(kind: str, state: str) -> None:
     world = stages.world_for(kind)
     for port in range(1, 40):
-        client = stages.client_for(kind)
+        client = stages.client_for(kind, world)
         client.random = bytes((port,)) * 32
         stages.reach(kind, state, world, client, ("192.0.2.1", port))
     drain(world)

@@ -25,7 +25,8 @@ from gateway.dtls.limits import (
     MAX_TICKET_SECRETS,
 )
 from gateway.dtls.messages import extensions as ext
-from tests.dtls.rawclient import RawClient, split
+from gateway.dtls.tickets import MIN_SECRET
+from tests.dtls.rawclient import RawClient, raw_record, split
 from tests.dtls.resuming import DAY, EMS, EPOCH, SECRET, SNI, TICKET, ResumingWorld, less, newcomer, returning
 from tests.dtls.support import CLIENT, PSK, World, alerts, certificate_client, counting_random
 
@@ -530,21 +531,24 @@ def test_5_6_nothing_is_sent_while_the_shell_thinks(tickets: bool) -> None:
     assert world.completed[-1].facts.resumed
 
 
-def test_5_6_client_that_does_not_have_the_secret_gets_nowhere() -> None:
-    # Whoever saw a ticket go by can offer it, and no more.
+@pytest.mark.parametrize("secret", [b"?" * 48, bytes(48), b"", bytes(range(48))], ids=["?", "zeros", "none", "range"])
+@WAYS
+def test_5_6_client_that_does_not_have_the_secret_gets_nowhere(tickets: bool, secret: bytes) -> None:
+    # Whoever saw a ticket or an id go by can offer it, and no more: with a master secret that he makes up, all that he
+    # sends is as it should be.
     world = ResumingWorld()
-    client = first(world, newcomer())
-    thief = returning(client, resuming=b"?" * 48)
+    thief = returning(first(world, newcomer(tickets=tickets)), resuming=secret)
     thief.read(world.deliver(thief.hello(), source=ELSEWHERE))
-    ((_, *_), *_) = records = split(*world.deliver(thief.hello(), source=ELSEWHERE))
-    thief.server_hello = client.server_hello
-    thief.resume()
-    finished = thief.record(22, b"\x14\x00\x00\x0c\x00\x02\x00\x00\x00\x00\x00\x0c" + bytes(12), 1)
-    answers = world.deliver(thief.change_cipher_spec(), finished, source=ELSEWHERE)
-    assert len(records) == 3
+    records = split(*world.deliver(thief.hello(), source=ELSEWHERE))
+    assert [record[0] for record in records] == [22, 20, 22]
+    thief.read([raw_record(records[0][0], records[0][2], records[0][3])])
+    thief.resume()  # an empty secret, too
+    answers = world.deliver(thief.change_cipher_spec(), thief.finished(), source=ELSEWHERE)
+    world.deliver(thief.data(b"let me in"), source=ELSEWHERE)
     assert [record[:3] for record in split(*answers)] == [(21, 0xFEFD, (1 << 48) + 1)]  # a protected alert
     assert world.reason == "finished_mismatch"
     assert list(world.endpoint.associations) == [CLIENT]
+    assert world.data == []
 
 
 # --- 5.7 session ids ------------------------------------------------------------------------------------------------
@@ -612,6 +616,22 @@ def test_5_8_foreign_ticket_of_any_length(length: int) -> None:
     again = returning(client)
     again.extensions = {**(again.extensions or {}), TICKET: client.ticket[:length].ljust(length, b"?")}
     full_instead(world, again)
+
+
+@pytest.mark.parametrize("age_s", [0.0, 2 * DAY])
+@pytest.mark.parametrize("secret", [bytes(MIN_SECRET), bytes(64), b"\xff" * MIN_SECRET], ids=["zeros", "64", "ones"])
+def test_5_8_ticket_under_a_key_that_anybody_knows(secret: bytes, age_s: float) -> None:
+    # CVE-2020-13777: until they were first changed, the keys of the tickets were zeros.
+    world = ResumingWorld()
+    world.clock.now += age_s
+    client = first(world, newcomer())
+    opened = TicketKeys([SECRET], DAY).open(client.ticket, world.clock.now)
+    assert opened is not None  # a session as it should be
+    again = returning(client)
+    forged = TicketKeys([secret], DAY).seal(opened[0], counting_random(), world.clock.now)
+    again.extensions = {**(again.extensions or {}), TICKET: forged}
+    full_instead(world, again)
+    assert world.outcomes() == {"unknown": 1}
 
 
 def test_5_8_ticket_under_a_forgotten_key() -> None:

@@ -1,11 +1,10 @@
 """Checklist section 6: raw public keys (RFC 7250)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.dtls import (
     CertificatePresented,
@@ -16,69 +15,21 @@ from gateway.dtls import (
     ServerEndpoint,
 )
 from gateway.dtls.messages.certificate import RawPublicKey
-from tests.dtls.rawclient import Key, RawClient, default_extensions, handshake
-from tests.dtls.rawserver import ClientWorld, RawServer, certificate_parameters
+from tests.dtls.rawclient import default_extensions
+from tests.dtls.rawkeys import (
+    CLIENT_TYPE,
+    OPENPGP,
+    P256_PREFIX,
+    RAW,
+    SERVER_TYPE,
+    X509,
+    RpkClient,
+    listing,
+    opaque24,
+    raw_pair,
+    spki,
+)
 from tests.dtls.support import World, alerts, counting_random, device, server_identity
-
-CLIENT_TYPE, SERVER_TYPE = 19, 20
-X509, OPENPGP, RAW = 0, 1, 2
-
-# RFC 7250 appendix A has an example of a key; P-256's SubjectPublicKeyInfo begins like this (RFC 5480).
-P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
-
-
-def spki(key: Key) -> bytes:
-    """Written down by hand for P-256: the prefix and the point."""
-    public = key.public_key()
-    if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
-        return P256_PREFIX + public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def opaque24(data: bytes) -> bytes:
-    return len(data).to_bytes(3, "big") + data
-
-
-@dataclass(slots=True)
-class RpkClient(RawClient):
-    """Attributes:
-    server_key: The server's raw public key, if that is what it sent.
-    """
-
-    server_key: bytes = b""
-
-    def _take(self, message_type: int, seq: int, body: bytes) -> None:
-        if message_type == 11 and (self.answers.get(SERVER_TYPE) == bytes((RAW,))):
-            self.messages.append((message_type, seq, body))
-            self.transcript.append(handshake(message_type, seq, body))
-            length = int.from_bytes(body[:3], "big")
-            assert length == len(body) - 3
-            self.server_key = body[3:]
-        else:
-            RawClient._take(self, message_type, seq, body)
-
-    @property
-    def answers(self) -> dict[int, bytes]:
-        assert self.server_hello is not None
-        return self.server_hello.extensions or {}
-
-    def key(self, public_key: bytes | None = None) -> bytes:
-        """Certificate with a bare key."""
-        assert self.device is not None
-        return self.message(11, opaque24(spki(self.device.key) if public_key is None else public_key))
-
-    def raw_flight(self) -> list[bytes]:
-        records = [self.key(), self.client_key_exchange(), self.certificate_verify()]
-        return [*records, self.change_cipher_spec(), self.finished()]
-
-
-def listing(client: bytes | None = None, server: bytes | None = None, suites: tuple[int, ...] = (0xC0AE,)) -> RpkClient:
-    """A client that lists these certificate types."""
-    extensions = default_extensions()
-    for number, types in ((CLIENT_TYPE, client), (SERVER_TYPE, server)):
-        if types is not None:
-            extensions[number] = bytes((len(types),)) + types
-    return RpkClient(suites=suites, device=device(), extensions=extensions)
 
 
 def refused(client: RpkClient, world: World | None = None) -> tuple[str, list[tuple[int, int]]]:
@@ -101,7 +52,7 @@ def test_6_1_both_sides_present_bare_keys(suite: int) -> None:
     world.reach_server_done(client)
     assert (client.answers[CLIENT_TYPE], client.answers[SERVER_TYPE]) == (b"\x02", b"\x02")  # RFC 7250 4.2: one value
     assert client.server_key == spki(server_identity().key)
-    client.read(world.deliver(*client.raw_flight()))
+    client.read(world.deliver(*client.answer_flight()))
     assert client.server_finished_verified
     assert keys_of(world) == [spki(device().key)]
     (done,) = world.completed
@@ -131,7 +82,7 @@ def test_6_1_each_side_is_negotiated_by_itself() -> None:
     world.reach_server_done(client)
     assert SERVER_TYPE not in client.answers
     assert client.server_chain == server_identity().chain
-    client.read(world.deliver(*client.raw_flight()))
+    client.read(world.deliver(*client.answer_flight()))
     assert client.server_finished_verified
     assert len(keys_of(world)) == 1
     world, client = World(), listing(server=bytes((RAW,)))
@@ -158,7 +109,7 @@ def test_6_1_the_client_s_order_decides(types: bytes, chosen: int) -> None:
     world, client = World(), listing(types, types)
     world.reach_server_done(client)
     assert (client.answers[CLIENT_TYPE], client.answers[SERVER_TYPE]) == (bytes((chosen,)),) * 2
-    client.read(world.deliver(*(client.raw_flight() if chosen == RAW else client.answer_flight())))
+    client.read(world.deliver(*client.answer_flight()))
     assert client.server_finished_verified
 
 
@@ -263,7 +214,7 @@ def test_6_3_refusal_of_the_shell() -> None:
     world, client = World(), listing(bytes((RAW,)), bytes((RAW,)))
     world.verdict = HandshakeError(FailureReason.UNKNOWN_PUBLIC_KEY, "not in the registry")
     world.reach_server_done(client)
-    assert alerts(client.read(world.deliver(*client.raw_flight()))) == [(2, 46)]
+    assert alerts(client.read(world.deliver(*client.answer_flight()))) == [(2, 46)]
     (failure,) = world.failures
     assert failure.facts.raw_public_key
     assert failure.facts.public_key == spki(device().key)
@@ -322,7 +273,7 @@ def test_6_4_bare_key_dressed_as_a_list_of_certificates() -> None:
 def test_6_4_certificate_where_a_bare_key_was_negotiated() -> None:
     world, client = World(), listing(bytes((RAW,)), bytes((RAW,)))
     world.reach_server_done(client)
-    assert alerts(client.read(world.deliver(client.certificate()))) == [(2, 50)]
+    assert alerts(client.read(world.deliver(client.certificate(device().chain)))) == [(2, 50)]
     assert not any(isinstance(event, CertificatePresented) for event in world.events)
 
 
@@ -336,40 +287,12 @@ def test_6_4_certificate_dressed_as_a_bare_key() -> None:
 # --- our client ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class RpkServer(RawServer):
-    """Attributes:
-    client_key: The client's raw public key.
-    """
-
-    client_key: bytes = b""
-
-    def _take(self, message_type: int, seq: int, body: bytes) -> None:
-        if message_type == 11 and (self.extensions or {}).get(CLIENT_TYPE) == bytes((RAW,)):
-            self.messages.append((message_type, seq, body))
-            self.transcript.append(handshake(message_type, seq, body))
-            self.client_key = body[3:]
-            self.client_chain = device().chain  # for its signature: the same key
-        else:
-            RawServer._take(self, message_type, seq, body)
-
-
-def raw_pair(
-    answers: dict[int, bytes], client: tuple[int, ...] = (RAW,), server: tuple[int, ...] = (RAW,)
-) -> tuple[ClientWorld, RpkServer]:
-    parameters = certificate_parameters(client_certificate_types=client, server_certificate_types=server)
-    world, raw = ClientWorld(parameters), RpkServer(chosen=0xC0AE)
-    raw.read(world.opening)
-    raw.extensions = {23: b"", 0xFF01: b"\x00", **answers}
-    return world, raw
-
-
 def test_6_1_our_client_asks_for_bare_keys_and_presents_one() -> None:
     world, server = raw_pair({CLIENT_TYPE: b"\x02", SERVER_TYPE: b"\x02"})
     assert server.heard is not None
     offered = server.heard.extensions or {}
     assert (offered[CLIENT_TYPE], offered[SERVER_TYPE]) == (b"\x01\x02", b"\x01\x02")
-    flight = [server.answer_hello(), server.message(11, opaque24(spki(server_identity().key)))]
+    flight = [server.answer_hello(), server.present()]
     world.answering = False
     world.deliver(*flight, server.share(), server.request(), server.done())
     (question,) = (event for event in world.events if isinstance(event, RawPublicKeyPresented))
@@ -406,7 +329,7 @@ def test_6_2_answers_that_our_client_refuses(answer: dict[int, bytes], reason: s
 
 def test_6_4_our_client_takes_only_what_was_negotiated() -> None:
     world, server = raw_pair({SERVER_TYPE: b"\x02"})
-    assert world.refuses(server, server.answer_hello(), server.present())[0] == "decode_error"
+    assert world.refuses(server, server.answer_hello(), server.present(server_identity().chain))[0] == "decode_error"
     world, server = raw_pair({})
     bare = opaque24(spki(server_identity().key))
     assert world.refuses(server, server.answer_hello(), server.message(11, bare))[0] == "decode_error"

@@ -12,7 +12,7 @@ from tests.dtls.rawserver import ClientWorld, certificate_parameters, pair
 from tests.dtls.support import alerts
 from tests.dtls.test_states import concrete
 
-# RFC 5246 section 7.3 figure 1, RFC 6347 section 4.2.4 figure 1 and RFC 5489 section 2, for our three kinds of
+# RFC 5246 section 7.3 figure 1, RFC 6347 section 4.2.4 figure 1 and RFC 5489 section 2, for all kinds of
 # handshake.
 #
 # A HelloRequest is in no row. RFC 5246 section 7.4.1.1 has clients ignore one in the middle of a handshake, and servers
@@ -93,7 +93,7 @@ def test_message_while_the_shell_thinks(message_type: int) -> None:
     assert stage.world.failure.reason is FailureReason.UNEXPECTED_MESSAGE
 
 
-@pytest.mark.parametrize("kind", ["psk", "ecdhe_psk", "certificate"])
+@pytest.mark.parametrize("kind", ["psk", "ecdhe_psk", "certificate", "raw_public_key"])
 @each_type
 def test_message_after_the_handshake(kind: str, message_type: int) -> None:
     stage = reach(kind, "Established")

@@ -1,5 +1,8 @@
 """The endpoint between three clients, an attacker who can write any address, a slow shell and a clock: a state machine.
 
+The clients prove themselves in every way that there is, come back with tickets and session ids, and have connection ids
+or none; the long form fails if it does not complete every kind of handshake while everything else goes on.
+
 After each step the promises of the engine are checked: every container within its bound, no answer before the cookie
 larger than its question, window and address moved by authenticated records alone, no nonce twice under one key, one
 outcome a handshake, no session ended by anybody without its keys, nothing delivered that was not sent.
@@ -7,12 +10,21 @@ outcome a handshake, no session ended by anybody without its keys, nothing deliv
 
 from collections import Counter
 from contextlib import suppress
+from hashlib import sha256
 from operator import attrgetter
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from gateway.dtls import (
     Address,
@@ -22,37 +34,51 @@ from gateway.dtls import (
     CertificatePresented,
     FailureReason,
     HandshakeCompleted,
+    HandshakeError,
     HandshakeFailed,
     PskRequested,
+    RawPublicKeyPresented,
+    ResumptionRequested,
 )
 from gateway.dtls.limits import MAX_EARLY_RECORDS, MAX_REASSEMBLY_BYTES, MAX_SETTLED, TIMER_SLACK
+from tests.dtls.kinds import FULL, KINDS, RESUMED, WITH_ID, client_of, kind_of
 from tests.dtls.nonces import watch_nonces
 from tests.dtls.rawclient import HANDSHAKE, RawClient, handshake, raw_record
-from tests.dtls.support import PSK, World, device
+from tests.dtls.rawkeys import RpkClient, spki
+from tests.dtls.resuming import ResumingWorld, returning
+from tests.dtls.support import PSK, device
 
 CLIENTS = 3
-SUITES = (0xC0A8, 0x00A8, 0xC0AE, 0xC02B)
+SUITES = {
+    "psk": (0xC0A8, 0x00A8),
+    "ecdhe_psk": (0xD003, 0xCCAC),
+    "certificate": (0xC0AE, 0xC02B),
+    "raw_public_key": (0xC0AE, 0xC02C),
+}
 MAX_HANDSHAKES = 2
 MAX_ASSOCIATIONS = 2
+MAX_SESSIONS = 2
+LONGEST_HANDSHAKE = 9
+"""Datagrams of an honest client, from its first hello to the data behind its Finished."""
 STEPS_S = (0.0, 0.25, 1.0, 3.0, 30.0, 61.0, 121.0, 250.0, 1000.0)
 
 which = st.integers(0, CLIENTS - 1)
+methods = st.sampled_from(FULL)
+cids = st.sampled_from([None, b"", b"id"])
+devices = st.tuples(methods, cids, st.booleans(), st.integers(0, 1), st.booleans())
+"""Proof, connection id, whether it has tickets, which of its suites, whether it was here before."""
 sequences = st.integers(0, 80) | st.sampled_from([1 << 32, (1 << 48) - 1])
+
+
+Question = PskRequested | CertificatePresented | RawPublicKeyPresented | ResumptionRequested
 
 
 class Party:
     """A client: what it is about to send, and what it has sent."""
 
-    def __init__(self, number: int, random: bytes, suite: int, source: Address, cid: bytes | None = None) -> None:
+    def __init__(self, number: int, client: RawClient, source: Address) -> None:
         self.number = number
-        self.client = RawClient(
-            suites=(suite,),
-            device=device(),
-            identity=b"dev%d" % number,
-            random=random,
-            cid=cid,
-            path_check=cid == b"id",
-        )
+        self.client = client
         self.source = source
         self.queue: list[bytes] = []
         self.flight_sent = False
@@ -66,13 +92,17 @@ class Party:
             return self.queue.pop(0)
         if not client.cookie or client.server_hello is None:
             return client.hello()
+        if client.resuming and client.server_finished_verified and not self.flight_sent:
+            self.flight_sent = True
+            self.queue = [client.change_cipher_spec(), client.finished()]
+            return self.queue.pop(0)
         done = any(kind == 14 for kind, _, _ in client.messages)
         if done and not self.flight_sent:
             self.flight_sent = True
             with suppress(AssertionError):  # it heard what was for another client at its address
                 self.queue = client.answer_flight()
                 return self.queue.pop(0)
-        if client.write_keys is None:
+        if client.write_keys is None or not self.flight_sent:
             return client.hello()
         self.count += 1
         return self.data(b"%d %d" % (self.number, self.count))
@@ -83,15 +113,27 @@ class Party:
 
 
 class EndpointMachine(RuleBasedStateMachine):
+    """Attributes:
+    reached: Handshakes that completed in all runs while anything could happen, by kind.
+    """
+
+    reached: ClassVar[Counter[str]] = Counter()
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(max_handshakes=MAX_HANDSHAKES, max_associations=MAX_ASSOCIATIONS, idle_timeout_s=900.0)
+        self.world = ResumingWorld(
+            max_handshakes=MAX_HANDSHAKES,
+            max_associations=MAX_ASSOCIATIONS,
+            max_sessions=MAX_SESSIONS,
+            idle_timeout_s=900.0,
+        )
         self.world.keys = {b"dev%d" % number: PSK for number in range(CLIENTS)}
         self.randoms = 0
-        self.parties = [self.fresh(number, SUITES[number], number) for number in range(CLIENTS)]
+        self.disturbed = True
+        self.parties = [self.fresh(number, FULL[number], number) for number in range(CLIENTS)]
         self.everybody = list(self.parties)
         self.sent: list[tuple[bytes, Address]] = []
-        self.questions: list[PskRequested | CertificatePresented] = []
+        self.questions: list[Question] = []
         self.outcomes: Counter[int] = Counter()
         self.asked = 0
         self.owner: dict[Association, Party] = {}
@@ -113,11 +155,40 @@ class EndpointMachine(RuleBasedStateMachine):
         assert endpoint.next_timer() is None
         assert endpoint._delivery.lingering == {}
 
-    def fresh(self, number: int, suite: int, port: int, cid: bytes | None = None) -> Party:
+    def fresh(
+        self, number: int, method: str, port: int, cid: bytes | None = None, tickets: bool = False, suite: int = 0
+    ) -> Party:
+        client = client_of(
+            method,
+            suite=SUITES[method][suite],
+            tickets=tickets,
+            identity=b"dev%d" % number,
+            random=self.random(),
+            cid=cid,
+            path_check=cid == b"id",
+        )
+        return Party(number, client, ("192.0.2.1", 40_000 + port))
+
+    def random(self) -> bytes:
         self.randoms += 1
-        return Party(number, self.randoms.to_bytes(32, "big"), suite, ("192.0.2.1", 40_000 + port), cid)
+        return self.randoms.to_bytes(32, "big")
+
+    def replace(self, party: Party) -> None:
+        self.parties[party.number] = party
+        self.everybody.append(party)
 
     # --- what happens ----------------------------------------------------------------------------------------------
+
+    @initialize(devices=st.lists(devices, min_size=CLIENTS, max_size=CLIENTS))
+    def begins(self, devices: list[tuple[str, bytes | None, bool, int, bool]]) -> None:
+        """Some devices are new, and some have a session from before, which they are about to resume."""
+        self.disturbed = False
+        for number, (method, cid, tickets, suite, was_here) in enumerate(devices):
+            self.restart(number, method, number, cid, tickets, suite)
+            if was_here:
+                self.all_the_way(number)
+                self.back_again(self.parties[number], number, cid)
+        self.disturbed = True
 
     @rule(number=which)
     def honest(self, number: int) -> None:
@@ -128,6 +199,13 @@ class EndpointMachine(RuleBasedStateMachine):
     def honest_for_a_while(self, number: int, count: int) -> None:
         for _ in range(count):
             self.honest(number)
+
+    @rule(number=which)
+    def all_the_way(self, number: int) -> None:
+        """A handshake that nobody disturbs, nor a slow shell; it may have begun before."""
+        answering, self.world.answering = self.world.answering, True
+        self.honest_for_a_while(number, LONGEST_HANDSHAKE)
+        self.world.answering = answering
 
     @rule(number=which)
     def out_of_order(self, number: int) -> None:
@@ -200,20 +278,36 @@ class EndpointMachine(RuleBasedStateMachine):
         """A network gives a device another address; a session without a connection id stays where it was."""
         self.parties[number].source = ("192.0.2.1", 40_000 + port)
 
-    @rule(number=which, suite=st.sampled_from(SUITES), port=which, cid=st.sampled_from([None, b"", b"id"]))
-    def restart(self, number: int, suite: int, port: int, cid: bytes | None) -> None:
+    @rule(number=which, method=methods, port=which, cid=cids, tickets=st.booleans(), suite=st.integers(0, 1))
+    def restart(self, number: int, method: str, port: int, cid: bytes | None, tickets: bool, suite: int) -> None:
         """A device forgets everything, and may come back from an address that another one had."""
-        party = self.fresh(number, suite, port, cid)
-        self.parties[number] = party
-        self.everybody.append(party)
+        self.replace(self.fresh(number, method, port, cid, tickets, suite))
 
-    @rule(number=which, psk=st.booleans())
-    def wrong_credential(self, number: int, psk: bool) -> None:
-        party = self.fresh(number, 0xC0A8, number)
+    @precondition(lambda self: any(party.client.server_finished_verified for party in self.parties))
+    @rule(data=st.data(), port=which, cid=cids)
+    def comes_back(self, data: st.DataObject, port: int, cid: bytes | None) -> None:
+        """A device slept, and has kept its session: the ticket, or the id."""
+        asleep = [party for party in self.parties if party.client.server_finished_verified]
+        self.back_again(data.draw(st.sampled_from(asleep)), port, cid)
+
+    def back_again(self, before: Party, port: int, cid: bytes | None) -> None:
+        client = returning(before.client, random=self.random(), cid=cid, path_check=cid == b"id")
+        self.replace(Party(before.number, client, ("192.0.2.1", 40_000 + port)))
+
+    @rule(number=which)
+    def comes_back_with_another_secret(self, number: int) -> None:
+        """Who has seen a ticket, or an id, does not have the secret of the session."""
+        before = self.parties[number].client
+        if before.server_finished_verified:
+            client = returning(before, random=self.random(), resuming=bytes(48), psk=bytes(16))
+            self.replace(Party(number, client, self.parties[number].source))
+
+    @rule(number=which, psk=st.booleans(), method=st.sampled_from(["psk", "ecdhe_psk"]))
+    def wrong_credential(self, number: int, psk: bool, method: str) -> None:
+        party = self.fresh(number, method, number)
         party.client.psk = bytes(16) if psk else PSK
         party.client.identity = b"dev%d" % number if psk else b"nobody\x00\xff"
-        self.parties[number] = party
-        self.everybody.append(party)
+        self.replace(party)
 
     @rule(seconds=st.sampled_from(STEPS_S))
     def wait(self, seconds: float) -> None:
@@ -228,11 +322,32 @@ class EndpointMachine(RuleBasedStateMachine):
     @rule(data=st.data(), good=st.booleans())
     def late_answer(self, data: st.DataObject, good: bool) -> None:
         """To any question there ever was: late, twice, or after the end."""
-        question = data.draw(st.sampled_from(self.questions))
+        self.answer(data.draw(st.sampled_from(self.questions)), good)
+
+    def answer(self, question: Question, good: bool) -> None:
+        endpoint, now = self.world.endpoint, self.world.now
+        self.may_end = {"superseded", "evicted"}  # the client's Finished may have come long ago
         if good:
             self.world.answer(question)
+        elif isinstance(question, ResumptionRequested):
+            endpoint.resumption_verdict(question.handshake, False, now)
+        elif isinstance(question, PskRequested):
+            endpoint.provide_psk(question.handshake, None, now)
         else:
-            self.world.endpoint.provide_psk(question.handshake, None, self.world.now)
+            endpoint.certificate_verdict(question.handshake, HandshakeError(FailureReason.UNKNOWN_ROOT), now)
+        self.collect()
+
+    @precondition(lambda self: self.questions)
+    @rule(data=st.data())
+    def answer_to_another_question(self, data: st.DataObject) -> None:
+        """Of the kind that was not asked: it changes nothing."""
+        question, endpoint, now = data.draw(st.sampled_from(self.questions)), self.world.endpoint, self.world.now
+        if not isinstance(question, PskRequested):
+            endpoint.provide_psk(question.handshake, PSK, now, context=b"not asked")
+        if not isinstance(question, CertificatePresented | RawPublicKeyPresented):
+            endpoint.certificate_verdict(question.handshake, None, now, context=b"not asked")
+        if not isinstance(question, ResumptionRequested):
+            endpoint.resumption_verdict(question.handshake, True, now, context=b"not asked")
         self.collect()
 
     @rule(number=which)
@@ -299,15 +414,17 @@ class EndpointMachine(RuleBasedStateMachine):
 
     def on_event(self, event: object) -> None:
         match event:
-            case PskRequested() | CertificatePresented():
+            case PskRequested() | CertificatePresented() | RawPublicKeyPresented() | ResumptionRequested():
                 self.asked += 1
                 self.questions.append(event)
             case HandshakeCompleted():
                 self.outcomes[id(event.facts)] += 1
                 (owner,) = [party for party in self.everybody if self.keys_of(party) == event.association._read_key]
-                assert owner.client.psk == PSK
-                assert event.association.context in (owner.client.identity, device().chain)
+                assert owner.client.psk == PSK or not owner.client.with_key
+                kind = kind_of(owner.client, event)
+                assert event.association.context in self.proven_by(owner.client)
                 self.owner[event.association] = owner
+                self.reached[kind] += self.disturbed
             case HandshakeFailed(reason=FailureReason.COOKIE_LOOP):
                 pass  # a report of hellos that never got as far as a handshake
             case HandshakeFailed():
@@ -322,6 +439,13 @@ class EndpointMachine(RuleBasedStateMachine):
                 assert self.delivered[id(party), event.data] <= party.contents[event.data]
             case _:
                 pass
+
+    def proven_by(self, client: RawClient) -> list[object]:
+        """What the shell has been told of a client: in a full handshake, or when it resumes one."""
+        if client.with_key:
+            return [client.identity]
+        key, chain = spki(device().key), device().chain
+        return [key, sha256(key).digest()] if isinstance(client, RpkClient) else [chain, sha256(chain[0]).digest()]
 
     def keys_of(self, party: Party) -> bytes | None:
         """The key that a client writes with, by the formula of the RFC."""
@@ -352,6 +476,7 @@ class EndpointMachine(RuleBasedStateMachine):
         assert len(endpoint._delivery.lingering) <= MAX_ASSOCIATIONS
         assert len(endpoint._handshakes.settled) <= MAX_SETTLED
         assert len(endpoint._handshakes._timers) <= 2 * MAX_HANDSHAKES + TIMER_SLACK + 1
+        assert self.world.kept <= MAX_SESSIONS
         assert not endpoint._delivery.outgoing
         assert not endpoint._events
         for each in endpoint._handshakes.values():
@@ -386,18 +511,26 @@ class EndpointMachine(RuleBasedStateMachine):
             assert association not in self.world.endpoint._delivery.lingering
 
 
-TestEndpoint = EndpointMachine.TestCase
-TestEndpoint.settings = settings(
-    max_examples=60, stateful_step_count=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+def run_machine(examples: int, steps: int) -> None:
+    EndpointMachine.reached.clear()
+    too_much = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    run_state_machine_as_test(
+        EndpointMachine,
+        settings=settings(max_examples=examples, stateful_step_count=steps, suppress_health_check=too_much),
+    )
 
 
-class LongMachine(EndpointMachine):
-    """The same, for minutes."""
+def test_endpoint_machine() -> None:
+    run_machine(80, 60)
+    # Hypothesis takes what it tries out of the modules that are loaded, so that a few runs cannot be held to more.
+    resumed = sum(EndpointMachine.reached[kind] for kind in KINDS if kind.removesuffix(WITH_ID) in RESUMED)
+    assert 0 < resumed < EndpointMachine.reached.total()
 
 
-TestEndpointForLong = pytest.mark.long(LongMachine.TestCase)
-TestEndpointForLong.settings = settings(TestEndpoint.settings, max_examples=2000, stateful_step_count=100)
+@pytest.mark.long
+def test_endpoint_machine_for_long() -> None:
+    run_machine(2000, 100)
+    assert [kind for kind in KINDS if not EndpointMachine.reached[kind]] == [], EndpointMachine.reached
 
 
 def test_the_machine_reaches_deep() -> None:
@@ -408,7 +541,7 @@ def test_the_machine_reaches_deep() -> None:
     assert len(machine.owner) == 2
     machine.spoofed_alert(0, b"\x02\x28", 5)
     assert sum(machine.delivered.values()) >= 4
-    machine.restart(0, 0xC0AE, 2, None)
+    machine.restart(0, "certificate", 2, None, tickets=False, suite=0)
     machine.honest_for_a_while(0, 10)
     assert {event.reason for event in machine.world.closed} == {"superseded"}
     machine.teardown()
@@ -416,7 +549,7 @@ def test_the_machine_reaches_deep() -> None:
 
 def test_the_machine_moves_devices_with_a_connection_id() -> None:
     machine = EndpointMachine()
-    machine.restart(0, 0xC0A8, 0, b"")
+    machine.restart(0, "psk", 0, b"", tickets=False, suite=0)
     machine.honest_for_a_while(0, 8)
     machine.moves(0, 5)
     machine.honest_for_a_while(0, 3)
@@ -424,6 +557,35 @@ def test_the_machine_moves_devices_with_a_connection_id() -> None:
     assert association.address == machine.parties[0].source
     assert machine.world.endpoint.counters.address_changes == 1
     assert sum(machine.delivered.values()) >= 3
+    machine.teardown()
+
+
+@pytest.mark.parametrize("cid", [None, b"", b"id"])
+@pytest.mark.parametrize("tickets", [True, False])
+@pytest.mark.parametrize("method", FULL)
+def test_the_machine_completes_every_kind_of_handshake(method: str, tickets: bool, cid: bytes | None) -> None:
+    machine = EndpointMachine()
+    machine.reached.clear()
+    machine.replace(machine.fresh(0, method, 0, cid, tickets))
+    machine.all_the_way(0)
+    machine.back_again(machine.parties[0], 0, cid)
+    machine.all_the_way(0)
+    with_id = "" if cid is None else "+cid"
+    assert machine.reached == {method + with_id: 1, ("ticket" if tickets else "session_id") + with_id: 1}
+    assert sum(machine.delivered.values()) >= 3
+    machine.teardown()
+
+
+def test_a_late_answer_can_be_what_completes_a_handshake() -> None:
+    """The old session ends then, whoever sent the last datagram before."""
+    machine = EndpointMachine()
+    machine.all_the_way(0)
+    machine.restart(1, "psk", 0, None, tickets=False, suite=0)
+    machine.the_shell_is_slow()
+    machine.honest_for_a_while(1, 5)
+    machine.spoofed_alert(2, b"\x02\x28", 5)
+    machine.answer(machine.questions[-1], good=True)
+    assert {event.reason for event in machine.world.closed} == {"superseded"}
     machine.teardown()
 
 

@@ -8,10 +8,10 @@ from gateway.dtls import ServerEndpoint
 from gateway.dtls.arrivals import Arrivals, Rank
 from gateway.dtls.limits import BACKOFF_FREE, MAX_ARRIVALS, MAX_REMEMBERED_SUITES, NETWORK_BACKOFF_FREE
 from tests.dtls.rawclient import RawClient
+from tests.dtls.rawkeys import opaque24, spki
 from tests.dtls.resuming import ResumingWorld, newcomer, returning
 from tests.dtls.support import CLIENT, World, certificate_client, client_for, counting_random, device
 from tests.dtls.test_admission import advance_all, at, attempt
-from tests.dtls.test_checklist_6_raw_public_keys import opaque24, spki
 
 LONGEST_ID = bytes(range(255))
 

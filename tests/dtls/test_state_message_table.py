@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.dtls.handshake import server_states, states
 from tests.dtls import stages
 from tests.dtls.rawclient import HANDSHAKE, RawClient, handshake, raw_record, split
+from tests.dtls.rawkeys import RpkClient, opaque24, spki
 from tests.dtls.stages import Stage
 from tests.dtls.support import alerts, device
+from tests.dtls.test_states import concrete
 
 TABLE = """
                      | P-Hel  P-Key  P-Ask  P-CCS  P-Fin  P-Done C-Hel  C-Cert C-Key  C-Ver  C-Ask  C-CCS  C-Fin  C-Done
@@ -49,7 +52,8 @@ record of epoch 2    | -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -
 heartbeat, plain     | -unexp -unexp -unexp -unexp -unexp -nobod -unexp -unexp -unexp -unexp -unexp -unexp -unexp -nobod
 return check, plain  | -unexp -unexp -unexp -unexp -unexp -nobod -unexp -unexp -unexp -unexp -unexp -unexp -unexp -nobod
 """
-"""What each input does in each state; P is a handshake with a pre-shared key, C one with a certificate.
+"""What each input does in each state; P is a handshake with a pre-shared key, C one with a certificate. ECDHE_PSK has
+the messages of PSK (RFC 5489 section 2), and a raw public key those of a certificate (RFC 7250 section 4.1).
 
     go      the next state
     keep    nothing that can be seen: it is kept for later, or has no meaning
@@ -99,7 +103,11 @@ record of epoch 2    | -epoch -epoch -epoch -epoch -epoch
 heartbeat, plain     | -unexp -unexp -unexp -unexp -nobod
 return check, plain  | -unexp -unexp -unexp -unexp -nobod
 """
-"""The same for R, a handshake that resumes a session (RFC 5246 section 7.3, figure 2)."""
+"""The same for R, a handshake that resumes a session (RFC 5246 section 7.3, figure 2), by its id or by a ticket (RFC
+5077 section 3.1, figure 2)."""
+
+KINDS = {"P": ("psk", "ecdhe_psk"), "C": ("certificate", "raw_public_key"), "R": ("ticket", "session_id")}
+"""The kinds of handshake that a column is about."""
 
 STATES = {
     "Hel": "ExpectClientHello",
@@ -176,6 +184,8 @@ def certificate(stage: Stage) -> bytes:
     der = device().chain[0]
     length = len(der)
     body = (length + 3).to_bytes(3, "big") + length.to_bytes(3, "big") + der
+    if isinstance(stage.client, RpkClient):
+        body = opaque24(spki(device().key))
     stage.client.transcript.append(handshake(11, stage.client.next_seq, body))
     return message(11, body)(stage)
 
@@ -183,8 +193,10 @@ def certificate(stage: Stage) -> bytes:
 def key_exchange(stage: Stage) -> bytes:
     if stage.state in ("ExpectPskKeyExchange", "ExpectEcdheKeyExchange"):
         return stage.client.client_key_exchange()
-    identity = stage.client.server_hello is None or stage.client.is_psk
-    return message(16, b"\x00\x04dev1" if identity else b"\x41" + bytes(65))(stage)
+    identity, point = b"\x00\x04dev1", b"\x41" + bytes(65)
+    if stage.client.server_hello is None or stage.client.is_psk:
+        return message(16, identity)(stage)
+    return message(16, identity + point if stage.client.with_key else point)(stage)
 
 
 def certificate_verify(stage: Stage) -> bytes:
@@ -248,13 +260,17 @@ def rows() -> dict[str, dict[str, str]]:
     return found
 
 
-def place(column: str) -> tuple[str, str]:
+def places(column: str) -> list[tuple[str, str]]:
     """(kind of handshake, state) of a column."""
-    kind = {"P": "psk", "C": "certificate", "R": "resumed"}[column[0]]
-    return kind, OWN_STATES.get(column) or STATES[column[2:]]
+    return [(kind, OWN_STATES.get(column) or STATES[column[2:]]) for kind in KINDS[column[0]]]
 
 
-PAIRS = [(column, name, outcome) for name, cells in rows().items() for column, outcome in cells.items()]
+CELLS = [
+    (kind, state, name, outcome)
+    for name, cells in rows().items()
+    for column, outcome in cells.items()
+    for kind, state in places(column)
+]
 
 
 def state_of(stage: Stage) -> str:
@@ -270,13 +286,17 @@ def following(kind: str, state: str) -> str:
 
 
 def test_the_table_is_whole() -> None:
-    assert [place(column) for column in next(iter(rows().values()))] == stages.ALL
-    assert list(rows()) == list(INPUTS)
+    cells = [(kind, state, name) for kind, state, name, _ in CELLS]
+    assert sorted(cells) == sorted((kind, state, name) for kind, state in stages.ALL for name in INPUTS)
 
 
-@pytest.mark.parametrize(("column", "name", "outcome"), PAIRS)
-def test_input_in_a_state(column: str, name: str, outcome: str) -> None:
-    kind, state = place(column)
+def test_no_state_is_missing_in_the_table() -> None:
+    shared = {states.ExpectChangeCipherSpec, states.Established}
+    assert {state for _, state, _, _ in CELLS} == {cls.__name__ for cls in concrete(server_states) | shared}
+
+
+@pytest.mark.parametrize(("kind", "state", "name", "outcome"), CELLS)
+def test_input_in_a_state(kind: str, state: str, name: str, outcome: str) -> None:
     stage = stages.reach(kind, state)
     world, client = stage.world, stage.client
     world.advance(1.0)  # so that nothing is held back for having been sent just now
@@ -307,10 +327,10 @@ def test_input_in_a_state(column: str, name: str, outcome: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "name"),
-    [(column, name) for column, name, outcome in PAIRS if outcome[0] == "-" and column[2:] != "Done"],
+    ("kind", "state", "name"),
+    [(kind, state, name) for kind, state, name, outcome in CELLS if outcome[0] == "-" and state != "Established"],
 )
-def test_what_is_dropped_leaves_the_handshake_as_it_was(column: str, name: str) -> None:
-    stage = stages.reach(*place(column))
+def test_what_is_dropped_leaves_the_handshake_as_it_was(kind: str, state: str, name: str) -> None:
+    stage = stages.reach(kind, state)
     stage.world.deliver(INPUTS[name](stage))
     stage.complete()

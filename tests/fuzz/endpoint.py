@@ -19,7 +19,20 @@ from gateway.dtls import (
     HandshakeCompleted,
     HandshakeError,
 )
-from tests.dtls.rawclient import SUITES, default_extensions, handshake, raw_record
+from gateway.dtls.messages import extensions as ext
+from tests.dtls.kinds import FULL, client_of, kind_of
+from tests.dtls.rawclient import (
+    ECDHE_PSK_SUITES,
+    ECDHE_RSA_SUITES,
+    ECDHE_SUITES,
+    PSK_SUITES,
+    SUITES,
+    RawClient,
+    default_extensions,
+    handshake,
+    raw_record,
+)
+from tests.dtls.rawkeys import CLIENT_TYPE, RAW, SERVER_TYPE, X509
 from tests.dtls.resuming import TICKET, ResumingWorld, returning
 from tests.dtls.support import CLIENT, client_for
 
@@ -37,6 +50,15 @@ CONTENT_TYPES = (20, 21, 22, 23, 24, 25, 0, 255)
 VERSIONS = (0xFEFD, 0xFEFD, 0xFEFF, 0xFEFC, 0x0303, 0)
 # What hellos carry beside what every client of ours says: names, sizes, certificate types, tickets, connection ids.
 EXTENSIONS = (0, 1, 10, 11, 13, 16, 17, 19, 20, 22, 23, 28, 35, 53, 54, 61, 0xFF01)
+CERTIFICATE_TYPES = (bytes((RAW,)), bytes((RAW, X509)), bytes((X509, RAW)), bytes((X509,)))
+"""What a device with a raw public key lists, in order of preference (RFC 7250)."""
+SUITES_OF = {
+    "psk": tuple(PSK_SUITES),
+    "ecdhe_psk": tuple(ECDHE_PSK_SUITES),
+    "certificate": tuple(ECDHE_SUITES | ECDHE_RSA_SUITES),
+    "raw_public_key": tuple(ECDHE_SUITES),
+}
+FIRST_STEP_OF_KINDS = 252
 FIRST_STEP_OF_IDS = 254
 FIRST_LATER_STEP = 240
 """Steps that were added after the first corpus was kept have the bytes from here on."""
@@ -75,6 +97,7 @@ class Run:
     Attributes:
         world: The endpoint and its shell.
         client: The honest client whose datagrams are at hand.
+        kinds: Handshakes that completed, by kind.
         delivered: Datagrams that the endpoint was given.
         source: Where it sends from.
     """
@@ -88,10 +111,12 @@ class Run:
             max_sessions=MAX_SESSIONS,
         )
         self.client = client_for(suite)
+        self.kinds = Counter[str]()
         self.source = CLIENT
         self.delivered = 0
         self._suite = suite
         self._stage = 0
+        self._clients: dict[int, RawClient] = {}
         self._flight: list[bytes] = []
         self._sent: list[bytes] = []
         self._held: list[bytes] = []
@@ -107,6 +132,7 @@ class Run:
 
     def next_datagram(self) -> bytes:
         """The next one of an honest handshake, then application data."""
+        self._clients[id(self.client)] = self.client
         if self._flight:
             return self._flight.pop(0)
         if self._stage == 0 or (self._stage == 1 and not self.client.cookie):
@@ -136,6 +162,14 @@ class Run:
     def data(self, content: bytes) -> bytes:
         self._contents[content] += 1
         return self.client.data(content)
+
+    def expect(self, content_type: int, content: bytes) -> None:
+        """What a protected record of the client may deliver."""
+        if self.client.server_cid:  # RFC 9146 section 4: content, real type, zeros
+            inner = (content + bytes((content_type,))).rstrip(b"\0")
+            content_type, content = (inner[-1], inner[:-1]) if inner else (0, b"")
+        if content_type == 23:
+            self._contents[content] += 1
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
@@ -171,6 +205,8 @@ class Run:
         number = program.byte()
         if number >= FIRST_STEP_OF_IDS:
             (self.asks_for_connection_id, self.moves)[number - FIRST_STEP_OF_IDS](program)
+        elif number >= FIRST_STEP_OF_KINDS:
+            (self.comes_back_with_an_id, self.another_kind)[number - FIRST_STEP_OF_KINDS](program)
         elif number >= FIRST_LATER_STEP:
             later[number % len(later)](program)
         else:
@@ -238,8 +274,7 @@ class Run:
             return
         if content_type == 22 and program.byte() & 1:
             content = handshake(program.byte() % 24, program.byte(), content)
-        if content_type == 23:
-            self._contents[content] += 1
+        self.expect(content_type, content)
         sequence = program.word() if program.byte() & 1 else None
         self.deliver(self.client.record(content_type, content, 1, sequence))
 
@@ -248,8 +283,8 @@ class Run:
         content_type, version = program.byte(), VERSIONS[program.byte() % len(VERSIONS)]
         epoch, sequence, content = program.byte() % 4, program.word(), program.text()
         if epoch == 1 and program.byte() & 1 and self.client.write_keys is not None:
-            if content_type == 23 and version == 0xFEFD:
-                self._contents[content] += 1
+            if version == 0xFEFD or self.client.server_cid:
+                self.expect(content_type, content)
             self.deliver(self.client.record(content_type, content, 1, sequence, version))
             return
         number = epoch << 48 | (sequence << 32 if program.byte() & 1 else sequence)
@@ -275,6 +310,26 @@ class Run:
         self.client.cid = program.take(program.byte() % 9)
         self.client.path_check = bool(program.byte() & 1)
 
+    def another_kind(self, program: Program) -> None:
+        """A device that proves itself in another way than the one before, and asks for one thing or another."""
+        self.restart(program)
+        method, flags = FULL[program.byte() % len(FULL)], program.byte()
+        suites = SUITES_OF[method]
+        self.client = client_of(
+            method,
+            suite=suites[program.byte() % len(suites)],
+            tickets=bool(flags & 1),
+            cid=program.take(program.byte() % 9) if flags & 2 else None,
+            path_check=bool(flags & 4),
+            random=self.client.random,
+        )
+        extensions = self.client.extensions or {}
+        if CLIENT_TYPE in extensions:
+            theirs, ours = CERTIFICATE_TYPES[flags >> 3 & 3], CERTIFICATE_TYPES[flags >> 5 & 3]
+            extensions[CLIENT_TYPE], extensions[SERVER_TYPE] = (bytes((len(each),)) + each for each in (theirs, ours))
+        if self.client.suites[0] in ECDHE_RSA_SUITES:
+            extensions[13] = ext.encode_u16_list((0x0804, 0x0403))
+
     def moves(self, program: Program) -> None:
         """The device goes on from another address, as behind a NAT that has forgotten it."""
         self.source = OTHERS[program.byte() % len(OTHERS)]
@@ -293,6 +348,13 @@ class Run:
         elif program.byte() & 1:
             suites = FIRST_SUITES + LATER_SUITES
             self.client.suites = (suites[program.byte() % len(suites)],)
+
+    def comes_back_with_an_id(self, program: Program) -> None:
+        """The same, and asks for a connection id too."""
+        before = self.client
+        self.comes_back(program)
+        if self.client is not before:
+            self.client.cid = program.take(program.byte() % 9)
 
     def verdict(self, program: Program) -> None:
         """Of the shell on a session to be resumed: at any time, for any handshake."""
@@ -350,7 +412,7 @@ class Run:
     def deliver(self, datagram: bytes, source: Address | None = None) -> None:
         endpoint, source = self.world.endpoint, source or self.source
         verified = endpoint.counters.hello_verify_valid
-        known = source in endpoint.associations or endpoint.handshakes_in_progress or endpoint.associations_by_id
+        known = source in endpoint.associations or bool(endpoint.handshakes_in_progress or endpoint.associations_by_id)
         self._sent.append(datagram)
         self.delivered += 1
         endpoint.receive_datagram(datagram, source, self.world.now)
@@ -400,6 +462,7 @@ class Run:
                     assert event.association.context not in (None, b"guess")
                     assert any(finished in datagram for datagram in self._sent for finished in self._finished)
                     self._alive.append(event.association)
+                    self.kinds[self.kind(event)] += 1
                 case AssociationClosed():
                     assert event.association in self._alive
                     self._alive.remove(event.association)
@@ -410,6 +473,11 @@ class Run:
         sent = world.endpoint.datagrams_to_send()
         assert all(datagram for datagram, _ in sent)
         return sent
+
+    def kind(self, event: HandshakeCompleted) -> str:
+        """What kind it was, by the client that has its keys."""
+        (owner,) = (client for client in self._clients.values() if has_keys_of(client, event.association))
+        return kind_of(owner, event)
 
     def application_data(self, event: ApplicationData) -> None:
         """What arrives was sent, once, by who had the keys; and CoAP makes what it can of it."""
@@ -440,6 +508,10 @@ class Run:
         assert self.world.endpoint.handshakes_in_progress == 0
         assert not self._alive
         assert self.world.endpoint.next_timer() is None
+
+
+def has_keys_of(client: RawClient, association: Association) -> bool:
+    return client.write_keys is not None and client.write_keys.key == association._read_key
 
 
 def suite_of(byte: int) -> int:

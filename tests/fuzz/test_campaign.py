@@ -7,13 +7,14 @@ import pytest
 
 from tests.fuzz import campaign
 from tests.fuzz.campaign import main, work
+from tests.fuzz.kept import programs
 
 
-def test_two_thousand_inputs() -> None:
-    result = work(2000, seed=1)
+def test_eight_thousand_inputs() -> None:
+    result = work(8000, seed=1)
     assert result.broken == []
-    assert result.inputs >= 2000
-    assert result.completed > 0
+    assert result.inputs >= 8000
+    assert result.missing == []
     assert result.failed > 0
 
 
@@ -25,6 +26,18 @@ def test_the_same_seed_gives_the_same_inputs() -> None:
 @pytest.mark.long
 def test_a_million_inputs() -> None:
     assert main(["--inputs", "1000000"]) == 0
+
+
+def test_a_campaign_that_misses_a_kind_of_handshake_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = programs()
+    certificates = {name: program for name, program in kept.items() if name.startswith("handshake_c0a")}
+    monkeypatch.setattr(campaign, "programs", lambda: certificates)
+    result = work(300, seed=1)
+    assert result.completed.keys() >= {"psk", "certificate"}
+    assert set(result.missing) >= {"ecdhe_psk", "raw_public_key", "ticket", "session_id"}
+    assert result.broken == []
 
 
 def test_what_breaks_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

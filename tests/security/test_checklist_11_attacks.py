@@ -8,6 +8,7 @@ import gc
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -157,18 +158,27 @@ def test_11_bare_public_key_where_a_certificate_was_agreed_on(offer: bytes | Non
 
 @pytest.mark.parametrize(("kind", "state"), [pair for pair in stages.UNFINISHED if pair[1] != "ExpectFinished"])
 def test_11_early_change_cipher_spec_makes_no_keys_of_nothing(kind: str, state: str) -> None:
-    """CVE-2014-0224: a ChangeCipherSpec before ClientKeyExchange made keys out of an empty master secret."""
-    stage = stages.reach(kind, state)
-    world, client = stage.world, stage.client
-    randoms = (client.server_hello.random if client.server_hello else bytes(32)) + client.random
-    for master in (b"", bytes(48), prf(plain_premaster(b""), b"master secret", randoms[32:] + randoms[:32], 48)):
+    """CVE-2014-0224: a ChangeCipherSpec before ClientKeyExchange made keys out of an empty master secret. Whoever knows
+    those has a Finished that is right, and data behind it."""
+    for guess in range(6):
+        stage = stages.reach(kind, state)
+        world, client = stage.world, stage.client
+        randoms = (client.server_hello.random if client.server_hello else bytes(32)) + client.random
+        masters = [b"", bytes(48)]
+        for premaster in (b"", plain_premaster(b"")):
+            masters.append(prf(premaster, b"master secret", randoms[32:] + randoms[:32], 48))
+            masters.append(prf(premaster, b"extended master secret", sha256(b"".join(client.transcript)).digest(), 48))
+        master = masters[guess]
         block = prf(master, b"key expansion", randoms, 40)
         keys = DirectionKeys(client.suites[0], block[0:16], block[32:36])
-        number = 1 << 48 | 7
+        verify_data = prf(master, b"client finished", sha256(b"".join(client.transcript)).digest(), 12)
+        finished = handshake(20, client.next_seq, verify_data)
+        number = 1 << 48
         world.deliver(raw_record(20, 3, b"\x01"), raw_record(20, (1 << 48) - 2, b"\x01"))
-        world.deliver(raw_record(23, number, keys.seal(23, number, b"mine")))
-    assert world.completed == []
-    assert world.data == []
+        world.deliver(raw_record(HANDSHAKE, number, keys.seal(HANDSHAKE, number, finished)))
+        world.deliver(raw_record(23, number + 1, keys.seal(23, number + 1, b"mine")))
+        assert world.completed == []
+        assert world.data == []
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00", b"\x02", b"\x01\x01", b"\x01\x00", bytes(100)])
@@ -444,6 +454,7 @@ RENEGOTIATIONS: dict[str, dict[int, bytes] | None] = {
 @pytest.mark.parametrize("suite", [0xC0A8, 0xC0AE], ids=["psk", "certificate"])
 def test_11_renegotiation_inside_a_session_is_refused_whatever_it_offers(suite: int, name: str) -> None:
     world, client = World(), client_for(suite)
+    world.keys[b"dev2"] = PSK
     association = world.connect(client)
     keys, context = (association._read_key, association._write_key), association.context
     client.extensions = RENEGOTIATIONS[name]

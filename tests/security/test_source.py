@@ -24,6 +24,28 @@ def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
 
+def imported(source: str) -> set[str]:
+    """Modules that a source imports, and what it takes out of them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_drawn_from_a_generator_that_can_be_predicted(path: Path) -> None:
+    """CVE-2021-34430: cookies and randoms came out of a generator that anybody can follow."""
+    assert not imported(path.read_text()) & {"random"}
+
+
+def test_the_rule_finds_every_way_to_a_generator() -> None:
+    for source in ("import random", "from random import Random", "def f():\n    import random as r"):
+        assert "random" in imported(source)
+
+
 def names(node: ast.expr) -> Iterator[str]:
     """Names and attributes that a comparison compares, not those that it merely reaches through."""
     match node:

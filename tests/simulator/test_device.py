@@ -2,14 +2,18 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.coap import Code
 from gateway.handlers import App, Content, Reject, Request
 from gateway.model import DeviceStatus
-from gateway.simulator import DeviceError, DeviceIdentity, SimulatedDevice
+from gateway.pki import DeviceKey
+from gateway.simulator import DeviceError, DeviceIdentity, SimulatedDevice, with_raw_key
 from tests.server.support import PSK, PSK_IDENTITY, running
 
 pytestmark = pytest.mark.asyncio
@@ -80,6 +84,39 @@ async def test_a_refused_certificate_says_why(tmp_path: Path) -> None:
             registry.set_status("dev9", DeviceStatus.DISABLED)
         with pytest.raises(DeviceError, match="access_denied"):
             await gateway.certificate_device("dev9").connect()
+
+
+DEVICE_KEYS: dict[str, Callable[[], DeviceKey]] = {
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "Ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+@pytest.mark.parametrize("kind", DEVICE_KEYS)
+async def test_a_raw_public_key_is_all_that_a_device_needs(tmp_path: Path, kind: str) -> None:
+    key = DEVICE_KEYS[kind]()
+    async with running(tmp_path) as gateway:
+        with gateway.registry() as registry:
+            registry.add_rpk_device(
+                "bare", key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            )
+        device = SimulatedDevice(with_raw_key("a bare key", key), "127.0.0.1", gateway.port)
+        for _ in range(2):  # the second time it resumes its session
+            async with device:
+                assert (await device.get("device")).payload == b"default/bare"
+        full, resumed = gateway.events("dtls.handshake_completed")
+        assert [line["auth"] for line in (full, resumed)] == ["rpk", "rpk"]
+        assert [line["mode"] for line in (full, resumed)] == ["full", "resumed"]
+
+
+async def test_a_raw_public_key_that_nobody_registered_says_why(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        device = SimulatedDevice(with_raw_key("a bare key", DEVICE_KEYS["P-256"]()), "127.0.0.1", gateway.port)
+        with pytest.raises(DeviceError, match=r"^a bare key: peer_alert \(alert certificate_unknown\)"):
+            await device.connect()
+        [failed] = gateway.events("dtls.handshake_failed")
+        assert failed["reason"] == "unknown_public_key"
 
 
 async def test_nobody_listens() -> None:
