@@ -14,7 +14,7 @@ from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
 from gateway.dtls.handshake.common import KeyLog, Random
 from gateway.dtls.handshake.flight import FlightFilter
 from gateway.dtls.handshake.linger import Linger
-from gateway.dtls.limits import CLIENT_HANDSHAKE_TIMEOUT_S, DEFAULT_DATAGRAM_PAYLOAD, LINGER_S, RETRANSMIT_INITIAL_S
+from gateway.dtls.limits import CLIENT_HANDSHAKE_TIMEOUT_S, DEFAULT_DATAGRAM_PAYLOAD, RETRANSMIT_INITIAL_S
 from gateway.dtls.messages.framing import Alert
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType, PathMessage
 from gateway.dtls.paths import decode_path_message, encode_path_message
@@ -218,7 +218,7 @@ class ClientConnection:
                 self.association = outcome.association
                 self.association.last_heard = now
                 self.session = handshake.session
-                self._linger = handshake.linger(now + LINGER_S, now)
+                self._linger = handshake.linger(now)
             self._events.append(outcome)
 
     def _send_close_notify(self, association: Association) -> None:

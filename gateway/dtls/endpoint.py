@@ -32,7 +32,6 @@ from gateway.dtls.limits import (
     CONNECTION_ID_LENGTH,
     CONNECTION_ID_PREFIX_LENGTH,
     COOKIE_LOOP_HELLOS,
-    LINGER_S,
     MAX_PLAINTEXT,
     UNKNOWN_SESSION_ALERTS_PER_S,
 )
@@ -526,7 +525,7 @@ class ServerEndpoint:
         association = outcome.association
         association.context = handshake.context
         association.last_heard = now
-        self._delivery.lingering[association] = handshake.linger(now + LINGER_S, now)
+        self._delivery.lingering[association] = handshake.linger(now)
         self._handshakes.settled.pop(association.address, None)
         old = self.associations.get(association.address)
         if old is not None and not old.cid:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.registry.errors import Conflict, RegistryError, Unavailable
-from gateway.registry.limits import BUSY_TIMEOUT_MS
+from gateway.registry.limits import BUSY_TIMEOUT_MS, PAGE_CACHE_KIB
 from gateway.registry.schema import MIGRATIONS
 
 Row = tuple[object, ...]
@@ -36,6 +36,7 @@ def connect(path: Path | None, *, create: bool, busy_timeout_ms: int = BUSY_TIME
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
         _migrate(connection, path)
         # Write-ahead log: readers never wait for the writer of another process. NORMAL: a power cut may lose the last
         # commits, never the file. Set last, for it marks the file, which may turn out not to be ours.

@@ -29,3 +29,7 @@ MAX_CACHED_CREDENTIALS = 20_000
 
 CACHE_CHECK_S = 0.5
 """Seconds after which another process's changes are looked for: who disables a device has waited a second at most."""
+
+PAGE_CACHE_KIB = 512
+"""KiB of the database's pages that SQLite keeps (its own default is 2,000): the inner pages of the indexes of half a
+million devices. What handshakes read again is in memory as values, and the operating system keeps the pages too."""

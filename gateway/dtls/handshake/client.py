@@ -61,11 +61,11 @@ class ClientHandshake(Driver):
         """What can be resumed later, once the handshake has completed."""
         return self._context.promised.session
 
-    def linger(self, expires_at: float, now: float) -> Linger | None:
+    def linger(self, now: float) -> Linger | None:
         """Our flight, for a server that did not get it, if ours was the last one."""
         if not self.facts.resumed:
             return None
-        return Linger(b"", expires_at, self._flight, self._sealer, self._payload_limit(), now)
+        return Linger(b"", self._flight, self._sealer, self._payload_limit(), now)
 
     def start(self, now: float) -> None:
         self._entered(-1, now)

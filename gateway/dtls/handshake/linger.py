@@ -6,6 +6,7 @@ made of them when a peer asks.
 
 from gateway.dtls.association import Association
 from gateway.dtls.handshake.flight import Flight, Retransmission, Sealer
+from gateway.dtls.limits import LINGER_S
 from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.sizes import RecordSizes
 
@@ -17,7 +18,6 @@ class Linger:
 
     Attributes:
         client_random: Tells a late copy of the ClientHello from a new one.
-        expires_at: When to forget this, seconds.
     """
 
     __slots__ = (
@@ -28,20 +28,21 @@ class Linger:
         "_retransmission",
         "_sizes",
         "client_random",
-        "expires_at",
     )
 
-    def __init__(
-        self, client_random: bytes, expires_at: float, flight: Flight, sealer: Sealer, limit: int, now: float
-    ) -> None:
+    def __init__(self, client_random: bytes, flight: Flight, sealer: Sealer, limit: int, now: float) -> None:
         self.client_random = client_random
-        self.expires_at = expires_at
         self._ended_at = now
         self._limit = limit
         self._messages = tuple([item.whole if item is not None else _CHANGE_CIPHER_SPEC for item in flight.items])
         self._next_record = sealer.plain.next
         self._sizes: RecordSizes = sealer.sizes
         self._retransmission: Retransmission | None = None
+
+    @property
+    def expires_at(self) -> float:
+        """When to forget this, seconds."""
+        return self._ended_at + LINGER_S
 
     def repeat(self, association: Association, now: float) -> list[bytes]:
         """The last flight again, under new record numbers; empty when it was only just sent."""

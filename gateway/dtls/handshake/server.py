@@ -184,10 +184,10 @@ class ServerHandshake(Driver):
         else:
             self._resume(following, now)
 
-    def linger(self, expires_at: float, now: float) -> Linger:
+    def linger(self, now: float) -> Linger:
         # Where a session was resumed, the client has the last word, and what we keep is only who it was.
         flight = Flight() if self.facts.resumed else self._flight
-        return Linger(self.client_random, expires_at, flight, self._sealer, self._payload_limit(), now)
+        return Linger(self.client_random, flight, self._sealer, self._payload_limit(), now)
 
     def _grant(self, authentication: Authentication, credential: bytes | None) -> None:
         grant = self._context.grant
