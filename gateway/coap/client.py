@@ -4,7 +4,6 @@ One `Client` for each session. A request becomes a `ClientExchange`, which ends 
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Final
 
 from gateway.coap import limits
@@ -14,6 +13,7 @@ from gateway.coap.message import Message
 from gateway.coap.numbers import is_critical, is_request, is_response
 from gateway.coap.parameters import TransmissionParameters
 from gateway.coap.timers import Timed, TimerQueue
+from gateway.coap.transmission import Outcome
 
 _CON: Final = 0
 _NON: Final = 1
@@ -22,16 +22,6 @@ _RST: Final = 3
 
 # RFC 7252 section 5.3.1: a token is to be hard to guess, and within DTLS nobody can try; four bytes do not repeat soon.
 _TOKEN_BYTES: Final = 4
-
-
-class Outcome(StrEnum):
-    """How an exchange ended."""
-
-    RESPONSE = "response"
-    RESET = "reset"  # the server rejected the request
-    REJECTED = "rejected"  # the response has a critical option that a client here does not know (5.4.1)
-    UNACKNOWLEDGED = "unacknowledged"  # MAX_RETRANSMIT repetitions, and nothing came back
-    UNANSWERED = "unanswered"  # acknowledged, or non-confirmable, and no response in time
 
 
 class ClientExchange(Timed):
