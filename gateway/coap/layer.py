@@ -44,6 +44,7 @@ class MessageLayer:
 
     Attributes:
         counters: See `Counters`.
+        parameters: Timing.
         outbound: Sends requests to peers.
         observations: Sends notifications to them.
     """
@@ -71,7 +72,7 @@ class MessageLayer:
             critical_options: The critical options that do not get 4.02.
             max_observations: Observations at once; a request for one more is answered as if it were none.
             max_observations_of_one: The same for one owner of peers.
-            confirm_every: Each so manieth notification of an observation is confirmable.
+            confirm_every: One in so many notifications of an observation is confirmable.
             confirm_after_s: Seconds after which an observation is confirmed again at the latest.
 
         Raises:
@@ -81,18 +82,18 @@ class MessageLayer:
             raise ValueError("ring_size must be at least 1: without it every repeated request would run again")
         self.counters = Counters()
         self._random = random
-        self._parameters = TransmissionParameters() if parameters is None else parameters
-        self._lifetime_s = self._parameters.exchange_lifetime_s
+        self.parameters = TransmissionParameters() if parameters is None else parameters
+        self._lifetime_s = self.parameters.exchange_lifetime_s
         self._max_payload = max_payload
         self._ring_size = ring_size
         self._critical_options = critical_options
         self._outbox: list[tuple[Peer, bytes]] = []
         self._events: deque[Event] = deque()
         self._timers: TimerQueue[Timed] = TimerQueue()
-        self._back_off = BackOff(self._parameters, random, self._timers, self.counters, self._queue)
+        self._back_off = BackOff(self.parameters, random, self._timers, self.counters, self._queue)
         self.outbound = Outbound(
             random=random,
-            parameters=self._parameters,
+            parameters=self.parameters,
             counters=self.counters,
             timers=self._timers,
             back_off=self._back_off,
@@ -215,7 +216,7 @@ class MessageLayer:
             peer.exchanges = []
         peer.exchanges.append(exchange)
         if request.type == _CON:
-            self._timers.schedule(exchange, now + self._parameters.processing_delay_s)
+            self._timers.schedule(exchange, now + self.parameters.processing_delay_s)
 
     def datagrams_to_send(self) -> list[tuple[Peer, bytes]]:
         """What the layer itself wants sent, oldest first; each is handed out once."""
@@ -294,7 +295,7 @@ class MessageLayer:
     def _is_duplicate(self, peer: Peer, ring: Ring, message: Message, now: float) -> bool:
         """Whether a message id in the ring still is the same message; if so, repeat what it got before."""
         received_at, response = ring[message.message_id]
-        lifetime_s = self._lifetime_s if message.type == _CON else self._parameters.non_lifetime_s
+        lifetime_s = self._lifetime_s if message.type == _CON else self.parameters.non_lifetime_s
         if now - received_at >= lifetime_s:
             del ring[message.message_id]
             return False

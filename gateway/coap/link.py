@@ -6,6 +6,7 @@ A peer has a `Link` from the first such message on, and loses it when nothing is
 from collections import deque
 from typing import Any, Final
 
+from gateway.coap.freshness import Freshness
 from gateway.coap.message import Message
 from gateway.coap.peer import Peer
 from gateway.coap.timers import Timed
@@ -48,7 +49,7 @@ class OutgoingRequest(Outgoing):
         observing: It asks for notifications: its responses come as `NotificationReceived`, and it goes on after them.
         response: The response, when the outcome is RESPONSE.
         context: The caller's own.
-        freshness: Of the newest notification: its number and when it came (RFC 7641 section 3.4).
+        freshness: Of the notifications, if it observes.
     """
 
     __slots__ = ("code", "context", "freshness", "observing", "response")
@@ -59,17 +60,7 @@ class OutgoingRequest(Outgoing):
         self.observing = observing
         self.context = context
         self.response: Message | None = None
-        self.freshness: tuple[int, float] | None = None
-
-    def is_fresh(self, number: int, now: float) -> bool:
-        """Whether a notification is newer than all before it; if so, it is the one that later ones are held against."""
-        if self.freshness is not None:
-            last, seen_at = self.freshness
-            # RFC 7641 section 3.4: newer by the number's 24 bits, or the last one is older than 128 seconds.
-            if not 0 < (number - last & 0xFFFFFF) < 1 << 23 and now <= seen_at + 128:
-                return False
-        self.freshness = number, now
-        return True
+        self.freshness = Freshness() if observing else None
 
 
 class Link(Timed):

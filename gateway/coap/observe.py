@@ -106,7 +106,7 @@ class Observations:
             random: Gives that many random bytes, for the first number.
             max_total: Observations at once.
             max_per_owner: Observations of one owner at once.
-            confirm_every: Each so manieth notification of an observation is confirmable.
+            confirm_every: One in so many notifications of an observation is confirmable.
             confirm_after_s: Seconds after which an observation is confirmed again at the latest.
 
         Raises:

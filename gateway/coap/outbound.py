@@ -301,7 +301,7 @@ class Outbound:
             self._end(request, Outcome.REJECTED, None, now)
             return False
         number = message.observe
-        if not request.observing or number is None or message.code >= 0x80:
+        if request.freshness is None or number is None or message.code >= 0x80:
             self._end(request, Outcome.RESPONSE, message, now)
             return True
         link = request.peer.link
@@ -309,7 +309,7 @@ class Outbound:
             self._acknowledged(link, request)
         request.until = NEVER
         self._timers.cancel(request)
-        if request.is_fresh(number, now):
+        if request.freshness.is_newer(number, now):
             if len(self._events) < limits.QUEUED_EVENTS:
                 self._events.append(NotificationReceived(request, message))
             else:
