@@ -61,3 +61,8 @@ CONFIRM_EVERY_MAX: Final = 1000
 
 # Seconds after which a client must have confirmed that it still observes (RFC 7641 section 4.5).
 CONFIRM_AFTER_S: Final = 24 * 3600.0
+
+# Repetitions of a notification under one message id; after them it goes out as a new one. Several clients, libcoap up
+# to 4.3.4 among them, do not acknowledge a repeated response a second time: who loses their one ACK would never hear
+# of them again.
+REPETITIONS_OF_ONE_ID: Final = 2

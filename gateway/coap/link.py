@@ -73,11 +73,12 @@ class Link(Timed):
         requests: Token -> request that was sent and may get a response.
         observers: Observations of this peer that exist (RFC 7641); while there are some the link is kept.
         rtt_s: Smoothed round-trip time; None until it was measured.
+        rtt_is_bound: It is no measurement but the most that it can be.
         next_non_at: Before this no other non-confirmable notification goes out (RFC 7641 section 4.5.1).
         alarm: Whoever sends here wants to know when the peer speaks.
     """
 
-    __slots__ = ("alarm", "next_non_at", "observers", "peer", "requests", "rtt_s", "sent", "waiting")
+    __slots__ = ("alarm", "next_non_at", "observers", "peer", "requests", "rtt_is_bound", "rtt_s", "sent", "waiting")
 
     def __init__(self, peer: Peer) -> None:
         super().__init__()
@@ -87,6 +88,7 @@ class Link(Timed):
         self.requests: dict[bytes, OutgoingRequest] = {}
         self.observers = 0
         self.rtt_s: float | None = None
+        self.rtt_is_bound = False
         self.next_non_at = 0.0
         self.alarm = False
 
@@ -103,7 +105,16 @@ class Link(Timed):
         return None
 
     def measure(self, outgoing: Outgoing, now: float) -> None:
-        """An acknowledgement came; of a message that went out twice nobody knows which one it is for (Karn)."""
-        if outgoing.retransmissions == 0:
-            sample = now - outgoing.sent_at
-            self.rtt_s = sample if self.rtt_s is None else self.rtt_s + (sample - self.rtt_s) / 8
+        """An acknowledgement came.
+
+        Of a message that went out twice nobody knows which one it is for (Karn), but the time since the first is the
+        most that it can be: better than nothing known, until something is.
+        """
+        sample = now - outgoing.sent_at
+        if outgoing.retransmissions:
+            if self.rtt_s is None:
+                self.rtt_s, self.rtt_is_bound = sample, True
+        elif self.rtt_s is None or self.rtt_is_bound:
+            self.rtt_s, self.rtt_is_bound = sample, False
+        else:
+            self.rtt_s += (sample - self.rtt_s) / 8

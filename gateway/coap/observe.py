@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.coap import limits
-from gateway.coap.codec import encode_parts, encode_uint
+from gateway.coap.codec import decode, encode_parts, encode_uint
 from gateway.coap.counters import Counters
 from gateway.coap.events import EndOfObservation, Event, ObservationDue, ObservationEnded
 from gateway.coap.link import SENT, WAITING, Outgoing
@@ -130,6 +130,7 @@ class Observations:
         self._by_resource: dict[Hashable, dict[Observation, None]] = {}
         self._count = 0
         outbound.on_notified = self._on_notified
+        outbound.renew = self._renew
 
     def __len__(self) -> int:
         """How many there are."""
@@ -275,6 +276,12 @@ class Observations:
         notification = Notification(observation, datagram, confirmable=confirmable)
         observation.notification = notification
         self._outbound.submit(self._outbound.link(observation.peer), notification, now)
+
+    def _renew(self, datagram: bytes) -> bytes:
+        """The same state as a new notification: an error has no number, and stays what it is."""
+        message = decode(datagram)
+        options = [self.observe_option() if option[0] == _OBSERVE else option for option in message.options]
+        return encode_parts(_NON, message.code, 0, message.token, options, message.payload)
 
     def _on_notified(self, notification: Notification, outcome: Outcome, now: float) -> None:
         observation = notification.observation

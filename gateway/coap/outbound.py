@@ -42,6 +42,7 @@ class Outbound:
 
     Attributes:
         on_notified: Called when a notification has ended: by whoever makes them.
+        renew: Makes the message of a notification anew, with a number of its own.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Outbound:
             events: Where what happened is told.
         """
         self.on_notified: Callable[[Notification, Outcome, float], None] = _ignore
+        self.renew: Callable[[bytes], bytes] = bytes
         self._random = random
         self._parameters = parameters
         self._lifetime_s = parameters.exchange_lifetime_s
@@ -193,8 +195,11 @@ class Outbound:
             self._counters.gave_up += 1
             self._end(outgoing, Outcome.UNACKNOWLEDGED, None, now)
         else:
-            if isinstance(outgoing, Notification) and outgoing.successor is not None:
-                self._supersede(outgoing, now)
+            if isinstance(outgoing, Notification):
+                if outgoing.successor is None and outgoing.retransmissions >= limits.REPETITIONS_OF_ONE_ID:
+                    outgoing.successor = self.renew(outgoing.datagram)
+                if outgoing.successor is not None:
+                    self._supersede(outgoing, now)
             self._back_off.again(outgoing, now, outgoing.until)
 
     def settle(self, link: Link, message: Message, now: float) -> bool:
