@@ -5,7 +5,7 @@ session of its owner is the newest. What it has to say is the latest state only:
 comes is never sent (section 4.5.2).
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.coap import limits
@@ -13,6 +13,7 @@ from gateway.coap.codec import decode, encode_parts, encode_uint
 from gateway.coap.counters import Counters
 from gateway.coap.events import EndOfObservation, Event, ObservationDue, ObservationEnded
 from gateway.coap.link import SENT, WAITING, Outgoing
+from gateway.coap.numbers import Code
 from gateway.coap.peer import Peer
 from gateway.coap.timers import Timed, TimerQueue
 from gateway.coap.transmission import Outcome
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _NON: Final = 1
 _OBSERVE: Final = 6
+_CONTENT_FORMAT: Final = 12
+# No content format is as long: the first response was a 2.03, which has none.
+_ANY: Final = b"any"
 _SEQUENCE_MASK: Final = 0xFFFFFF
 _ERRORS: Final = 0x80  # codes 4.00 and above
 
@@ -37,13 +41,25 @@ class Observation(Timed):
         peer: Where it goes at present.
         resource: What is observed, in the caller's terms.
         context: The caller's own.
+        content_format: Of the first 2.05; all after it have the same (section 4.2).
         ended: Nothing is sent for it any more.
         notification: The one that waits or is not acknowledged.
         last_id: Message id of the newest non-confirmable notification, which a RST may name; -1 before.
         unconfirmed: Non-confirmable notifications since the last one that was acknowledged.
     """
 
-    __slots__ = ("context", "ended", "last_id", "notification", "owner", "peer", "resource", "token", "unconfirmed")
+    __slots__ = (
+        "content_format",
+        "context",
+        "ended",
+        "last_id",
+        "notification",
+        "owner",
+        "peer",
+        "resource",
+        "token",
+        "unconfirmed",
+    )
 
     def __init__(self, peer: Peer, token: bytes, resource: Hashable, context: Any) -> None:
         super().__init__()
@@ -52,6 +68,7 @@ class Observation(Timed):
         self.peer = peer
         self.resource = resource
         self.context = context
+        self.content_format: bytes | None = _ANY
         self.ended = False
         self.notification: Notification | None = None
         self.last_id = -1
@@ -137,9 +154,26 @@ class Observations:
         return self._count
 
     def register(
-        self, peer: Peer, token: bytes, resource: Hashable, now: float, context: Any = None
+        self,
+        peer: Peer,
+        token: bytes,
+        resource: Hashable,
+        now: float,
+        *,
+        code: int = Code.CONTENT,
+        options: Iterable[tuple[int, bytes]] = (),
+        context: Any = None,
     ) -> Observation | None:
         """Enter a client into the list of observers, or bring its entry up to date (section 4.1).
+
+        Args:
+            peer: The client.
+            token: Its token.
+            resource: What it observes.
+            now: Seconds on the caller's monotonic clock.
+            code: Of the response to the registration.
+            options: Of that response.
+            context: The caller's own.
 
         Returns:
             The observation, whose first response is to have `observe_option`; None when there are too many, and then
@@ -152,6 +186,7 @@ class Observations:
             if observation.resource == resource:
                 self._move(observation, peer, now, keep=False)
                 observation.context = context
+                observation.content_format = _content_format(options) if code == Code.CONTENT else _ANY
                 self._timers.schedule(observation, now + self._confirm_after_s)
                 return observation
             self.end(observation, EndOfObservation.REPLACED, now)
@@ -159,6 +194,7 @@ class Observations:
             self._counters.observations_refused += 1
             return None
         observation = Observation(peer, token, resource, context)
+        observation.content_format = _content_format(options) if code == Code.CONTENT else _ANY
         self._by_owner.setdefault(owner, {})[token] = observation
         self._by_resource.setdefault(resource, {})[observation] = None
         self._count += 1
@@ -197,6 +233,8 @@ class Observations:
     ) -> None:
         """Say the resource's new state, or why there is none: an error is the last that the client hears (section 4.2).
 
+        A 2.05 in another content format than the first one becomes 4.06, and so the last.
+
         Args:
             observation: To whom; one that has ended hears nothing.
             code: Response code.
@@ -213,6 +251,11 @@ class Observations:
             raise ValueError(f"{code} is not the code of a CoAP response")
         if observation.ended:
             return
+        if code == Code.CONTENT:
+            if observation.content_format is _ANY:
+                observation.content_format = _content_format(options)
+            elif _content_format(options) != observation.content_format:
+                code, options, payload = Code.NOT_ACCEPTABLE, [], b""
         error = code >= _ERRORS
         numbered = options if error else [self.observe_option(), *options]
         datagram = encode_parts(_NON, code, 0, observation.token, numbered, payload)
@@ -339,3 +382,10 @@ class Observations:
             observation.peer.link.observers -= 1
             self._outbound.release(observation.peer.link)
         self._events.append(ObservationEnded(observation, reason))
+
+
+def _content_format(options: Iterable[tuple[int, bytes]]) -> bytes | None:
+    for number, value in options:
+        if number == _CONTENT_FORMAT:
+            return value.lstrip(b"\0")
+    return None

@@ -71,7 +71,15 @@ class ObservedRoutes:
             return response
         observations = self._layer.observations
         message = request.message
-        observation = observations.register(session, message.token, _key(message.uri_path), now, request)
+        observation = observations.register(
+            session,
+            message.token,
+            _key(message.uri_path),
+            now,
+            code=response.code,
+            options=response.options,
+            context=request,
+        )
         if observation is None:
             self._log.warning(
                 "coap.observation_refused",

@@ -1,6 +1,6 @@
 """Observations of resources of ours (RFC 7641), on a virtual clock; every datagram by hand."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from random import Random
 
 import pytest
@@ -38,9 +38,14 @@ class Session(Peer):
 
 
 def register(
-    layer: MessageLayer, peer: Peer, token: bytes = TOKEN, resource: str = "a", now: float = 0.0
+    layer: MessageLayer,
+    peer: Peer,
+    token: bytes = TOKEN,
+    resource: str = "a",
+    now: float = 0.0,
+    options: Iterable[tuple[int, bytes]] = (),
 ) -> Observation:
-    observation = layer.observations.register(peer, token, resource, now)
+    observation = layer.observations.register(peer, token, resource, now, options=options)
     assert observation is not None
     return observation
 
@@ -76,15 +81,15 @@ def run_to(layer: MessageLayer, until: float) -> None:
 
 def test_a_notification_on_the_wire() -> None:
     layer, peer = new_layer(), Peer()
-    observation = register(layer, peer)
+    observation = register(layer, peer, options=[(12, b"")])
     # The number of the response to the registration, and of what follows.
     assert layer.observations.observe_option() == (6, b"\x01")
     layer.observations.notify(observation, CONTENT, [(12, b""), (14, b"\x1e")], b"21", 1.0)
     # CON 2.05, message id 0, the client's token; Observe 2, Content-Format 0, Max-Age 30.
     assert sent(layer, peer) == ["41450000" + "aa" + "6102" + "60" + "211e" + "ff3231"]
     acknowledge(layer, peer, "41450000", 1.2)
-    say(layer, observation, b"22", 2.0)
-    assert sent(layer, peer) == ["51450001" + "aa" + "6103" + "ff3232"]
+    layer.observations.notify(observation, CONTENT, [(12, b"\0")], b"22", 2.0)
+    assert sent(layer, peer) == ["51450001" + "aa" + "6103" + "6100" + "ff3232"]
     assert layer.counters.notifications == 2
     assert ends(layer) == []
 
@@ -276,13 +281,13 @@ def test_repetitions_in_vain_are_followed_by_new_notifications() -> None:
     """libcoap up to 4.3.4 acknowledges a repeated notification no second time, and its first ACK may have been lost."""
     layer, peer = new_layer(), Peer()
     observation = register(layer, peer)
-    layer.observations.notify(observation, CONTENT, [(4, b"v1"), (12, b"")], b"1", 0.0)
+    layer.observations.notify(observation, CONTENT, [(4, b"v1"), (14, b"\x09")], b"1", 0.0)
     run_to(layer, 61.9)
     # At 0, 2 and 6 under one message id; at 14 and 30 under new ones, with new numbers.
     assert sent(layer, peer) == [
-        *["41450000" + "aa" + "427631" + "2101" + "60" + "ff31"] * 3,
-        "41450001" + "aa" + "427631" + "2102" + "60" + "ff31",
-        "41450002" + "aa" + "427631" + "2103" + "60" + "ff31",
+        *["41450000" + "aa" + "427631" + "2101" + "8109" + "ff31"] * 3,
+        "41450001" + "aa" + "427631" + "2102" + "8109" + "ff31",
+        "41450002" + "aa" + "427631" + "2103" + "8109" + "ff31",
     ]
     acknowledge(layer, peer, "41450002", 61.9)
     assert ends(layer) == []
@@ -374,6 +379,39 @@ def test_an_error_is_the_last_notification() -> None:
     assert sent(layer, peer) == ["41840001" + "aa"] * 2
     acknowledge(layer, peer, "41840001", 3.5)
     assert (layer.next_timer(), peer.link) == (None, None)
+
+
+@pytest.mark.parametrize("first", [(), [(12, b"")], [(12, b"\x3c")]])
+def test_another_content_format_is_not_acceptable(first: list[tuple[int, bytes]]) -> None:
+    # RFC 7641 section 4.2: all notifications are in the format of the first response.
+    layer, peer = new_layer(), Peer()
+    observation = register(layer, peer, options=first)
+    layer.observations.notify(observation, 0x43, [], b"", 1.0)  # 2.03 has none
+    (data,) = sent(layer, peer)
+    acknowledge(layer, peer, data, 1.1)
+    assert ends(layer) == []
+    layer.observations.notify(observation, CONTENT, [(12, b"\x32")], b"{}", 20.0)
+    assert sent(layer, peer) == ["41860001" + "aa"]
+    assert ends(layer) == [(observation, EndOfObservation.ERROR)]
+
+
+def test_the_format_is_that_of_the_first_content() -> None:
+    """A client that has the state already, by its ETag, is answered 2.03, which says nothing of the format."""
+    layer, peer = new_layer(), Peer()
+    observation = layer.observations.register(peer, TOKEN, "a", 0.0, code=0x43)
+    assert observation is not None
+    layer.observations.notify(observation, CONTENT, [(12, b"\x32")], b"{}", 1.0)
+    assert ends(layer) == []
+    layer.observations.notify(observation, CONTENT, [(12, b"")], b"x", 2.0)
+    assert ends(layer) == [(observation, EndOfObservation.ERROR)]
+
+
+def test_registered_again_with_another_content_format() -> None:
+    layer, peer = new_layer(), Peer()
+    observation = register(layer, peer, options=[(12, b"")])
+    assert register(layer, peer, options=[(12, b"\x32")]) is observation
+    layer.observations.notify(observation, CONTENT, [(12, b"\x32")], b"{}", 1.0)
+    assert ends(layer) == []
 
 
 def test_an_error_behind_an_unacknowledged_notification() -> None:

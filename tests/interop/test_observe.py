@@ -176,9 +176,8 @@ async def test_libcoap(tmp_path: Path, flavour: str, loss: float) -> None:
             assert relay.lost > 5
         await observer.ended()  # it deregisters; and what it has written may come only now
         check(gateway, observer, loss)
-        await gateway.event("coap.observation_ended")
-        (line,) = gateway.events("coap.observation_ended")
-        assert line["reason"] == "deregistered" or loss, line
+        if not loss:  # else it may be lost that the client ends
+            assert (await gateway.event("coap.observation_ended"))["reason"] == "deregistered"
 
 
 @pytest.mark.parametrize("loss", [0.0, LOSS])

@@ -86,10 +86,10 @@ async def test_notified_by_handler_and_by_payload(tmp_path: Path) -> None:
         assert (second.opt.max_age, second.opt.content_format) == (30, 0)
         assert second.opt.observe > first.opt.observe
         asked = state.asked
-        assert await state.app.notify("/setpoint", {"celsius": 22}, max_age=5, etag=b"v3") == 1
+        assert await state.app.notify("/setpoint", "22", max_age=5, etag=b"v3") == 1
         third = await device.message()
-        assert (third.mtype, third.payload) == (aiocoap.NON, b'{"celsius":22}')
-        assert (third.opt.max_age, third.opt.content_format, third.opt.etag) == (5, 50, b"v3")
+        assert (third.mtype, third.payload) == (aiocoap.NON, b"22")
+        assert (third.opt.max_age, third.opt.content_format, third.opt.etag) == (5, 0, b"v3")
         assert third.opt.observe > second.opt.observe
         assert state.asked == asked  # a payload that is given runs nothing again
         assert sum((await gateway.samples("gateway_coap_notifications_total")).values()) == 2
