@@ -18,3 +18,6 @@ and below what an orchestrator waits before it gives up on a container (three pr
 
 MAX_REASON: Final = 200
 """Characters of what a failing check says about itself."""
+
+MAX_BODY: Final = 64 * 1024
+"""Bytes of a request's body: a payload for a device in base64, and the words around it."""

@@ -17,6 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
 
+from gateway.admin.api import Api
 from gateway.admin.application import Application
 from gateway.admin.health import Check, Health, liveness, readiness
 from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_CONNECTIONS
@@ -45,6 +46,7 @@ class AdminServer:
         loop_age_s: Callable[[], float],
         checks: Mapping[str, Check],
         pages: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
+        apis: Mapping[str, Api] | None = None,
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
@@ -59,6 +61,7 @@ class AdminServer:
             checks: Name -> check of `/readyz`. Read at every request, so the mapping may change. Checks run in
                 threads of this server.
             pages: Path -> what computes the JSON object that it shows, in a thread of this server.
+            apis: Beginning of paths, with a slash at its end -> who answers them, in a thread of this server.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
             max_connections: Connections served at once; a further one is told to come back.
@@ -73,6 +76,7 @@ class AdminServer:
                 "/readyz": lambda: readiness(dict(checks)),
                 **{path: partial(_page, compute) for path, compute in (pages or {}).items()},
             },
+            apis or {},
         )
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[

@@ -59,6 +59,9 @@ def simulate(
     connection_id: Annotated[
         bool, typer.Option("--connection-id/--no-connection-id", help="Offer a connection id.")
     ] = True,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Answer requests of the gateway while connected: GET /status.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Connect devices and let them post. Prints a JSON object; exit status 1 if anything failed."""
@@ -80,6 +83,7 @@ def simulate(
             interval_s=1 / rate,
             confirmable=not non_confirmable,
             connection_id=connection_id,
+            serves=serve,
         )
         result = asyncio.run(run_fleet(identities, address.host, address.port, plan))
         print_json(result.summary())

@@ -8,7 +8,7 @@ A request is in one of three places, and never in two: in the ring as pending, w
 before it hands it out, so no order of calls lets a handler see the same message twice.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -16,13 +16,19 @@ from gateway.coap import limits
 from gateway.coap.codec import decode, encode_empty, encode_parts, encode_uint
 from gateway.coap.counters import Counters
 from gateway.coap.errors import DecodeError
+from gateway.coap.events import Event
+from gateway.coap.link import Link, Outgoing
 from gateway.coap.message import Message
-from gateway.coap.numbers import Code, Option
+from gateway.coap.message_ids import MessageIds
+from gateway.coap.numbers import Code, Option, is_response
+from gateway.coap.observe import Observation, Observations
 from gateway.coap.options import CRITICAL_OPTIONS, OptionFormat, describe_option, find_bad_option
+from gateway.coap.outbound import Outbound
 from gateway.coap.parameters import TransmissionParameters
 from gateway.coap.peer import ACKNOWLEDGED, DEFERRED, SENT, Exchange, Peer
 from gateway.coap.ring import HEADER_BYTES, OPEN, PENDING, SILENT, Ring, drop_expired, enter, set_response, trim
-from gateway.coap.timers import TimerQueue
+from gateway.coap.timers import Timed, TimerQueue
+from gateway.coap.transmission import BackOff
 
 _CON: Final = 0
 _NON: Final = 1
@@ -38,6 +44,9 @@ class MessageLayer:
 
     Attributes:
         counters: See `Counters`.
+        parameters: Timing.
+        outbound: Sends requests to peers.
+        observations: Sends notifications to them.
     """
 
     def __init__(
@@ -48,6 +57,10 @@ class MessageLayer:
         max_payload: int = limits.REQUEST_PAYLOAD_BYTES,
         ring_size: int = limits.DEDUPLICATION_ENTRIES,
         critical_options: Mapping[int, OptionFormat] = CRITICAL_OPTIONS,
+        max_observations: int = limits.OBSERVATIONS,
+        max_observations_of_one: int = limits.OBSERVATIONS_OF_ONE,
+        confirm_every: int = limits.CONFIRM_EVERY,
+        confirm_after_s: float = limits.CONFIRM_AFTER_S,
     ) -> None:
         """Make a layer without any state.
 
@@ -57,21 +70,48 @@ class MessageLayer:
             max_payload: Bytes of request payload, more gets 4.13.
             ring_size: Requests remembered for each peer.
             critical_options: The critical options that do not get 4.02.
+            max_observations: Observations at once; a request for one more is answered as if it were none.
+            max_observations_of_one: The same for one owner of peers.
+            confirm_every: One in so many notifications of an observation is confirmable.
+            confirm_after_s: Seconds after which an observation is confirmed again at the latest.
 
         Raises:
-            ValueError: `ring_size` is below 1.
+            ValueError: `ring_size` is below 1, or one of the last two out of its range.
         """
         if ring_size < 1:
             raise ValueError("ring_size must be at least 1: without it every repeated request would run again")
         self.counters = Counters()
         self._random = random
-        self._parameters = TransmissionParameters() if parameters is None else parameters
-        self._lifetime_s = self._parameters.exchange_lifetime_s
+        self.parameters = TransmissionParameters() if parameters is None else parameters
+        self._lifetime_s = self.parameters.exchange_lifetime_s
         self._max_payload = max_payload
         self._ring_size = ring_size
         self._critical_options = critical_options
         self._outbox: list[tuple[Peer, bytes]] = []
-        self._timers: TimerQueue[Exchange] = TimerQueue()
+        self._events: deque[Event] = deque()
+        self._timers: TimerQueue[Timed] = TimerQueue()
+        self._back_off = BackOff(self.parameters, random, self._timers, self.counters, self._queue)
+        self.outbound = Outbound(
+            random=random,
+            parameters=self.parameters,
+            counters=self.counters,
+            timers=self._timers,
+            back_off=self._back_off,
+            take_id=self._next_message_id,
+            queue=self._queue,
+            events=self._events,
+        )
+        self.observations = Observations(
+            self.outbound,
+            self._timers,
+            self._events,
+            self.counters,
+            random,
+            max_total=max_observations,
+            max_per_owner=max_observations_of_one,
+            confirm_every=confirm_every,
+            confirm_after_s=confirm_after_s,
+        )
         # Peer -> when to look for expired ring entries; always the same time ahead, so in the order of insertion.
         self._sweeps: OrderedDict[Peer, float] = OrderedDict()
 
@@ -92,8 +132,10 @@ class MessageLayer:
         except DecodeError as error:
             self._on_malformed(peer, error)
             return None
+        if peer.link is not None and peer.link.alarm:
+            self.outbound.heard(peer.link)
         if message.type > _NON or not 0 < message.code < 0x20:
-            self._on_other(peer, message)
+            self._on_other(peer, message, now)
             return None
         message_id = message.message_id
         ring = peer.ring
@@ -137,8 +179,8 @@ class MessageLayer:
             now: Seconds on the caller's monotonic clock.
 
         Returns:
-            The datagram, to be sent at once. Empty when there is nothing to send: the request was answered before, or
-            its peer was forgotten.
+            The datagram, to be sent at once. Empty when there is nothing to send: the request was answered before, its
+            peer was forgotten, or no message id is free for an answer of ours, which is then lost as in the network.
 
         Raises:
             ValueError: `code` is no response code, or an option cannot be expressed; the request stays unanswered.
@@ -150,9 +192,10 @@ class MessageLayer:
         if ring is None or (entry := ring.get(message_id)) is None or entry[1] is not PENDING:
             return self._reply_late(peer, request, code, options, payload, now)
         if request.type != _CON:
-            data = encode_parts(_NON, code, self._next_message_id(peer), request.token, options, payload)
+            own_id = self._next_message_id(peer, now)
+            data = encode_parts(_NON, code, max(0, own_id), request.token, options, payload)
             ring[message_id] = (entry[0], SILENT)
-            return data
+            return data if own_id >= 0 else b""
         data = encode_parts(_ACK, code, message_id, request.token, options, payload)
         ring[message_id] = (entry[0], data)
         if len(data) > limits.LARGE_RESPONSE_BYTES:
@@ -173,7 +216,7 @@ class MessageLayer:
             peer.exchanges = []
         peer.exchanges.append(exchange)
         if request.type == _CON:
-            self._timers.schedule(exchange, now + self._parameters.processing_delay_s)
+            self._timers.schedule(exchange, now + self.parameters.processing_delay_s)
 
     def datagrams_to_send(self) -> list[tuple[Peer, bytes]]:
         """What the layer itself wants sent, oldest first; each is handed out once."""
@@ -181,6 +224,10 @@ class MessageLayer:
         if outbox:
             self._outbox = []
         return outbox
+
+    def next_event(self) -> Event | None:
+        """What happened beside requests, oldest first; None when there is nothing more to tell."""
+        return self._events.popleft() if self._events else None
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due, on the clock of `now`; None when nothing waits."""
@@ -193,11 +240,18 @@ class MessageLayer:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due at `now`: empty ACKs, retransmissions, giving up, and forgetting old message ids."""
-        while (exchange := self._timers.pop_due(now)) is not None:
-            if exchange.stage == DEFERRED:
-                self._acknowledge(exchange)
-            else:
-                self._retransmit(exchange, now)
+        while (item := self._timers.pop_due(now)) is not None:
+            if isinstance(item, Exchange):
+                if item.stage == DEFERRED:
+                    self._acknowledge(item)
+                else:
+                    self._retransmit(item, now)
+            elif isinstance(item, Outgoing):
+                self.outbound.on_timer(item, now)
+            elif isinstance(item, Link):
+                self.outbound.pump(item, now)
+            elif isinstance(item, Observation):
+                self.observations.on_timer(item, now)
         sweeps = self._sweeps
         while sweeps:
             peer, sweep_at = next(iter(sweeps.items()))
@@ -206,11 +260,18 @@ class MessageLayer:
             del sweeps[peer]
             if peer.ring is not None:
                 self._sweep(peer, peer.ring, now)
+            if not sweeps:
+                sweeps.clear()  # without it the table stays as large as it ever was
 
     def forget(self, peer: Peer) -> None:
-        """The session is gone: nothing more is sent to this peer, and a late `reply` does nothing."""
+        """The session is gone: nothing more is sent to this peer, and a late `reply` does nothing.
+
+        Its observations are not gone: `Observations.detach` says what becomes of them.
+        """
         peer.ring = None
         self._sweeps.pop(peer, None)
+        if peer.link is not None:
+            self.outbound.forget(peer, peer.link)
         if peer.exchanges is not None:
             for exchange in peer.exchanges:
                 self._timers.cancel(exchange)
@@ -234,7 +295,7 @@ class MessageLayer:
     def _is_duplicate(self, peer: Peer, ring: Ring, message: Message, now: float) -> bool:
         """Whether a message id in the ring still is the same message; if so, repeat what it got before."""
         received_at, response = ring[message.message_id]
-        lifetime_s = self._lifetime_s if message.type == _CON else self._parameters.non_lifetime_s
+        lifetime_s = self._lifetime_s if message.type == _CON else self.parameters.non_lifetime_s
         if now - received_at >= lifetime_s:
             del ring[message.message_id]
             return False
@@ -302,21 +363,23 @@ class MessageLayer:
         if exchange.stage == DEFERRED:
             is_con = request.type == _CON
             type = _ACK if is_con else _NON
-            message_id = request.message_id if is_con else self._next_message_id(peer)
-            data = encode_parts(type, code, message_id, request.token, options, payload)
-            self._close(exchange)
+            message_id = request.message_id if is_con else self._next_message_id(peer, now)
+            data = encode_parts(type, code, max(0, message_id), request.token, options, payload)
+            self._close(exchange, now)
             if peer.ring is not None and request.message_id not in peer.ring:
                 enter(peer.ring, request.message_id, now, self._ring_size)
             set_response(peer.ring, request.message_id, data if is_con else SILENT)
-            return data
-        message_id = self._next_message_id(peer)
-        data = encode_parts(_CON, code, message_id, request.token, options, payload)
+            return data if message_id >= 0 else b""
+        message_id = self._next_message_id(peer, now)
+        data = encode_parts(_CON, code, max(0, message_id), request.token, options, payload)
+        if message_id < 0:
+            self._close(exchange, now)
+            return b""
         self.counters.separate_responses += 1
         exchange.stage = SENT
-        exchange.response_id = message_id
-        exchange.response = data
-        exchange.timeout_s = self._parameters.first_timeout_s(self._random(2))
-        self._timers.schedule(exchange, now + exchange.timeout_s)
+        exchange.message_id = message_id
+        exchange.datagram = data
+        self._back_off.begin(exchange, now)
         return data
 
     def _acknowledge(self, exchange: Exchange) -> None:
@@ -328,16 +391,12 @@ class MessageLayer:
         self.counters.empty_acks += 1
 
     def _retransmit(self, exchange: Exchange, now: float) -> None:
-        """RFC 7252 section 4.2: repeat with doubled waits, MAX_RETRANSMIT times, then give up."""
-        if exchange.retransmissions >= self._parameters.max_retransmit:
+        """RFC 7252 section 4.2."""
+        if self._back_off.is_over(exchange):
             self.counters.gave_up += 1
-            self._close(exchange)
-            return
-        exchange.retransmissions += 1
-        exchange.timeout_s *= 2
-        self._timers.schedule(exchange, now + exchange.timeout_s)
-        self._queue(exchange.peer, exchange.response)
-        self.counters.retransmissions += 1
+            self._close(exchange, now)
+        else:
+            self._back_off.again(exchange, now)
 
     def _on_malformed(self, peer: Peer, error: DecodeError) -> None:
         """RFC 7252 section 4.2: a confirmable message that cannot be read is reset, any other ignored (4.3)."""
@@ -345,12 +404,14 @@ class MessageLayer:
         if error.type == _CON and error.message_id is not None:
             self._reset(peer, error.message_id)
 
-    def _on_other(self, peer: Peer, message: Message) -> None:
-        """All that is no request: a ping, ACK or RST for a message of ours, or something out of place."""
+    def _on_other(self, peer: Peer, message: Message, now: float) -> None:
+        """All that is no request: a ping, an answer to something of ours, or something out of place."""
         if message.type >= _ACK:
             # RFC 7252 section 4.2: an ACK or RST that matches nothing is ignored, and so is one with the wrong code.
-            if message.code != 0 or not self._settle(peer, message):
+            if not self._settle(peer, message, now):
                 self.counters.unexpected += 1
+        elif is_response(message.code):
+            self._on_response(peer, message, now)
         elif message.type == _CON:
             if message.code == 0:
                 self.counters.pings += 1
@@ -360,31 +421,57 @@ class MessageLayer:
         else:
             self.counters.unexpected += 1
 
-    def _settle(self, peer: Peer, message: Message) -> bool:
-        """ACK and RST both end the separate response with that message id."""
-        if peer.exchanges is not None:
+    def _on_response(self, peer: Peer, message: Message, now: float) -> None:
+        """A response that is no ACK: separate, or a notification. One that nobody waits for is reset (section 4.2)."""
+        ring = peer.ring
+        if ring is not None and message.message_id in ring and self._is_duplicate(peer, ring, message, now):
+            return
+        if peer.link is None or not self.outbound.take_response(peer.link, message, now):
+            self.counters.unexpected += 1
+            # Of a NON, too: that is how a server hears that nobody observes any more (RFC 7641 section 3.6).
+            self._reset(peer, message.message_id)
+            return
+        enter(self._open_ring(peer, now) if peer.ring is None else peer.ring, message.message_id, now, self._ring_size)
+        if message.type == _CON:
+            data = encode_empty(_ACK, message.message_id)
+            set_response(peer.ring, message.message_id, data)
+            self._queue(peer, data)
+        else:
+            set_response(peer.ring, message.message_id, SILENT)
+
+    def _settle(self, peer: Peer, message: Message, now: float) -> bool:
+        """An ACK or RST ends the transmission of ours that it names."""
+        if peer.exchanges is not None and message.code == 0:
             for exchange in peer.exchanges:
-                if exchange.stage == SENT and exchange.response_id == message.message_id:
-                    self._close(exchange)
+                if exchange.stage == SENT and exchange.message_id == message.message_id:
+                    self._close(exchange, now)
                     if message.type == _RST:
                         self.counters.resets_received += 1
                     return True
-        return False
+        if peer.link is None:
+            return False
+        if message.type == _RST and message.code:
+            return False
+        if self.outbound.settle(peer.link, message, now):
+            return True
+        return message.type == _RST and self.observations.reset(peer, message.message_id, now)
 
-    def _close(self, exchange: Exchange) -> None:
+    def _close(self, exchange: Exchange, now: float) -> None:
         self._timers.cancel(exchange)
         peer = exchange.peer
         if peer.exchanges is not None:
             peer.exchanges.remove(exchange)
             if not peer.exchanges:
                 peer.exchanges = None
+        if peer.link is not None:
+            self.outbound.pump(peer.link, now)
 
-    def _next_message_id(self, peer: Peer) -> int:
-        """RFC 7252 section 4.4: one counter for each endpoint, from a random start."""
-        message_id = peer.next_message_id
-        if message_id < 0:
-            message_id = int.from_bytes(self._random(2), "big")
-        peer.next_message_id = message_id + 1 & 0xFFFF
+    def _next_message_id(self, peer: Peer, now: float) -> int:
+        """RFC 7252 section 4.4: one counter for each endpoint, from a random start; -1 when all are in use."""
+        if peer.ids is None:
+            peer.ids = MessageIds(int.from_bytes(self._random(2), "big"))
+        message_id = peer.ids.take(now, self._lifetime_s)
+        self.counters.exhausted += message_id < 0
         return message_id
 
     def _reset(self, peer: Peer, message_id: int) -> None:

@@ -36,3 +36,33 @@ CLIENT_EXCHANGES: Final = 64
 
 # Separate responses a client remembers by message id, to acknowledge their repetitions without delivering them twice.
 CLIENT_DEDUPLICATION_ENTRIES: Final = 16
+
+# Requests of ours to one peer, those that observe its resources included; whoever asks for more is told so. A device
+# answers one at a time (NSTART = 1): sixteen are minutes of work for one on a slow link.
+OUTGOING_REQUESTS: Final = 16
+
+# Events of notifications from peers that wait for the shell, which fetches them after every batch of some hundred
+# datagrams; past it a notification is lost as in the network, and the next one brings the same state.
+QUEUED_EVENTS: Final = 4096
+
+# Seconds between two non-confirmable notifications to a peer whose round-trip time is not known (RFC 7641 section
+# 4.5.1).
+NON_GAP_S: Final = 3.0
+
+# Observations at once. One device with more than sixteen does not know what it asked for; each costs about 600 bytes,
+# so that the second one is 60 MB.
+OBSERVATIONS_OF_ONE: Final = 16
+OBSERVATIONS: Final = 100_000
+
+# Each tenth notification of an observation is confirmable: a client that went away is noticed after ten, and nine in
+# ten cost one datagram. The second number is the most that may be configured.
+CONFIRM_EVERY: Final = 10
+CONFIRM_EVERY_MAX: Final = 1000
+
+# Seconds after which a client must have confirmed that it still observes (RFC 7641 section 4.5).
+CONFIRM_AFTER_S: Final = 24 * 3600.0
+
+# Repetitions of a notification under one message id; after them it goes out as a new one. Several clients, libcoap up
+# to 4.3.4 among them, do not acknowledge a repeated response a second time: who loses their one ACK would never hear
+# of them again.
+REPETITIONS_OF_ONE_ID: Final = 2

@@ -11,6 +11,7 @@ class TransmissionParameters:
         ack_timeout_s: ACK_TIMEOUT, the smallest wait before the first retransmission.
         ack_random_factor: ACK_RANDOM_FACTOR, the first wait is up to this many times as long.
         max_retransmit: MAX_RETRANSMIT.
+        nstart: NSTART, the messages and requests to one peer that may be under way at once.
         max_latency_s: MAX_LATENCY, the longest a datagram may take.
         processing_delay_s: PROCESSING_DELAY, after which a request whose handler still works is acknowledged. The RFC
             allows up to ACK_TIMEOUT; half a second leaves the ACK 1.5 s to arrive before the client repeats.
@@ -22,12 +23,15 @@ class TransmissionParameters:
     ack_timeout_s: float = 2.0
     ack_random_factor: float = 1.5
     max_retransmit: int = 4
+    nstart: int = 1
     max_latency_s: float = 100.0
     processing_delay_s: float = 0.5
 
     def __post_init__(self) -> None:
         if self.ack_timeout_s <= 0 or self.ack_random_factor < 1 or self.max_retransmit < 0:
             raise ValueError("ack_timeout_s must be above 0, ack_random_factor at least 1, max_retransmit at least 0")
+        if self.nstart < 1:
+            raise ValueError("nstart must be at least 1: nothing could ever be sent")
         if self.max_latency_s < 0 or self.processing_delay_s < 0:
             raise ValueError("max_latency_s and processing_delay_s must not be negative")
 

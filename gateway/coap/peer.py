@@ -1,10 +1,15 @@
 """What the message layer remembers of one peer."""
 
-from typing import Any, Final
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.coap import limits
+from gateway.coap.message_ids import MessageIds
 from gateway.coap.ring import Ring
-from gateway.coap.timers import Timed
+from gateway.coap.transmission import Transmission
+
+if TYPE_CHECKING:
+    from gateway.coap.link import Link
 
 # Stages of an `Exchange`.
 DEFERRED: Final = 0  # the handler works, nothing sent yet
@@ -22,21 +27,28 @@ class Peer:
         context: The caller's own, so that `datagrams_to_send` leads back to the session.
         ring: Recent message ids; see `Ring`.
         exchanges: Deferred requests and unacknowledged separate responses.
-        next_message_id: For messages of our own; -1 until the first one.
+        ids: Message ids of our own; None until the first one.
+        link: What we started; None while there is nothing.
     """
 
-    __slots__ = ("context", "exchanges", "next_message_id", "ring")
+    __slots__ = ("context", "exchanges", "ids", "link", "ring")
 
     @property
     def max_message(self) -> int:
         """Bytes of the largest message that can be sent to this peer, for a transport that knows a limit."""
         return limits.MESSAGE_BYTES
 
+    @property
+    def owner(self) -> Hashable:
+        """Whose observations they are: a device that comes back in another session is the same (RFC 7641)."""
+        return self
+
     def __init__(self, context: Any = None) -> None:
         self.context = context
         self.ring: Ring | None = None
         self.exchanges: list[Exchange] | None = None
-        self.next_message_id = -1
+        self.ids: MessageIds | None = None
+        self.link: Link | None = None
 
     def find_deferred(self, request_id: int) -> "Exchange | None":
         """The exchange of a deferred request that has no response yet."""
@@ -46,28 +58,25 @@ class Peer:
                     return exchange
         return None
 
+    @property
+    def unacknowledged(self) -> int:
+        """Separate responses that were sent and not acknowledged."""
+        return 0 if self.exchanges is None else sum(exchange.stage == SENT for exchange in self.exchanges)
 
-class Exchange(Timed):
+
+class Exchange(Transmission):
     """A request that was not answered at once, until the answer is out and acknowledged.
 
+    Once it is SENT, message id and datagram are those of the separate response.
+
     Attributes:
-        peer: Whose.
         request_id: Message id of the request.
         stage: DEFERRED, ACKNOWLEDGED or SENT.
-        response_id: Message id of the separate response, when SENT.
-        response: Its bytes, when SENT.
-        timeout_s: The present wait of the back-off, when SENT.
-        retransmissions: How often it went out again.
     """
 
-    __slots__ = ("peer", "request_id", "response", "response_id", "retransmissions", "stage", "timeout_s")
+    __slots__ = ("request_id", "stage")
 
     def __init__(self, peer: Peer, request_id: int) -> None:
-        super().__init__()
-        self.peer = peer
+        super().__init__(peer)
         self.request_id = request_id
         self.stage = DEFERRED
-        self.response_id = -1
-        self.response = b""
-        self.timeout_s = 0.0
-        self.retransmissions = 0

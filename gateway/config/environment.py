@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from gateway.config.errors import ConfigError
 from gateway.config.schema import keys, section_models, suggest
 from gateway.config.settings import ENV_DELIMITER, ENV_PREFIX
-from gateway.config.values import Names
+from gateway.config.values import Names, is_duration
 
 CONFIG_VARIABLE: Final = "GATEWAY_CONFIG"
 """Names the configuration file itself; the command line reads it."""
@@ -83,6 +83,11 @@ class EnvironmentSource(PydanticBaseSettingsSource):
                 return int(text, 10)
             except ValueError:
                 raise ConfigError(name, "must be a whole number", f"for example {name}={field.default}") from None
+        if field.annotation is float and not is_duration(field):
+            try:
+                return float(text)
+            except ValueError:
+                raise ConfigError(name, "must be a number", f"for example {name}={field.default}") from None
         if field.annotation == Names.__origin__:  # type: ignore[attr-defined]
             return _names(name, text)
         if field.annotation is dict or path == ["handlers", "options"]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gateway.config.errors import ConfigError
 from gateway.config.schema import keys, section_models, suggest
 from gateway.config.template import render_assignment
-from gateway.config.values import format_duration
+from gateway.config.values import format_duration, is_duration
 
 _EXPECTED = {
     "int_type": "must be a whole number without quotes",
@@ -68,9 +68,10 @@ def _problem(error: dict[str, Any], location: tuple[str, ...]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        # Only durations are floats.
-        is_duration = section_models()[location[0]].model_fields[location[1]].annotation is float
-        return f"{words} {format_duration(context[name]) if is_duration else context[name]}"
+        duration = is_duration(section_models()[location[0]].model_fields[location[1]])
+        return f"{words} {format_duration(context[name]) if duration else context[name]}"
+    if kind == "float_type" and not is_duration(section_models()[location[0]].model_fields[location[1]]):
+        return "must be a number without quotes"
     if kind == "missing":
         return f"{location[-1]} is missing"
     if kind == "too_long":

@@ -191,6 +191,11 @@ class AdminSettings(Section):
     """
 
     bind: BindAddress = Field(default=Address("127.0.0.1", 9464), description="Address and TCP port.")
+    device_requests: bool = Field(
+        default=False,
+        description="Whether POST /devices/ID/request sends a request to a device. Whoever reaches the port may then "
+        "command every device.",
+    )
 
 
 class HandlersSettings(Section):
@@ -238,6 +243,74 @@ class CoapSettings(Section):
     max_payload: int = Field(
         default=1024, ge=16, le=16384, description="Largest request payload, in bytes; a larger one gets 4.13."
     )
+    ack_timeout: Duration = Field(
+        default=2.0,
+        ge=0.1,
+        le=120,
+        description="How long the gateway waits at least for a device's acknowledgement before it repeats a message; "
+        "it doubles each time (ACK_TIMEOUT of RFC 7252). For NB-IoT, with round trips of 10 seconds: 15s or more.",
+    )
+    ack_random_factor: float = Field(
+        default=1.5, ge=1.0, le=10.0, description="The first wait is up to so many times as long (ACK_RANDOM_FACTOR)."
+    )
+    max_retransmit: int = Field(
+        default=4,
+        ge=0,
+        le=10,
+        description="How often a message is repeated before the gateway gives up (MAX_RETRANSMIT).",
+    )
+    nstart: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Requests and notifications to one device that may be under way at once (NSTART).",
+    )
+    max_latency: Duration = Field(
+        default=100.0,
+        ge=1,
+        le=3600,
+        description="The longest that a datagram may be on its way (MAX_LATENCY): message ids are remembered for twice "
+        "that, and a minute.",
+    )
+    processing_delay: Duration = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="A request whose handler takes longer is acknowledged, and answered later. Below ack_timeout.",
+    )
+    max_observations: int = Field(
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="Observations at once (RFC 7641); a further one is answered once. About 600 bytes each.",
+    )
+    max_observations_per_device: int = Field(default=16, ge=0, le=1000, description="The same for one device.")
+    confirm_notifications: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="One in so many notifications must be acknowledged by the device; 1 is all of them.",
+    )
+    confirm_interval: Duration = Field(
+        default=86400.0,
+        ge=60,
+        le=86400,
+        description="A device that has acknowledged none for so long is notified and must acknowledge it, or is taken "
+        "off the list.",
+    )
+    awake_time: Duration = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="A device that spoke within this time is taken to be awake: a request that may wait for it is then "
+        "sent at once, and else when it next speaks.",
+    )
+
+    @model_validator(mode="after")
+    def _acknowledged_in_time(self) -> Self:
+        if self.processing_delay > self.ack_timeout:
+            raise ValueError("processing_delay must not be above ack_timeout: devices would repeat requests first")
+        return self
 
 
 class LogSettings(Section):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 
 from gateway.config.schema import keys, section_models
-from gateway.config.values import Address, format_duration
+from gateway.config.values import Address, format_duration, is_duration
 
 _WIDTH: Final = 100
 _HEADER: Final = """\
@@ -79,7 +79,7 @@ def render_assignment(section: str, key: str) -> str:
 
 def _toml(field: FieldInfo, value: Any) -> str:
     if isinstance(value, float):
-        return json.dumps(format_duration(value))
+        return json.dumps(format_duration(value)) if is_duration(field) else str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

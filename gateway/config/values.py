@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, InstanceOf
+from pydantic.fields import FieldInfo
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
@@ -88,6 +89,11 @@ def _duration(value: object) -> object:
     return value
 
 
+def is_duration(field: FieldInfo) -> bool:
+    """Whether a key's value is a `Duration`, and not some other number with a point in it."""
+    return _DURATION in field.metadata
+
+
 def _address(value: object) -> object:
     return Address.parse(value) if isinstance(value, str) else value
 
@@ -105,7 +111,8 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+_DURATION: Final = BeforeValidator(_duration)
+Duration = Annotated[float, _DURATION]
 """Seconds, written as "30s" or as a number."""
 BindAddress = Annotated[InstanceOf[Address], BeforeValidator(_address)]
 """An `Address`, written as "host:port"."""

@@ -14,6 +14,20 @@ See `docs/handlers.md`.
 
 from gateway.coap import Code, ContentFormat, Option
 from gateway.handlers.app import App, SinkStats
+from gateway.handlers.devices import (
+    DeviceBusy,
+    DeviceNotConnected,
+    DevicePort,
+    DeviceRefused,
+    DeviceRequest,
+    DeviceRequestError,
+    DeviceTimeout,
+    NotServed,
+    QueuedRequest,
+    QueueState,
+    RemoteDevice,
+    encode_request,
+)
 from gateway.handlers.errors import HandlerError, LoadError, RouteError, StartupError
 from gateway.handlers.loading import ENTRY_POINT_GROUP, installed_handlers, known_options, load_app, load_handlers
 from gateway.handlers.media_types import media_type
@@ -21,6 +35,7 @@ from gateway.handlers.request import Request
 from gateway.handlers.response import AUTO, Changed, Content, Created, Deleted, Reject, Response
 from gateway.handlers.routing import Route
 from gateway.handlers.testing import TestClient
+from gateway.handlers.uri import path_segments
 from gateway.model import Device, Principal
 
 __all__ = [
@@ -34,11 +49,22 @@ __all__ = [
     "Created",
     "Deleted",
     "Device",
+    "DeviceBusy",
+    "DeviceNotConnected",
+    "DevicePort",
+    "DeviceRefused",
+    "DeviceRequest",
+    "DeviceRequestError",
+    "DeviceTimeout",
     "HandlerError",
     "LoadError",
+    "NotServed",
     "Option",
     "Principal",
+    "QueueState",
+    "QueuedRequest",
     "Reject",
+    "RemoteDevice",
     "Request",
     "Response",
     "Route",
@@ -46,9 +72,11 @@ __all__ = [
     "SinkStats",
     "StartupError",
     "TestClient",
+    "encode_request",
     "installed_handlers",
     "known_options",
     "load_app",
     "load_handlers",
     "media_type",
+    "path_segments",
 ]

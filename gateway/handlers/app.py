@@ -9,17 +9,20 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from gateway.coap import Code
+from gateway.handlers.devices import DevicePort, NotServed, QueuedRequest, RemoteDevice
 from gateway.handlers.errors import HandlerError, RouteError, StartupError
 from gateway.handlers.invocation import Handler, Invocation
 from gateway.handlers.request import Request
-from gateway.handlers.response import Reject, Response
+from gateway.handlers.response import AUTO, Payload, Reject, Response
 from gateway.handlers.routing import METHODS, Route, Router, Segments, Template
+from gateway.model import DEFAULT_TENANT, Device
 
 _F = TypeVar("_F", bound=Handler)
 _Hook = TypeVar("_Hook", bound=Callable[[], Any])
 _ErrorHook = TypeVar("_ErrorHook", bound=Callable[[Request, Exception], None])
 
 _LOGGER: Final = "gateway.handlers"
+_OBSERVABLE: Final = frozenset({Code.GET, Code.FETCH})
 
 
 class SinkStats(Protocol):
@@ -71,10 +74,12 @@ class App:
         self._shutdown: list[Callable[[], Any]] = []
         self._error: list[Callable[[Request, Exception], None]] = []
         self._included_at: str | None = None
+        self._parent: tuple[App, str] | None = None
+        self._port: DevicePort | None = None
 
-    def get(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+    def get(self, path: str, *, thread: bool = False, observable: bool = False) -> Callable[[_F], _F]:
         """Register a handler for GET. See `route`."""
-        return self.route(path, methods=(Code.GET,), thread=thread)
+        return self.route(path, methods=(Code.GET,), thread=thread, observable=observable)
 
     def post(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
         """Register a handler for POST. See `route`."""
@@ -88,16 +93,21 @@ class App:
         """Register a handler for DELETE. See `route`."""
         return self.route(path, methods=(Code.DELETE,), thread=thread)
 
-    def fetch(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+    def fetch(self, path: str, *, thread: bool = False, observable: bool = False) -> Callable[[_F], _F]:
         """Register a handler for FETCH (RFC 8132). See `route`."""
-        return self.route(path, methods=(Code.FETCH,), thread=thread)
+        return self.route(path, methods=(Code.FETCH,), thread=thread, observable=observable)
 
     def patch(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
         """Register a handler for PATCH (RFC 8132). See `route`."""
         return self.route(path, methods=(Code.PATCH,), thread=thread)
 
     def route(
-        self, path: str, *, methods: Iterable[str | Code] = (Code.GET,), thread: bool = False
+        self,
+        path: str,
+        *,
+        methods: Iterable[str | Code] = (Code.GET,),
+        thread: bool = False,
+        observable: bool = False,
     ) -> Callable[[_F], _F]:
         """Register a handler for some methods of a path. The function itself is returned unchanged.
 
@@ -107,6 +117,7 @@ class App:
                 parameters that it wants; `request.params` has all of them.
             methods: Names such as "GET", or members of `Code`.
             thread: Run the handler, a plain function that blocks, in a thread.
+            observable: Devices may observe it (RFC 7641): `notify` says that it has changed. For GET and FETCH.
 
         Raises:
             RouteError: The path, a method or the handler's parameters are wrong, or another handler answers the same.
@@ -114,11 +125,14 @@ class App:
         codes = [_method(method) for method in methods]
         if not codes:
             raise RouteError(f"the path {path!r} needs at least one method")
+        if observable and not _OBSERVABLE.issuperset(codes):
+            raise RouteError(f"the path {path!r} can be observable for GET and FETCH only")
         template = Template(path)
 
         def register(handler: _F) -> _F:
             invocation = Invocation(handler, template.names, path, thread=thread)
-            self._add(template, [Route(path, code, template.names, invocation) for code in codes])
+            routes = [Route(path, code, template.names, invocation, observable=observable) for code in codes]
+            self._add(template, routes)
             return handler
 
         return register
@@ -142,12 +156,14 @@ class App:
             # The handler's wishes are positions among the template's parameters: work them out anew.
             old = route.invocation
             invocation = Invocation(old.handler, template.names, path, thread=old.thread)
-            self._add(template, [Route(path, route.method, template.names, invocation)])
+            taken = Route(path, route.method, template.names, invocation, observable=route.observable)
+            self._add(template, [taken])
         self._startup += other._startup
         self._shutdown += other._shutdown
         self._error += other._error
         self.sinks.update(other.sinks)
         other._included_at = prefix or "/"
+        other._parent = self, start
 
     def mount(self, path: str, resource: Any) -> None:
         """Serve an aiocoap `Resource` or `Site`, unchanged, at a path. A site also answers everything below it.
@@ -189,6 +205,93 @@ class App:
             raise RouteError("an on_error hook runs on the data path: write def, not async def")
         self._error.append(hook)
         return hook
+
+    def device(self, device: str | Device, *, tenant: str = DEFAULT_TENANT) -> RemoteDevice:
+        """Return a device to ask something: `await app.device("valve-7").get("/position")`.
+
+        Args:
+            device: Its id, or a device, such as `request.device`, whose tenant then counts.
+            tenant: The tenant of an id.
+
+        Raises:
+            NotServed: The app is not being served.
+        """
+        if isinstance(device, Device):
+            tenant, device = device.tenant_id, device.id
+        return RemoteDevice(self._served_by(), tenant, device)
+
+    def queued(self, request_id: str) -> QueuedRequest | None:
+        """Return a request that `RemoteDevice.queue` took, by its id; None when it ended more than an hour ago.
+
+        Raises:
+            NotServed: The app is not being served.
+        """
+        return self._served_by().queued(request_id)
+
+    async def notify(
+        self,
+        path: str,
+        payload: Payload | Response | None = None,
+        *,
+        device: str | Device | None = None,
+        tenant: str = DEFAULT_TENANT,
+        content_format: int | None = AUTO,
+        max_age: int | None = None,
+        etag: bytes | None = None,
+        confirmable: bool = False,
+    ) -> int:
+        """Tell those who observe a path that it has changed (RFC 7641).
+
+        An observer that is still busy with an earlier notification gets the newest state after it, and none of those
+        between. A `Response` with an error code is the last notification, and ends the observations.
+
+        Args:
+            path: The path as a device asks for it, without a query; parameters filled in.
+            payload: The new state, the same for all. None: the handler is asked anew for each observer.
+            device: Only this one, by id or as a device, whose tenant then counts; None for all, of all tenants.
+            tenant: The tenant of an id.
+            content_format: Of the payload; what its type says by default.
+            max_age: For how many seconds the state holds; 60 when absent.
+            etag: Names this version.
+            confirmable: Whether each observer must acknowledge it. Every tenth of an observer is in any case.
+
+        Returns:
+            To how many it is being said.
+
+        Raises:
+            NotServed: The app is not being served.
+            ValueError: The path or the payload cannot be expressed.
+        """
+        if self._parent is not None:
+            parent, prefix = self._parent
+            return await parent.notify(
+                prefix if prefix and path == "/" else prefix + path,
+                payload,
+                device=device,
+                tenant=tenant,
+                content_format=content_format,
+                max_age=max_age,
+                etag=etag,
+                confirmable=confirmable,
+            )
+        if isinstance(device, Device):
+            tenant, device = device.tenant_id, device.id
+        if payload is None or isinstance(payload, Response):
+            response = payload
+        else:
+            response = Response(payload, content_format=content_format, max_age=max_age, etag=etag)
+        return await self._served_by().notify(path, tenant, device, response, confirmable=confirmable)
+
+    def serve_with(self, port: DevicePort | None) -> None:
+        """Give the app the devices to talk to; None takes them away. For whoever serves it."""
+        self._port = port
+
+    def _served_by(self) -> DevicePort:
+        if self._parent is not None:
+            return self._parent[0]._served_by()
+        if self._port is None:
+            raise NotServed("the app is not being served: there are no devices to talk to")
+        return self._port
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -87,15 +87,25 @@ class Route:
         names: The template's parameters.
         invocation: How to call the handler.
         default_code: The code of an answer that a handler gives as a bare value.
+        observable: A GET or FETCH that asks to be told of changes is put on the list (RFC 7641).
     """
 
-    __slots__ = ("default_code", "invocation", "method", "names", "template")
+    __slots__ = ("default_code", "invocation", "method", "names", "observable", "template")
 
-    def __init__(self, template: str, method: Code, names: tuple[str, ...], invocation: Invocation) -> None:
+    def __init__(
+        self,
+        template: str,
+        method: Code,
+        names: tuple[str, ...],
+        invocation: Invocation,
+        *,
+        observable: bool = False,
+    ) -> None:
         self.template = template
         self.method = method
         self.names = names
         self.invocation = invocation
+        self.observable = observable
         self.default_code = _DEFAULT_CODES.get(method, Code.CHANGED)
 
     def __repr__(self) -> str:

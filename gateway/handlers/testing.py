@@ -5,7 +5,6 @@ import sys
 from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import unquote
 
 import structlog
 
@@ -15,6 +14,8 @@ from gateway.handlers.limits import MAX_RESPONSE_BYTES
 from gateway.handlers.request import Request
 from gateway.handlers.response import AUTO, Payload, Response, encode_payload
 from gateway.handlers.routing import METHODS
+from gateway.handlers.testing_devices import TestDevices, TestObservation
+from gateway.handlers.uri import uri_options
 from gateway.model import AuthKind, Device, Principal
 
 _TOKEN: Final = b"test"
@@ -33,15 +34,24 @@ class TestClient:
 
     __test__ = False  # pytest: not a test class
 
-    def __init__(self, app: App, *, device: str | Device | Principal = "test-device") -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        device: str | Device | Principal = "test-device",
+        devices: Mapping[str, App] | None = None,
+    ) -> None:
         """Make a client.
 
         Args:
             app: The app to test.
             device: Who sends: a device's id, a device, or a principal; each request may name another.
+            devices: Id -> an app that plays this device when the app under test asks it something.
         """
         _keep_locals_out_of_tracebacks()
         self._app = app
+        self._devices = TestDevices(app.dispatch, devices or {})
+        app.serve_with(self._devices)
         self._principal = _principal(device)
         self._runner: asyncio.Runner | None = None
         self._message_id = 0
@@ -85,6 +95,14 @@ class TestClient:
         request = self._request(method, path, payload, **arguments)
         answer = self._app.dispatch(request)
         return _received(request, answer if isinstance(answer, Response) else await answer)
+
+    def observe(self, path: str, **arguments: Any) -> TestObservation:
+        """Observe a resource (RFC 7641): its `states` grow when the app notifies. See `request` for the arguments."""
+        options = [*arguments.pop("options", ()), (int(Option.OBSERVE), b"")]
+        request = self._request(Code.GET, path, b"", options=options, **arguments)
+        answer = self._app.dispatch(request)
+        first = _received(request, answer if isinstance(answer, Response) else self._run(answer))
+        return self._devices.register(request, first)
 
     def get(self, path: str, payload: Payload = b"", **arguments: Any) -> Response:
         """Send a GET. See `request`."""
@@ -175,7 +193,7 @@ class TestClient:
         if content_format == AUTO and isinstance(payload, bytes):
             content_format = None
         data, encoded = encode_payload(payload, code, content_format)
-        encoded += _uri_options(path, query)
+        encoded += uri_options(path, query)
         if accept is not None:
             encoded.append((int(Option.ACCEPT), encode_uint(accept)))
         encoded += options
@@ -215,18 +233,6 @@ def _keep_locals_out_of_tracebacks() -> None:
         colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
     structlog.configure(processors=[*chain, renderer])
-
-
-def _uri_options(path: str, query: Mapping[str, str] | Iterable[str]) -> list[tuple[int, bytes]]:
-    """Return Uri-Path and Uri-Query (RFC 7252 section 6.4: split first, then decode)."""
-    if not path.startswith("/"):
-        raise ValueError(f"the path {path!r} must start with a slash")
-    location, _, inline = path.partition("?")
-    segments = location[1:].split("/") if location != "/" else []
-    arguments = [unquote(argument) for argument in inline.split("&")] if inline else []
-    arguments += [f"{name}={value}" for name, value in query.items()] if isinstance(query, Mapping) else list(query)
-    options = [(int(Option.URI_PATH), unquote(segment).encode()) for segment in segments]
-    return options + [(int(Option.URI_QUERY), argument.encode()) for argument in arguments]
 
 
 def _principal(device: str | Device | Principal) -> Principal:

@@ -1,20 +1,37 @@
-"""Which sessions each device has, so that a device that restarts again and again does not fill the memory.
+"""Which sessions each device has: where to reach it, and that one which restarts again and again fills no memory.
 
 A device that lost its power leaves a session behind that nobody closes for a day. The newest session always gets in;
 above the limit the one of the same device yields that was silent longest. A device may have several on purpose: two
-applications with one key on a modem. A session costs one reference more, by which the sessions of a device are a chain.
+applications with one key on a modem. The sessions of a device are a chain, from the newest to the oldest.
 """
+
+from typing import Protocol
 
 from gateway.server.session import Session
 
 
-class DeviceSessions:
-    """The newest session of each device, which leads to the older ones."""
+class Listener(Protocol):
+    """Who wants to know where devices are."""
 
-    __slots__ = ("_limit", "_newest")
+    def on_entered(self, session: Session) -> None:
+        """A session was established, and is the newest of its device."""
+
+    def on_left(self, session: Session, heir: Session | None) -> None:
+        """A session has ended; the heir is the newest that its device has left."""
+
+
+class DeviceSessions:
+    """The newest session of each device, which leads to the older ones.
+
+    Attributes:
+        listener: Told of each session, if there is one.
+    """
+
+    __slots__ = ("_limit", "_newest", "listener")
 
     def __init__(self, limit: int) -> None:
-        """With so many sessions for each device; 0 is no limit, and nothing is remembered."""
+        """With so many sessions for each device; 0 is no limit."""
+        self.listener: Listener | None = None
         self._limit = limit
         self._newest: dict[str, dict[str, Session]] = {}
 
@@ -22,14 +39,48 @@ class DeviceSessions:
         """How many devices have a session."""
         return sum(map(len, self._newest.values()))
 
+    def newest(self, tenant_id: str, device_id: str) -> Session | None:
+        """Where to reach a device; None when it is not connected."""
+        session = self._newest.get(tenant_id, {}).get(device_id)
+        while session is not None and not session.is_open:
+            session = session.older
+        return session
+
     def enter(self, session: Session) -> Session | None:
         """Takes a session that was established just now; returns the one that has to yield."""
-        if not self._limit:
-            return None
         device = session.principal.device
         devices = self._newest.setdefault(device.tenant_id, {})
-        session.older = devices.get(device.id)
+        older = session.older = devices.get(device.id)
+        if older is not None:
+            older.newer = session
         devices[device.id] = session
+        if self.listener is not None:
+            self.listener.on_entered(session)
+        return self._stalest(session) if self._limit else None
+
+    def leave(self, session: Session) -> None:
+        """Forgets a session that has ended; one that never entered changes nothing."""
+        device = session.principal.device
+        devices = self._newest.get(device.tenant_id)
+        if devices is None:
+            return
+        if session.newer is not None:
+            session.newer.older = session.older
+        elif devices.get(device.id) is not session:
+            return
+        elif session.older is not None:
+            devices[device.id] = session.older
+        else:
+            del devices[device.id]
+            if not devices:
+                del self._newest[device.tenant_id]
+        if session.older is not None:
+            session.older.newer = session.newer
+        session.older = session.newer = None
+        if self.listener is not None:
+            self.listener.on_left(session, self.newest(device.tenant_id, device.id))
+
+    def _stalest(self, session: Session) -> Session | None:
         count, stalest, silent_since = 1, None, float("inf")
         older = session.older
         while older is not None:
@@ -40,23 +91,3 @@ class DeviceSessions:
                     stalest, silent_since = older, association.last_heard
             older = older.older
         return stalest if count > self._limit else None
-
-    def leave(self, session: Session) -> None:
-        """Forgets a session that has ended; one that never entered changes nothing."""
-        device = session.principal.device
-        devices = self._newest.get(device.tenant_id)
-        newest = devices.get(device.id) if devices is not None else None
-        if devices is None or newest is None:
-            return
-        if newest is not session:
-            while newest is not None and newest.older is not session:
-                newest = newest.older
-            if newest is not None:
-                newest.older = session.older
-        elif session.older is not None:
-            devices[device.id] = session.older
-        else:
-            del devices[device.id]
-            if not devices:
-                del self._newest[device.tenant_id]
-        session.older = None

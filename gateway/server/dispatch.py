@@ -13,6 +13,7 @@ from gateway.coap import Code, Message, MessageLayer, Option, encode_options, en
 from gateway.handlers import App, Request, Response
 from gateway.server.limits import RETRY_AFTER_S, SLOW_HANDLER_S
 from gateway.server.metrics import RequestMetrics
+from gateway.server.observations import ObservedRoutes
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
@@ -41,6 +42,7 @@ class Dispatcher:
         clock: Callable[[], float],
         time_limit_s: float,
         max_concurrent: int,
+        observed: ObservedRoutes | None = None,
     ) -> None:
         """Ties an app to a message layer.
 
@@ -52,6 +54,7 @@ class Dispatcher:
             clock: Seconds, monotonic.
             time_limit_s: Seconds that an asynchronous handler may take.
             max_concurrent: Asynchronous handlers at once.
+            observed: Sees the answers of observable routes.
         """
         self.layer = layer
         self.metrics = metrics
@@ -60,6 +63,7 @@ class Dispatcher:
         self._clock = clock
         self._time_limit_s = time_limit_s
         self._max_concurrent = max_concurrent
+        self._observed = observed
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._log = get_logger("gateway.server")
@@ -128,6 +132,8 @@ class Dispatcher:
 
     def _reply(self, session: Session, request: Request, response: Response, took_s: float, now: float) -> bytes:
         """The answer's bytes, and the request counted; 5.00 in place of an answer that cannot be sent."""
+        if request.route is not None and request.route.observable and self._observed is not None:
+            response = self._observed.on_response(session, request, response, now)
         code = response.code
         # Before the message layer, which remembers what it has encoded: a repetition would get it.
         size = _HEADER_BYTES + len(response.payload)

@@ -49,3 +49,34 @@ COLLECT_AFTER_OBJECTS: Final = 20_000
 
 COLLECT_OLDER_AFTER: Final = 20
 """Collections of one generation before the next older one is looked at."""
+
+KEPT_NOTIFICATIONS: Final = 16
+"""Notifications of a device that wait for a handler that observes it; beyond it the oldest are left out: an observer is
+to have the newest state, and not the history (RFC 7641 section 1.3)."""
+
+NOTIFY_BATCH: Final = 64
+"""Observers notified before the event loop gets its turn, and handlers that are asked at once for their state."""
+
+MAX_QUEUED: Final = 10_000
+"""Requests that wait for devices that sleep: about 20 MB with the largest payloads."""
+
+MAX_QUEUED_OF_ONE: Final = 16
+"""The same for one device. Who commands more than that before it wakes has not thought of what it will do then."""
+
+KEPT_RESULTS: Final = 10_000
+"""Queued requests that are over and may be asked for."""
+
+KEPT_RESULT_S: Final = 3600.0
+"""Seconds for which they are kept: long enough for a back end that asks every few minutes."""
+
+MAX_API_REQUESTS: Final = 32
+"""Requests to devices under way on the admin port, a thread each; one more gets 429."""
+
+MAX_API_TIMEOUT_S: Final = 300.0
+"""Seconds that such a request may wait for its device."""
+
+MAX_API_EXPIRY_S: Final = 30 * 86400.0
+"""Seconds that such a request may wait in the queue."""
+
+API_GRACE_S: Final = 5.0
+"""Seconds that a thread of the admin port waits for the event loop beyond the request's own time."""

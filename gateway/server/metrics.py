@@ -22,6 +22,7 @@ from gateway.telemetry import (
 )
 
 if TYPE_CHECKING:
+    from gateway.server.pushes import Pushes
     from gateway.server.udp import UdpServer
 
 UNMATCHED = "none"
@@ -225,12 +226,49 @@ def message_families(layer: MessageLayer) -> Iterable[Metric]:
     for name, documentation, value in (
         ("duplicates", "Repeated requests that were answered from memory.", counters.duplicates),
         ("malformed", "Datagrams of a session that were no CoAP message.", counters.malformed),
-        ("retransmissions", "Separate responses that were sent again.", counters.retransmissions),
+        ("retransmissions", "Confirmable messages of ours that were sent again.", counters.retransmissions),
         ("refused", "Requests refused before any handler saw them (4.02, 4.05, 4.13, 5.03, 5.05).", counters.refused),
-        ("gave_up", "Separate responses that no device acknowledged.", counters.gave_up),
+        ("gave_up", "Confirmable messages of ours that no device acknowledged.", counters.gave_up),
+        ("notifications", "Notifications sent to devices, without their repetitions.", counters.notifications),
+        (
+            "notifications_skipped",
+            "Notifications that a newer state replaced before they were sent.",
+            counters.notifications_skipped,
+        ),
+        ("observations_refused", "Requests to observe that found no place.", counters.observations_refused),
+        (
+            "message_ids_exhausted",
+            "Messages held back or dropped because all message ids of a device were in use.",
+            counters.exhausted,
+        ),
         ("overflows", "Messages dropped because too many waited to be sent.", counters.overflows),
     ):
         yield counter_family(f"gateway_coap_{name}_total", documentation, (), {(): value})
+
+
+def push_families(pushes: "Pushes") -> Iterable[Metric]:
+    """What goes from the cloud to devices."""
+    yield gauge_family(
+        "gateway_coap_observations", "Observations of our resources.", (), {(): float(pushes.observations)}
+    )
+    yield counter_family(
+        "gateway_coap_observations_ended_total",
+        "Observations that ended, and why.",
+        ("reason",),
+        {(reason.value,): count for reason, count in pushes.routes.ends.copy().items()},
+    )
+    yield counter_family(
+        "gateway_coap_device_requests_total",
+        "Requests to devices.",
+        ("result",),
+        {(result,): count for result, count in pushes.commands.counts.copy().items()},
+    )
+    yield gauge_family(
+        "gateway_coap_queued_requests",
+        "Requests that wait for devices that sleep.",
+        (),
+        {(): float(len(pushes.queue_of_requests))},
+    )
 
 
 def socket_families(server: "UdpServer", family: str) -> Iterable[Metric]:

@@ -13,15 +13,28 @@ class Session(Peer):
         principal: The proven identity.
         association: None until the handshake has completed.
         older: The session that the same device had before this one, while it lasts.
+        newer: The one after it.
     """
 
-    __slots__ = ("association", "older", "principal")
+    __slots__ = ("association", "newer", "older", "principal")
 
     def __init__(self, principal: Principal) -> None:
         super().__init__()
         self.principal = principal
         self.association: Association | None = None
         self.older: Session | None = None
+        self.newer: Session | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be sent to the device."""
+        return self.association is not None and not self.association.closed
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """The device: what it observes is its own, whatever session it has."""
+        device = self.principal.device
+        return device.tenant_id, device.id
 
     @property
     def max_message(self) -> int:

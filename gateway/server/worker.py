@@ -13,8 +13,8 @@ from pathlib import Path
 from prometheus_client.core import Metric
 
 from gateway import __version__
-from gateway.admin import AdminError, AdminServer, Check
-from gateway.coap import MessageLayer
+from gateway.admin import MAX_CONNECTIONS, AdminError, AdminServer, Check
+from gateway.coap import MessageLayer, TransmissionParameters
 from gateway.config import Address, ConfigError, Settings
 from gateway.dtls import (
     ResumptionConfig,
@@ -27,18 +27,25 @@ from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import ServerCertificate
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
+from gateway.server.command_queue import CommandQueue
+from gateway.server.commands import Commands
 from gateway.server.credentials import load_certificates, server_parameters
+from gateway.server.device_api import PREFIX as API_PREFIX
+from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
-from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
+from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
 from gateway.server.metrics import (
     RequestMetrics,
     SessionMetrics,
     engine_families,
     message_families,
+    push_families,
     socket_families,
 )
+from gateway.server.observations import ObservedRoutes
+from gateway.server.pushes import Pushes
 from gateway.server.secret_files import KeyLogFile, load_ticket_keys
 from gateway.server.sessions import Sessions
 from gateway.server.udp import BindError, UdpServer, open_socket
@@ -100,6 +107,8 @@ class Worker:
         )
         self._background: list[asyncio.Task[None]] = []
         self._server: UdpServer | None = None
+        self._pushes: Pushes | None = None
+        self._flush_asked = False
         self._admin: AdminServer | None = None
 
     async def __aenter__(self) -> Bound:
@@ -143,7 +152,15 @@ class Worker:
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
-        layer = MessageLayer(random=os.urandom, max_payload=settings.coap.max_payload)
+        layer = self._message_layer()
+        of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
+        routes = ObservedRoutes(
+            self.app,
+            layer,
+            flush_soon=self._flush_soon,
+            clock=loop.time,
+            time_limit_s=settings.handlers.time_limit,
+        )
         dispatcher = Dispatcher(
             self.app,
             layer,
@@ -152,11 +169,17 @@ class Worker:
             clock=loop.time,
             time_limit_s=settings.handlers.time_limit,
             max_concurrent=settings.handlers.max_concurrent,
+            observed=routes,
         )
         self._dispatcher = dispatcher
-        of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
         glue = Sessions(endpoint, identity, dispatcher, sessions, self._failures, of_devices)
-        server = UdpServer(udp, endpoint, dispatcher, on_event=glue.drain, clock=loop.time)
+        self._pushes = pushes = self._make_pushes(layer, of_devices, routes)
+
+        def on_event(now: float) -> None:
+            glue.drain(now)
+            pushes.drain(now)
+
+        server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
         self._server = server
         metrics = Metrics()
         family = "ipv6" if udp.family == socket.AF_INET6 else "ipv4"
@@ -166,13 +189,14 @@ class Worker:
             "sessions": sessions.families,
             "messages": lambda: message_families(layer),
             "requests": requests.families,
+            "pushes": lambda: push_families(pushes),
             "certificates": lambda: _certificate_families(self._certificates, identity),
             "sinks": self._sink_families,
         }
         for name, source in sources.items():
             metrics.add_source(name, source)
         metrics.add_tables("loop", self._lag)
-        self._admin = self._start_admin(metrics)
+        self._admin = self._start_admin(metrics, DeviceApi(pushes, loop, enabled=settings.admin.device_requests))
         server.start()
         self._admin.start()
         self._background.append(asyncio.create_task(self._beat()))
@@ -191,6 +215,54 @@ class Worker:
         if identity.unusable_anchors:
             self._log.warning("registry.unusable_trust_anchors", anchors=identity.unusable_anchors)
         return bound
+
+    def _message_layer(self) -> MessageLayer:
+        coap = self._settings.coap
+        parameters = TransmissionParameters(
+            ack_timeout_s=coap.ack_timeout,
+            ack_random_factor=coap.ack_random_factor,
+            max_retransmit=coap.max_retransmit,
+            nstart=coap.nstart,
+            max_latency_s=coap.max_latency,
+            processing_delay_s=coap.processing_delay,
+        )
+        return MessageLayer(
+            random=os.urandom,
+            parameters=parameters,
+            max_payload=coap.max_payload,
+            max_observations=coap.max_observations,
+            max_observations_of_one=coap.max_observations_per_device,
+            confirm_every=coap.confirm_notifications,
+            confirm_after_s=coap.confirm_interval,
+        )
+
+    def _make_pushes(self, layer: MessageLayer, of_devices: DeviceSessions, routes: ObservedRoutes) -> Pushes:
+        loop = asyncio.get_running_loop()
+        commands = Commands(layer, of_devices, flush_soon=self._flush_soon, clock=loop.time)
+        queue = CommandQueue(
+            commands,
+            layer,
+            of_devices,
+            clock=loop.time,
+            random=os.urandom,
+            awake_s=self._settings.coap.awake_time,
+            attempt_s=layer.parameters.max_transmit_wait_s,
+        )
+        pushes = Pushes(layer, self._endpoint, commands, queue, routes, clock=loop.time)
+        of_devices.listener = pushes
+        self.app.serve_with(pushes)
+        return pushes
+
+    def _flush_soon(self) -> None:
+        """What was queued outside the data path goes out in the loop's next turn."""
+        if not self._flush_asked:
+            self._flush_asked = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        if self._server is not None:
+            self._server.flush(asyncio.get_running_loop().time())
 
     def _engine_config(self) -> ServerConfig:
         dtls = self._settings.dtls
@@ -230,7 +302,7 @@ class Worker:
         )
         return replace(config, key_log=self._key_log)
 
-    def _start_admin(self, metrics: Metrics) -> AdminServer:
+    def _start_admin(self, metrics: Metrics, device_api: DeviceApi) -> AdminServer:
         bind = self._settings.admin.bind
         checks: dict[str, Check] = {
             "registry": lambda: self._registry_problem,
@@ -244,6 +316,8 @@ class Worker:
                 loop_age_s=self._heartbeat.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
+                apis={API_PREFIX: device_api},
+                max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
                 pages={"/debug/failures": lambda: {"failures": [each.as_json() for each in self._failures.newest()]}},
             )
         except AdminError as error:
@@ -256,12 +330,15 @@ class Worker:
         if self._server is not None:
             self._log.info("server.stopping", sessions=self._endpoint.association_count)
             await self._dispatcher.drain(self._settings.server.shutdown_grace)
+            if self._pushes is not None:
+                await self._pushes.close()
             self._endpoint.shut_down(asyncio.get_running_loop().time())
             self._server.stop()
             self._server = None
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self.app.serve_with(None)
         await self.app.shutdown()
         if self._admin is not None:
             self._admin.stop()

@@ -1,7 +1,7 @@
 """Simulated devices over the client engines."""
 
 from gateway.simulator.demo import run_demo
-from gateway.simulator.device import DeviceError, DeviceIdentity, SimulatedDevice
+from gateway.simulator.device import DeviceError, DeviceIdentity, DeviceObservation, SimulatedDevice
 from gateway.simulator.fleet import FleetPlan, FleetResult, run_fleet
 from gateway.simulator.identities import (
     certificate_identities,
@@ -10,10 +10,13 @@ from gateway.simulator.identities import (
     raw_key_identities,
     with_raw_key,
 )
+from gateway.simulator.resources import DeviceResources
 
 __all__ = [
     "DeviceError",
     "DeviceIdentity",
+    "DeviceObservation",
+    "DeviceResources",
     "FleetPlan",
     "FleetResult",
     "SimulatedDevice",

@@ -25,6 +25,7 @@ from gateway.dtls import (
     RawPublicKeyPresented,
     ResumptionRequested,
 )
+from gateway.simulator.resources import DeviceResources
 
 _RECEIVE_BYTES = 65535
 
@@ -72,6 +73,7 @@ class SimulatedDevice:
     Attributes:
         identity: See `DeviceIdentity`.
         connection: The DTLS client.
+        resources: What the gateway may ask of it.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SimulatedDevice:
         *,
         server_name: str | None = None,
         connection_id: bool = True,
+        resources: DeviceResources | None = None,
     ) -> None:
         """Prepares a device; nothing is sent before `connect`.
 
@@ -92,14 +95,18 @@ class SimulatedDevice:
             server_name: Sent as SNI.
             connection_id: Whether to offer the extension, as Mbed TLS does: no id of its own, but the gateway's in what
                 it sends.
+            resources: What the gateway may ask of it; without them requests of the gateway are reset.
         """
         self._connection_id = connection_id
+        self.resources = resources
+        self._sequence = 0
         self.identity = identity
         self._host, self._port, self._server_name = host, port, server_name
         self._udp: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._client = Client(random=os.urandom)
+        self._client = Client(random=os.urandom, serves=resources is not None)
         self._waiting: dict[ClientExchange, asyncio.Future[None]] = {}
+        self._observing: dict[ClientExchange, DeviceObservation] = {}
         self._connected: asyncio.Future[None] | None = None
         self.connection: ClientConnection | None = None
         # Outlives the connection: `connect` after `close` takes the session up again, as a device does that slept.
@@ -174,11 +181,22 @@ class SimulatedDevice:
         Raises:
             DeviceError: There is no session, or the request got no response.
         """
+        return await self._ask(code, _path_options(path), payload, path, confirmable=confirmable)
+
+    async def _ask(
+        self,
+        code: int,
+        options: list[tuple[int, bytes]],
+        payload: bytes,
+        path: str,
+        *,
+        confirmable: bool = True,
+        token: bytes | None = None,
+    ) -> Message:
         if self.connection is None or self.connection.association is None:
             raise DeviceError(f"{self.identity.name} is not connected")
         loop = asyncio.get_running_loop()
-        options = [(int(Option.URI_PATH), segment.encode()) for segment in path.strip("/").split("/") if segment]
-        exchange = self._client.request(code, options, payload, loop.time(), confirmable=confirmable)
+        exchange = self._client.request(code, options, payload, loop.time(), confirmable=confirmable, token=token)
         self._waiting[exchange] = future = loop.create_future()
         self._flush()
         try:
@@ -190,6 +208,43 @@ class SimulatedDevice:
             outcome = exchange.outcome.value if exchange.outcome is not None else "cancelled"
             raise DeviceError(f"{self.identity.name}: no response to {path}: {outcome}")
         return exchange.response
+
+    async def observe(self, path: str) -> "DeviceObservation":
+        """Observes a resource of the gateway (RFC 7641); returns when its present state is there, or is refused.
+
+        Raises:
+            DeviceError: There is no session, or no response.
+        """
+        if self.connection is None or self.connection.association is None:
+            raise DeviceError(f"{self.identity.name} is not connected")
+        options = [(int(Option.OBSERVE), b""), *_path_options(path)]
+        exchange = self._client.request(Code.GET, options, b"", asyncio.get_running_loop().time(), observing=True)
+        observation = self._observing[exchange] = DeviceObservation(self, path, exchange)
+        self._flush()
+        await observation.begun()
+        return observation
+
+    def change(self, path: str, value: bytes) -> None:
+        """Changes a resource of the device, and tells the gateway if it observes it."""
+        if self.resources is None:
+            return
+        self.resources.values[path] = value
+        for token in self.resources.observers.get(path, ()):
+            self._sequence += 1
+            option = (int(Option.OBSERVE), self._sequence.to_bytes(3, "big"))
+            self._client.notify(token, Code.CONTENT, [option], value)
+        self._flush()
+
+    def forget(self, observation: "DeviceObservation") -> None:
+        """Knows nothing of an observation any more: the gateway's next notification is reset."""
+        self._observing.pop(observation.exchange, None)
+        self._client.cancel(observation.exchange)
+
+    async def deregister(self, observation: "DeviceObservation") -> Message:
+        """Ends an observation by a GET with Observe 1 and its token (RFC 7641 section 3.6)."""
+        self.forget(observation)
+        options = [(int(Option.OBSERVE), b"\x01"), *_path_options(observation.path)]
+        return await self._ask(Code.GET, options, b"", observation.path, token=observation.exchange.request.token)
 
     async def close(self) -> None:
         """Says goodbye to the gateway and closes the socket; harmless when done twice."""
@@ -227,18 +282,34 @@ class SimulatedDevice:
         now = asyncio.get_running_loop().time()
         while (event := self.connection.next_event()) is not None:
             self._on_event(event, self.connection, now)
+        self._serve(now)
         for message in self._client.datagrams_to_send():
             self.connection.send(message, now)
-        for exchange in self._client.finished():
-            future = self._waiting.get(exchange)
-            if future is not None and not future.done():
-                future.set_result(None)
+        self._hand_out()
         for datagram in self.connection.datagrams_to_send():
             try:
                 self._udp.send(datagram)
             except OSError:
                 continue  # the engines repeat what matters
         self._set_timer()
+
+    def _serve(self, now: float) -> None:
+        """Answers what the gateway has asked."""
+        if self.resources is not None:
+            for request in self._client.requests():
+                self._client.respond(request, *self.resources.serve(request), now)
+
+    def _hand_out(self) -> None:
+        """Gives notifications and responses to whoever waits for them."""
+        for exchange, message in self._client.notifications():
+            if (observation := self._observing.get(exchange)) is not None:
+                observation.put(message)
+        for exchange in self._client.finished():
+            future = self._waiting.get(exchange)
+            if future is not None and not future.done():
+                future.set_result(None)
+            if (observation := self._observing.pop(exchange, None)) is not None:
+                observation.put(exchange.response)
 
     def _on_event(self, event: Event, connection: ClientConnection, now: float) -> None:
         match event:
@@ -291,3 +362,50 @@ class SimulatedDevice:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(error)
+        for observation in self._observing.values():
+            observation.put(None)
+        self._observing.clear()
+
+
+class DeviceObservation:
+    """What a device observes of the gateway.
+
+        observation = await device.observe("/setpoint")
+        message = await observation.next()
+
+    Attributes:
+        path: Of the resource.
+        exchange: The registration.
+    """
+
+    def __init__(self, device: SimulatedDevice, path: str, exchange: ClientExchange) -> None:
+        self.path = path
+        self.exchange = exchange
+        self._device = device
+        self._states: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._begun = asyncio.Event()
+
+    async def begun(self) -> None:
+        """Until the gateway has answered the registration."""
+        await self._begun.wait()
+
+    def put(self, message: Message | None) -> None:
+        """The next state; None when there will be none."""
+        self._states.put_nowait(message)
+        self._begun.set()
+
+    async def next(self) -> Message:
+        """The next state, or the error that ends the observation.
+
+        Raises:
+            DeviceError: It has ended.
+        """
+        message = await self._states.get()
+        if message is None:
+            self._states.put_nowait(None)
+            raise DeviceError(f"{self._device.identity.name}: the observation of {self.path} has ended")
+        return message
+
+
+def _path_options(path: str) -> list[tuple[int, bytes]]:
+    return [(int(Option.URI_PATH), segment.encode()) for segment in path.strip("/").split("/") if segment]

@@ -1,6 +1,7 @@
 """Many simulated devices at once: `gateway simulate`."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from time import monotonic
 
 from gateway.coap import code_text
 from gateway.simulator.device import DeviceError, DeviceIdentity, SimulatedDevice
+from gateway.simulator.resources import DeviceResources
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class FleetPlan:
         confirmable: CON or NON.
         concurrent_handshakes: Devices that connect at the same time.
         connection_id: Whether they offer a connection id.
+        serves: Whether they answer requests of the gateway: GET /status.
     """
 
     path: str = "telemetry/simulated"
@@ -72,6 +75,7 @@ class FleetPlan:
     confirmable: bool = True
     concurrent_handshakes: int = 64
     connection_id: bool = True
+    serves: bool = False
 
 
 async def run_fleet(identities: Sequence[DeviceIdentity], host: str, port: int, plan: FleetPlan) -> FleetResult:
@@ -89,14 +93,17 @@ async def run_fleet(identities: Sequence[DeviceIdentity], host: str, port: int, 
 async def _run_device(
     identity: DeviceIdentity, host: str, port: int, plan: FleetPlan, gate: asyncio.Semaphore, result: FleetResult
 ) -> None:
-    device = SimulatedDevice(identity, host, port, connection_id=plan.connection_id)
+    resources = DeviceResources() if plan.serves else None
+    device = SimulatedDevice(identity, host, port, connection_id=plan.connection_id, resources=resources)
+    number = 0
+    if resources is not None:
+        resources.values["/status"] = lambda request: json.dumps({"name": identity.name, "requests": number}).encode()
     try:
         async with gate:
             began = monotonic()
             await device.connect()
             result.handshake_s.append(monotonic() - began)
         result.connected += 1
-        number = 0
         while plan.count is None or number < plan.count:
             if number:
                 await asyncio.sleep(plan.interval_s)

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.admin import AdminError, AdminServer, Check
+from gateway.admin import AdminError, AdminServer, ApiAnswer, ApiRequest, Check
 from gateway.telemetry import CounterTable, Heartbeat, Metrics
 
 
@@ -290,3 +290,44 @@ def test_stopping_closes_the_port_and_can_be_repeated() -> None:
 
 def test_stopping_without_starting() -> None:
     Bench().server.stop()
+
+
+def test_an_api_gets_what_stands_below_its_path() -> None:
+    seen = []
+
+    def api(request: ApiRequest) -> ApiAnswer:
+        seen.append(request)
+        return ApiAnswer(202, {"taken": True}, (("Retry-After", "7"),))
+
+    with running(apis={"/things/": api}) as bench:
+        host, port = bench.server.address
+        connection = HTTPConnection(host, port, timeout=10)
+        headers = {"Content-Type": "Application/JSON; charset=utf-8", "Origin": "http://example.org"}
+        connection.request("POST", "/things/a%20b/%C3%A9?x=1", b"{}", headers)
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Retry-After"), response.read()) == (202, "7", b'{"taken":true}\n')
+        connection.close()
+        assert bench.ask("/things")[0].status == 404
+        assert bench.ask("/things/", "DELETE")[0].status == 202
+        assert bench.ask("/livez")[0].status == 200
+    assert seen[0] == ApiRequest("POST", "/things/a b/\u00e9", "application/json", "http://example.org", b"{}")
+    assert seen[1] == ApiRequest("DELETE", "/things/", "text/plain", "", b"")
+
+
+@pytest.mark.parametrize("size", ["65537", "99999999999999999999", "-1", "1e3", "\u0662"])
+def test_a_body_that_is_too_large_is_not_read(size: str) -> None:
+    with (
+        running(apis={"/things/": lambda request: ApiAnswer(200, {})}) as bench,
+        socket.create_connection(bench.server.address, timeout=10) as client,
+    ):
+        client.sendall(f"POST /things/a HTTP/1.0\r\nContent-Length: {size}\r\n\r\n".encode())
+        assert b" 413 " in client.recv(1000)
+
+
+def test_an_api_that_breaks_gets_500() -> None:
+    def api(request: ApiRequest) -> ApiAnswer:
+        raise OSError("/secret/path")
+
+    with running(apis={"/things/": api}) as bench:
+        response, body = bench.ask("/things/a", "POST")
+        assert (response.status, body) == (500, b'{"error":"see the log"}\n')

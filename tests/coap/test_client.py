@@ -318,3 +318,104 @@ def test_other_parameters() -> None:
     client.handle_timer(0.5)
     client.handle_timer(1.5)
     assert client.finished() == [exchange]
+
+
+# A client that serves what the server asks (RFC 7252 section 4.5).
+
+
+def test_requests_of_the_server_are_taken_once_and_answered_each_time() -> None:
+    client = Client(random=Tokens(), serves=True)
+    client.receive(bytes.fromhex("44010007" + "0000000a" + "b161"), 0.0)
+    client.receive(bytes.fromhex("44010007" + "0000000a" + "b161"), 0.1)  # before it is answered
+    (request,) = client.requests()
+    assert (request.code, request.uri_path) == (GET, ("a",))
+    assert hexes(client) == []
+    client.respond(request, 0x45, [], b"1", 0.2)
+    assert hexes(client) == ["64450007" + "0000000a" + "ff31"]
+    client.receive(bytes.fromhex("44010007" + "0000000a" + "b161"), 2.0)
+    assert hexes(client) == ["64450007" + "0000000a" + "ff31"]
+    assert client.requests() == []
+    # After EXCHANGE_LIFETIME the message id means something new.
+    client.receive(bytes.fromhex("44010007" + "0000000b" + "b161"), 248.0)
+    assert len(client.requests()) == 1
+
+
+def test_a_non_confirmable_request_of_the_server_gets_a_non() -> None:
+    client = Client(random=Tokens(), serves=True)
+    client.receive(bytes.fromhex("54010007" + "0000000a"), 0.0)
+    client.receive(bytes.fromhex("54010007" + "0000000a"), 0.0)
+    (request,) = client.requests()
+    client.respond(request, 0x45, [], b"", 0.0)
+    assert hexes(client) == ["54450000" + "0000000a"]
+    client.receive(bytes.fromhex("54010007" + "0000000a"), 0.0)
+    assert (client.requests(), hexes(client)) == ([], [])
+    with pytest.raises(ValueError, match="not the code of a CoAP response"):
+        client.respond(request, 1, [], b"", 0.0)
+
+
+def test_a_flood_of_requests_of_the_server() -> None:
+    client = Client(random=Tokens(), serves=True)
+    for number in range(1000):
+        client.receive(bytes.fromhex("4401") + number.to_bytes(2, "big") + bytes(4), 0.0)
+        for request in client.requests():
+            client.respond(request, 0x45, [], b"", 0.0)
+    assert len(client._served) == limits.CLIENT_DEDUPLICATION_ENTRIES
+
+
+def test_a_client_that_does_not_serve_resets() -> None:
+    client = new_client()
+    client.receive(bytes.fromhex("44010007" + "0000000a"), 0.0)
+    assert hexes(client) == ["70000007"]
+    assert client.requests() == []
+
+
+# It observes (RFC 7641 section 3).
+
+
+def observing(client: Client) -> ClientExchange:
+    exchange = client.request(GET, [(6, b""), (11, b"a")], b"", 0.0, observing=True)
+    client.datagrams_to_send()
+    return exchange
+
+
+def test_notifications_until_a_response_that_is_none() -> None:
+    client = new_client()
+    exchange = observing(client)
+    assert feed(client, "64450000" + "00000001" + "6101" + "ff31", 0.1) == []
+    assert feed(client, "54450001" + "00000001" + "6103" + "ff33", 0.2) == []
+    assert feed(client, "54450002" + "00000001" + "6102" + "ff32", 0.3) == []  # older
+    assert feed(client, "44450003" + "00000001" + "6104" + "ff34", 0.4) == []
+    assert hexes(client) == ["60000003"]
+    seen = [(each, message.payload) for each, message in client.notifications()]
+    assert seen == [(exchange, b"1"), (exchange, b"3"), (exchange, b"4")]
+    assert client.notifications() == []
+    assert client.next_timer() is None
+    assert feed(client, "54840004" + "00000001", 9.0) == [exchange]
+    assert exchange.outcome is Outcome.RESPONSE
+
+
+@pytest.mark.parametrize("kind", ["4445", "5445"])
+def test_a_forgotten_observation_resets_the_next_notification(kind: str) -> None:
+    client = new_client()
+    exchange = observing(client)
+    feed(client, "64450000" + "00000001" + "6101" + "ff31", 0.1)
+    client.cancel(exchange)
+    feed(client, kind + "0009" + "00000001" + "6102" + "ff32", 0.1)
+    assert hexes(client) == ["70000009"]
+    # A response that is no notification, and not confirmable, has no such meaning.
+    feed(client, "5445000a" + "00000001", 0.1)
+    assert hexes(client) == []
+
+
+def test_an_observation_ends_by_its_token() -> None:
+    client = new_client()
+    exchange = observing(client)
+    client.cancel(exchange)
+    client.request(GET, [(6, b"\x01")], b"", 1.0, token=exchange.request.token)
+    assert hexes(client) == ["44010001" + "00000001" + "6101"]
+
+
+def test_it_notifies_the_server() -> None:
+    client = Client(random=Tokens(), serves=True)
+    client.notify(b"\xaa", 0x45, [(6, b"\x05")], b"1")
+    assert hexes(client) == ["51450000" + "aa" + "6105" + "ff31"]

@@ -107,8 +107,9 @@ def test_deferred_requests_of_one_peer() -> None:
     assert layer.receive(peer, post(0), 1.1) is None
     assert sent(layer, peer) == ["60000000"]
     # ... and its answer goes out, after which there is room again.
-    assert layer.reply(peer, first, CHANGED, [], b"", 2.0)[0] == 0x41
-    layer.receive(peer, bytes.fromhex("6000") + (peer.next_message_id - 1).to_bytes(2, "big"), 2.1)
+    first_answer = layer.reply(peer, first, CHANGED, [], b"", 2.0)
+    assert first_answer[0] == 0x41
+    layer.receive(peer, bytes.fromhex("6000") + first_answer[2:4], 2.1)
     assert layer.receive(peer, post(5000), 2.2) is not None
 
 

@@ -165,7 +165,7 @@ def test_foreign_variables_are_left_alone(tmp_path: Path) -> None:
         ("mtu = 1300", "mtu: unknown key (mtu belongs into [dtls])"),
         ("[server]\nmtu = 1300", "[server] mtu: unknown key (did you mean mtu in [dtls]?)"),
         ("[server]\nmax_paylod = 1", "[server] max_paylod: unknown key (did you mean max_payload in [coap]?)"),
-        ("[admin]\nqqqq = 1", "[admin] qqqq: unknown key (known in [admin]: bind)"),
+        ("[admin]\nqqqq = 1", "[admin] qqqq: unknown key (known in [admin]: bind, device_requests)"),
         ("[Server]\nbind = '[::]:1'", "Server: unknown section (did you mean [server]?)"),
         ("[dtls]\nmtu = '1300'", "[dtls] mtu: must be a whole number without quotes (for example mtu = 1280)"),
         ("[dtls]\nmtu = 255", "[dtls] mtu: must be at least 256 (for example mtu = 1280)"),
@@ -195,6 +195,9 @@ def test_foreign_variables_are_left_alone(tmp_path: Path) -> None:
         ("[handlers]\nenabled = [1]", "[handlers] enabled: must be a text in quotes"),
         ("[handlers]\nenabld = ['time']", "[handlers] enabld: unknown key (did you mean enabled?)"),
         ("[handlers]\napp = 'module'", "[handlers] app: is not of the expected form (for example app = "),
+        ("[coap]\nack_random_factor = '1s'", "[coap] ack_random_factor: must be a number without quotes (for example"),
+        ("[coap]\nack_random_factor = 0.5", "[coap] ack_random_factor: must be at least 1.0 (for example"),
+        ("[coap]\nack_timeout = 1\nprocessing_delay = 2", "[coap]: processing_delay must not be above ack_timeout"),
         ("[handlers.telemtry]\npath = 'x'", "[handlers.telemtry]: options of a handler that is not enabled (did you"),
         ("[handlers.mine]\nx = 1", "[handlers.mine]: options of a handler that is not enabled (add "),
         ("[handlers]\noptions = 3", "[handlers]: must be a table"),
@@ -247,6 +250,12 @@ def test_a_wrong_file_gets_one_line_with_file_key_problem_and_remedy(tmp_path: P
 )
 def test_a_wrong_variable_gets_one_line(tmp_path: Path, name: str, value: str, expected: str) -> None:
     assert expected in refusal(tmp_path, environ={name: value})
+
+
+def test_a_factor_in_a_variable(tmp_path: Path) -> None:
+    assert load(tmp_path, environ={"GATEWAY_COAP__ACK_RANDOM_FACTOR": "1.25"}).coap.ack_random_factor == 1.25
+    line = refusal(tmp_path, environ={"GATEWAY_COAP__ACK_RANDOM_FACTOR": "much"})
+    assert "GATEWAY_COAP__ACK_RANDOM_FACTOR: must be a number (for example" in line
 
 
 @pytest.mark.parametrize("text", ["true", "false"])

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -98,6 +98,11 @@ class Gateway:
         """The log lines of one event."""
         return [line for line in self.lines if line["event"] == name]
 
+    async def event(self, name: str, count: int = 1) -> Line:
+        """The log line of an event, as soon as there are so many; the last of them."""
+        await until(lambda: len(self.events(name)) >= count)
+        return self.events(name)[count - 1]
+
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of a page of the admin port."""
         return await asyncio.to_thread(fetch, self.bound.admin, path)
@@ -121,6 +126,15 @@ class Gateway:
             yield registry
         finally:
             registry.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the gateway work until something is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
 
 
 def samples_of(text: str, name: str) -> Counter[tuple[str, ...]]:

@@ -22,9 +22,24 @@ def session(device: str, heard: float) -> Session:
     return made
 
 
+class Heard:
+    """Where each device is, by what a listener is told."""
+
+    def __init__(self) -> None:
+        self.newest: dict[str, Session | None] = {}
+
+    def on_entered(self, session: Session) -> None:
+        self.newest[session.owner[1]] = session
+
+    def on_left(self, session: Session, heir: Session | None) -> None:
+        if self.newest[session.owner[1]] is session:
+            self.newest[session.owner[1]] = heir
+
+
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 9)), max_size=60), st.integers(0, 3))
 def test_sessions_of_a_device_are_like_a_list(steps: list[tuple[bool, str, int]], limit: int) -> None:
     sessions, model = DeviceSessions(limit), defaultdict[str, list[Session]](list)
+    sessions.listener = heard = Heard()
     for enters, device, number in steps:
         mine = model[device]
         if enters:
@@ -47,12 +62,26 @@ def test_sessions_of_a_device_are_like_a_list(steps: list[tuple[bool, str, int]]
         elif mine:
             sessions.leave(mine.pop(number % len(mine)))
         sessions.leave(session(device, 0.0))  # a handshake that never completed
-        assert len(sessions) == (sum(map(bool, model.values())) if limit else 0)
+        assert len(sessions) == sum(map(bool, model.values()))
+        assert sessions.newest("default", device) is (mine[-1] if mine else None)
+        assert sessions.newest("elsewhere", device) is None
+    for owner, present in heard.newest.items():
+        assert present is (model[owner][-1] if model[owner] else None)
     for mine in model.values():
         for each in mine:
             sessions.leave(each)
-            assert each.older is None
+            assert (each.older, each.newer) == (None, None)
     assert sessions._newest == {}
+
+
+def test_the_newest_that_is_open() -> None:
+    sessions = DeviceSessions(4)
+    first, second = session("a", 0.0), session("a", 1.0)
+    sessions.enter(first)
+    sessions.enter(second)
+    assert second.association is not None
+    second.association.closed = True  # its end has not come round yet
+    assert sessions.newest("default", "a") is first
 
 
 @pytest.mark.asyncio

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.handlers import App, Changed, Request
 from gateway.simulator import DeviceIdentity, FleetPlan, FleetResult, run_fleet
 from tests.server.support import PSK, PSK_IDENTITY, certificate_identity, running
 
@@ -48,3 +49,20 @@ async def test_an_error_code_is_not_ok(tmp_path: Path) -> None:
 
 def test_a_result_without_devices_has_no_percentiles() -> None:
     assert FleetResult(0).summary()["handshake_ms"] == {}
+
+
+@pytest.mark.asyncio
+async def test_devices_that_serve(tmp_path: Path) -> None:
+    app = App()
+    asked = []
+
+    @app.post("/telemetry/simulated")
+    async def store(request: Request) -> Changed:
+        asked.append((await app.device(request.device).get("/status")).json())
+        return Changed()
+
+    async with running(tmp_path, app) as gateway:
+        plan = FleetPlan(count=2, interval_s=0.001, serves=True)
+        result = await run_fleet([DeviceIdentity("dev1", PSK_IDENTITY, PSK)], "127.0.0.1", gateway.port, plan)
+        assert result.ok, result.summary()
+    assert asked == [{"name": "dev1", "requests": 0}, {"name": "dev1", "requests": 1}]

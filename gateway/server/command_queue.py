@@ -1,0 +1,268 @@
+"""Requests that wait for devices that sleep: delivered when the device next speaks or connects, one after the other."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from functools import partial
+
+from gateway.coap import Code, MessageLayer, Outcome, OutgoingRequest
+from gateway.handlers import (
+    DeviceBusy,
+    DeviceRefused,
+    DeviceRequest,
+    DeviceRequestError,
+    DeviceTimeout,
+    QueueState,
+    Response,
+)
+from gateway.server.commands import Commands, failure, received
+from gateway.server.device_sessions import DeviceSessions
+from gateway.server.limits import (
+    KEPT_RESULT_S,
+    KEPT_RESULTS,
+    MAX_QUEUED,
+    MAX_QUEUED_OF_ONE,
+)
+from gateway.telemetry import get_logger
+
+_Owner = tuple[str, str]
+# RFC 7252 section 5.1 and RFC 8132: whoever does these twice has done them once.
+_IDEMPOTENT = frozenset({Code.GET, Code.PUT, Code.DELETE, Code.FETCH, Code.IPATCH})
+_OVER = frozenset({QueueState.DONE, QueueState.FAILED, QueueState.EXPIRED})
+
+
+class Queued:
+    """A `QueuedRequest`.
+
+    Attributes:
+        id: Its name.
+        owner: Tenant and device.
+        request: What is asked.
+        expires_at: On the engine's clock.
+        state: Where it is.
+        response: The device's answer.
+        error: Why there is none.
+        ended_at: When it was over.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_queue",
+        "ended_at",
+        "error",
+        "expires_at",
+        "id",
+        "owner",
+        "request",
+        "response",
+        "state",
+        "timer",
+    )
+
+    def __init__(
+        self, queue: "CommandQueue", id: str, owner: _Owner, request: DeviceRequest, expires_at: float
+    ) -> None:
+        self._queue = queue
+        self._ended: asyncio.Event | None = None
+        self.id = id
+        self.owner = owner
+        self.request = request
+        self.expires_at = expires_at
+        self.state = QueueState.QUEUED
+        self.response: Response | None = None
+        self.error: DeviceRequestError | None = None
+        self.ended_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def device(self) -> str:
+        """See `QueuedRequest.device`."""
+        return self.owner[1]
+
+    async def wait(self) -> Response:
+        """See `QueuedRequest.wait`."""
+        if self.state not in _OVER:
+            if self._ended is None:
+                self._ended = asyncio.Event()
+            await self._ended.wait()
+        if self.response is None:
+            raise self.error or DeviceTimeout("the request is over", sent=False)
+        return self.response
+
+    def cancel(self) -> bool:
+        """See `QueuedRequest.cancel`."""
+        return self._queue.cancel(self)
+
+    def end(self, state: QueueState, now: float) -> None:
+        """It is over."""
+        self.state = state
+        self.ended_at = now
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self._ended is not None:
+            self._ended.set()
+
+
+class CommandQueue:
+    """All requests that wait, and those that ended lately."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        layer: MessageLayer,
+        of_devices: DeviceSessions,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        awake_s: float,
+        attempt_s: float,
+    ) -> None:
+        """Makes an empty queue.
+
+        Args:
+            commands: Sends.
+            layer: Says when a device speaks.
+            of_devices: Where devices are.
+            clock: Seconds, monotonic: the layer's.
+            random: Gives that many random bytes, for names that nobody guesses.
+            awake_s: A device that spoke so many seconds ago, or less, is awake.
+            attempt_s: Seconds that an attempt may take.
+        """
+        self._commands = commands
+        self._layer = layer
+        self._of_devices = of_devices
+        self._clock = clock
+        self._random = random
+        self._awake_s = awake_s
+        self._attempt_s = attempt_s
+        self._waiting: dict[_Owner, deque[Queued]] = {}
+        self._by_id: dict[str, Queued] = {}
+        self._ended: OrderedDict[str, Queued] = OrderedDict()
+        self._log = get_logger("gateway.server")
+
+    def __len__(self) -> int:
+        """How many wait, those on their way included."""
+        return len(self._by_id)
+
+    def put(self, tenant: str, device: str, request: DeviceRequest, expires_s: float) -> Queued:
+        """See `RemoteDevice.queue`."""
+        owner = (tenant, device)
+        now = self._clock()
+        if len(self._by_id) >= MAX_QUEUED:
+            raise DeviceBusy(f"{MAX_QUEUED} requests wait for devices that sleep")
+        if len(self._waiting.get(owner, ())) >= MAX_QUEUED_OF_ONE:
+            raise DeviceBusy(f"{MAX_QUEUED_OF_ONE} requests wait for this device")
+        queued = Queued(self, self._random(16).hex(), owner, request, now + expires_s)
+        queued.timer = asyncio.get_running_loop().call_at(queued.expires_at, self._on_expired, queued)
+        self._waiting.setdefault(owner, deque()).append(queued)
+        self._by_id[queued.id] = queued
+        session = self._of_devices.newest(tenant, device)
+        if session is not None and session.association is not None:
+            if now - session.association.last_heard <= self._awake_s:
+                self.deliver(owner)
+            if queued.state is QueueState.QUEUED:
+                self._layer.outbound.watch(session)
+        return queued
+
+    def find(self, request_id: str) -> Queued | None:
+        """A request that waits or ended lately."""
+        self._forget_old(self._clock())
+        return self._by_id.get(request_id) or self._ended.get(request_id)
+
+    def deliver(self, owner: _Owner) -> None:
+        """The device is there: sends what waits for it, the next one when this one is answered."""
+        mine = self._waiting.get(owner)
+        while mine and mine[0].state is QueueState.QUEUED:
+            queued = mine[0]
+            within_s = min(self._attempt_s, queued.expires_at - self._clock())
+            try:
+                queued.state = QueueState.SENT
+                self._commands.send(*owner, queued.request, within_s, partial(self._on_ended, queued))
+            except DeviceRequestError:  # it is gone again, or busy: the next time
+                queued.state = QueueState.QUEUED
+                self._watch(owner)
+                return
+            except ValueError as error:
+                queued.error = DeviceRefused(str(error))
+                self._finish(queued, QueueState.FAILED)
+            else:
+                return
+
+    def cancel(self, queued: Queued) -> bool:
+        """Takes a request back that has not been sent."""
+        if queued.state is not QueueState.QUEUED:
+            return False
+        queued.error = DeviceTimeout("the request was taken back", sent=False)
+        self._finish(queued, QueueState.FAILED)
+        return True
+
+    def close(self) -> None:
+        """The gateway stops: nothing waits any more."""
+        for queued in [each for mine in self._waiting.values() for each in mine]:
+            queued.error = DeviceTimeout("the gateway stops", sent=queued.state is QueueState.SENT)
+            self._finish(queued, QueueState.FAILED)
+
+    def _on_ended(self, queued: Queued, outgoing: OutgoingRequest) -> None:
+        """An attempt is over."""
+        if queued.state is not QueueState.SENT:
+            return  # the gateway stops
+        if outgoing.response is not None:
+            queued.response = received(outgoing.response)
+            self._finish(queued, QueueState.DONE)
+            self.deliver(queued.owner)
+            return
+        error = failure(outgoing)
+        refused = isinstance(error, DeviceRefused)
+        repeatable = outgoing.message_id < 0 or outgoing.code in _IDEMPOTENT
+        if not refused and repeatable and self._clock() < queued.expires_at:
+            queued.state = QueueState.QUEUED
+            # Its session is new, or it is silent: in both cases it speaks before anything else is sent.
+            if outgoing.outcome is Outcome.FORGOTTEN:
+                self.deliver(queued.owner)
+            else:
+                self._watch(queued.owner)
+            return
+        queued.error = error
+        self._finish(queued, QueueState.FAILED)
+        if refused:
+            self.deliver(queued.owner)
+        else:
+            self._watch(queued.owner)
+
+    def _watch(self, owner: _Owner) -> None:
+        session = self._of_devices.newest(*owner)
+        if session is not None and self._waiting.get(owner):
+            self._layer.outbound.watch(session)
+
+    def _on_expired(self, queued: Queued) -> None:
+        queued.timer = None
+        if queued.state is QueueState.QUEUED:
+            queued.error = DeviceTimeout("the device did not speak in time", sent=False)
+            self._finish(queued, QueueState.EXPIRED)
+
+    def _finish(self, queued: Queued, state: QueueState) -> None:
+        queued.end(state, self._clock())
+        mine = self._waiting[queued.owner]
+        mine.remove(queued)
+        if not mine:
+            del self._waiting[queued.owner]
+        del self._by_id[queued.id]
+        self._ended[queued.id] = queued
+        self._forget_old(queued.ended_at)
+        self._log.info(
+            "coap.queued_request_ended",
+            request=queued.id,
+            tenant=queued.owner[0],
+            device=queued.owner[1],
+            result=state.value,
+        )
+
+    def _forget_old(self, now: float) -> None:
+        """Of what has ended, the newest are kept for an hour."""
+        ended = self._ended
+        while ended:
+            oldest = next(iter(ended.values()))
+            if len(ended) <= KEPT_RESULTS and now - oldest.ended_at < KEPT_RESULT_S:
+                return
+            del ended[oldest.id]

@@ -1,0 +1,213 @@
+"""Requests from the cloud to a device: whom they go to, and what their outcome means to whoever asked."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable
+
+from gateway.coap import Message, MessageLayer, NotificationReceived, OutboundFull, Outcome, OutgoingRequest
+from gateway.handlers import (
+    DeviceBusy,
+    DeviceNotConnected,
+    DeviceRefused,
+    DeviceRequest,
+    DeviceRequestError,
+    DeviceTimeout,
+    Response,
+)
+from gateway.server.device_sessions import DeviceSessions
+from gateway.server.limits import KEPT_NOTIFICATIONS
+
+_COMMAND_RESULTS = ("answered", "timed_out", "refused", "session_ended", "cancelled")
+_RESULTS = {
+    Outcome.RESPONSE: "answered",
+    Outcome.RESET: "refused",
+    Outcome.REJECTED: "refused",
+    Outcome.FORGOTTEN: "session_ended",
+    Outcome.CANCELLED: "cancelled",
+}
+
+
+class Commands:
+    """One for each worker.
+
+    Attributes:
+        counts: Requests to devices, by result.
+    """
+
+    def __init__(
+        self,
+        layer: MessageLayer,
+        of_devices: DeviceSessions,
+        *,
+        flush_soon: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Ties requests to sessions.
+
+        Args:
+            layer: Sends them.
+            of_devices: Where devices are.
+            flush_soon: Sees to it that what the layer has queued is sent, after the present call.
+            clock: Seconds, monotonic: the layer's.
+        """
+        self.counts = Counter(dict.fromkeys(_COMMAND_RESULTS, 0))
+        self._layer = layer
+        self._of_devices = of_devices
+        self._flush_soon = flush_soon
+        self._clock = clock
+
+    def is_connected(self, tenant: str, device: str) -> bool:
+        """Whether the device has a session."""
+        return self._of_devices.newest(tenant, device) is not None
+
+    async def request(self, tenant: str, device: str, request: DeviceRequest, timeout_s: float) -> Response:
+        """See `RemoteDevice.request`."""
+        deadline = self._clock() + timeout_s
+        while True:
+            outgoing = await self._ask(tenant, device, request, deadline)
+            if outgoing.response is not None:
+                return received(outgoing.response)
+            # What never went out may go another way, when the device has made a new handshake meanwhile.
+            if outgoing.outcome is not Outcome.FORGOTTEN or outgoing.message_id >= 0:
+                raise failure(outgoing)
+
+    async def _ask(self, tenant: str, device: str, request: DeviceRequest, deadline: float) -> OutgoingRequest:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        outgoing = self.send(tenant, device, request, deadline - self._clock(), lambda _: _settle(ended))
+        try:
+            await ended
+        finally:
+            self.cancel(outgoing)
+        return outgoing
+
+    def send(
+        self,
+        tenant: str,
+        device: str,
+        request: DeviceRequest,
+        within_s: float,
+        on_ended: Callable[[OutgoingRequest], None],
+        on_notification: Callable[[Message], None] | None = None,
+    ) -> OutgoingRequest:
+        """Sends a request in the device's newest session, or lets it wait for its turn there.
+
+        Args:
+            tenant: The device's.
+            device: Its id.
+            request: What is asked.
+            within_s: Seconds that it may take.
+            on_ended: Called once, when it is over, unless it is cancelled.
+            on_notification: Called with each notification, of a request that observes.
+
+        Raises:
+            DeviceNotConnected: There is no session.
+            DeviceBusy: Too many requests to it wait already.
+            ValueError: It cannot be expressed, or is too large.
+        """
+        session = self._of_devices.newest(tenant, device)
+        if session is None:
+            raise DeviceNotConnected
+        now = self._clock()
+        try:
+            outgoing = self._layer.outbound.request(
+                session,
+                request.code,
+                request.options,
+                request.payload,
+                now,
+                within_s=within_s,
+                observing=on_notification is not None,
+                context=(on_ended, on_notification),
+            )
+        except OutboundFull as full:
+            raise DeviceBusy(str(full)) from full
+        self._flush_soon()
+        return outgoing
+
+    def cancel(self, outgoing: OutgoingRequest) -> None:
+        """Loses interest in a request; harmless when it is over."""
+        if outgoing.outcome is None:
+            now = self._clock()
+            self._layer.outbound.cancel(outgoing, now)
+            self.counts["cancelled"] += 1
+            self._flush_soon()
+
+    def on_ended(self, outgoing: OutgoingRequest) -> None:
+        """The engine says that a request is over."""
+        if outgoing.outcome is not None:
+            self.counts[_RESULTS.get(outgoing.outcome, "timed_out")] += 1
+        outgoing.context[0](outgoing)
+
+    def on_notification(self, event: NotificationReceived) -> None:
+        """The engine says that a device has notified us."""
+        event.request.context[1](event.message)
+
+    async def observe(
+        self, tenant: str, device: str, request: DeviceRequest, timeout_s: float
+    ) -> AsyncGenerator[Response, None]:
+        """See `RemoteDevice.observe`."""
+        while True:
+            news = _News()
+            outgoing = self.send(tenant, device, request, timeout_s, news.on_ended, news.on_notification)
+            try:
+                while (message := await news.next()) is not None:
+                    yield received(message)
+            finally:
+                self.cancel(outgoing)
+            if outgoing.response is not None:
+                yield received(outgoing.response)
+                return
+            if outgoing.outcome is not Outcome.FORGOTTEN:
+                raise failure(outgoing)
+            # The device has made a new handshake, and does not know in it what we observe; or it is gone: `send` says.
+
+
+class _News:
+    """Notifications on their way to one consumer: the newest few."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque(maxlen=KEPT_NOTIFICATIONS)
+        self._ended = False
+        self._something = asyncio.Event()
+
+    def on_notification(self, message: Message) -> None:
+        self._messages.append(message)
+        self._something.set()
+
+    def on_ended(self, outgoing: OutgoingRequest) -> None:
+        self._ended = True
+        self._something.set()
+
+    async def next(self) -> Message | None:
+        """The next notification; None when there will be none."""
+        while not self._messages and not self._ended:
+            self._something.clear()
+            await self._something.wait()
+        return self._messages.popleft() if self._messages else None
+
+
+def received(message: Message) -> Response:
+    """What a device answered, as whoever asked gets it."""
+    return Response(message.payload, message.code, content_format=None, options=message.options)
+
+
+def failure(outgoing: OutgoingRequest) -> DeviceRequestError:
+    """Why a request that is over has no response."""
+    match outgoing.outcome:
+        case Outcome.UNSENT:
+            return DeviceTimeout("the device was busy with earlier requests", sent=False)
+        case Outcome.UNACKNOWLEDGED:
+            return DeviceTimeout("the device did not acknowledge the request", sent=True)
+        case Outcome.RESET:
+            return DeviceRefused("the device rejected the request")
+        case Outcome.REJECTED:
+            return DeviceRefused("the device's answer has a critical option that is not known here")
+        case Outcome.FORGOTTEN:
+            return DeviceNotConnected("the device's session ended before it answered")
+        case _:
+            return DeviceTimeout("the device did not answer in time", sent=True)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,55 @@
+"""What sessions cost that have talked and fell silent: nothing beside the ring, and that goes (virtual clock)."""
+
+import gc
+import tracemalloc
+
+import pytest
+
+from gateway.coap import MessageLayer, Peer, limits
+from tests.coap.support import new_layer, post
+
+REQUESTS = 100
+ENTRY_BYTES = 320
+"""Of the ring, at most: a place in a dict, a tuple, a float, a small answer."""
+
+
+def ask_all(layer: MessageLayer, peers: list[Peer], message_id: int, now: float) -> None:
+    data = post(message_id)
+    for peer in peers:
+        request = layer.receive(peer, data, now)
+        assert request is not None
+        assert layer.reply(peer, request, 0x44, [], b"", now)
+
+
+def measure(sessions: int) -> None:
+    layer = new_layer()
+    tracemalloc.start()
+    try:
+        peers = [Peer() for _ in range(sessions)]
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(REQUESTS):
+            ask_all(layer, peers, number, number * 0.1)
+        gc.collect()
+        with_rings = tracemalloc.get_traced_memory()[0]
+        assert (with_rings - before) / sessions < limits.DEDUPLICATION_ENTRIES * ENTRY_BYTES
+        assert all(peer.ring is not None and len(peer.ring) == limits.DEDUPLICATION_ENTRIES for peer in peers)
+        while (due := layer.next_timer()) is not None:
+            # EXCHANGE_LIFETIME after the last request, and a quarter for looking only now and then.
+            assert due <= REQUESTS * 0.1 + 247 * 1.25
+            layer.handle_timer(due)
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert all((peer.ring, peer.exchanges, peer.ids, peer.link) == (None, None, None, None) for peer in peers)
+    assert (after - before) / sessions < 8
+
+
+def test_a_thousand_sessions_after_a_hundred_requests_each() -> None:
+    measure(1000)
+
+
+@pytest.mark.long
+def test_ten_thousand_sessions_after_a_hundred_requests_each() -> None:
+    measure(10_000)
