@@ -236,7 +236,16 @@ class CoapSettings(Section):
     """The CoAP messages inside the sessions."""
 
     max_payload: int = Field(
-        default=1024, ge=16, le=16384, description="Largest request payload, in bytes; a larger one gets 4.13."
+        default=65536,
+        ge=16,
+        le=16 * 1024 * 1024,
+        description="Bytes that the body of a request may have, in one message or in blocks, where the handler does "
+        "not say otherwise; a larger one gets 4.13.",
+    )
+    block_size: Literal[16, 32, 64, 128, 256, 512, 1024] = Field(
+        default=1024,
+        description="Bytes of the largest block of a body that is sent, and that devices are asked for: a power of two "
+        "from 16 to 1024. A device that takes smaller records gets smaller blocks by itself.",
     )
 
 

@@ -14,19 +14,25 @@ See `docs/handlers.md`.
 
 from gateway.coap import Code, ContentFormat, Option
 from gateway.handlers.app import App, SinkStats
+from gateway.handlers.bodies import Body, BodyContent, FileBody, FileContent
 from gateway.handlers.errors import HandlerError, LoadError, RouteError, StartupError
 from gateway.handlers.loading import ENTRY_POINT_GROUP, installed_handlers, known_options, load_app, load_handlers
 from gateway.handlers.media_types import media_type
 from gateway.handlers.request import Request
 from gateway.handlers.response import AUTO, Changed, Content, Created, Deleted, Reject, Response
 from gateway.handlers.routing import Route
+from gateway.handlers.streams import UploadAborted
+from gateway.handlers.terms import RouteOptions
 from gateway.handlers.testing import TestClient
+from gateway.handlers.transfers import Transfers
 from gateway.model import Device, Principal
 
 __all__ = [
     "AUTO",
     "ENTRY_POINT_GROUP",
     "App",
+    "Body",
+    "BodyContent",
     "Changed",
     "Code",
     "Content",
@@ -34,6 +40,8 @@ __all__ = [
     "Created",
     "Deleted",
     "Device",
+    "FileBody",
+    "FileContent",
     "HandlerError",
     "LoadError",
     "Option",
@@ -43,9 +51,12 @@ __all__ = [
     "Response",
     "Route",
     "RouteError",
+    "RouteOptions",
     "SinkStats",
     "StartupError",
     "TestClient",
+    "Transfers",
+    "UploadAborted",
     "installed_handlers",
     "known_options",
     "load_app",

@@ -1,8 +1,8 @@
 """What a handler is given: one request of one proven device."""
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from urllib.parse import quote
 
 from gateway.coap import Code, ContentFormat, Message
@@ -30,6 +30,9 @@ class Request:
     """
 
     __slots__ = ("message", "principal", "route", "values")
+
+    admitted: ClassVar[bool] = False
+    """What the route asks of a request was looked at when its first block came."""
 
     def __init__(self, message: Message, principal: Principal) -> None:
         self.message = message
@@ -108,6 +111,20 @@ class Request:
         except ValueError:
             self._refuse("JSON", ContentFormat.JSON)
 
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The body block by block, as it comes, where the route says `stream=True`; elsewhere all at once.
+
+            async for block in request.blocks():
+                file.write(block)
+
+        The device sends the next block when this one has been taken.
+
+        Raises:
+            UploadAborted: The rest does not come.
+        """
+        if self.message.payload:
+            yield self.message.payload
+
     def __repr__(self) -> str:
         return f"<Request code={self.message.code} device={self.device.id!r} {len(self.message.payload)} bytes>"
 
@@ -118,6 +135,35 @@ class Request:
         raise Reject(
             Code.UNSUPPORTED_CONTENT_FORMAT, f"this resource takes {expected} (content format {int(content_format)})"
         ) from None
+
+
+class UploadRequest(Request):
+    """A request whose body came in blocks.
+
+    Its message is that of the newest block, with the whole body for a payload: with none while it is streamed.
+
+    Attributes:
+        stream: The blocks, where the handler takes them one by one.
+    """
+
+    __slots__ = ("stream",)
+
+    admitted = True
+
+    def __init__(self, request: Request, body: bytes, stream: AsyncIterator[bytes] | None = None) -> None:
+        last = request.message
+        message = Message(last.type, last.code, last.message_id, last.token, last.options, body)
+        super().__init__(message, request.principal)
+        self.stream = stream
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """See `Request.blocks`."""
+        if self.stream is None:
+            async for block in super().blocks():
+                yield block
+        else:
+            async for block in self.stream:
+                yield block
 
 
 def decode_json(data: bytes) -> Any:

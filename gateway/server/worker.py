@@ -29,7 +29,7 @@ from gateway.pki import ServerCertificate
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
 from gateway.server.credentials import load_certificates, server_parameters
 from gateway.server.device_sessions import DeviceSessions
-from gateway.server.dispatch import Dispatcher
+from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
 from gateway.server.metrics import (
@@ -143,7 +143,8 @@ class Worker:
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
-        layer = MessageLayer(random=os.urandom, max_payload=settings.coap.max_payload)
+        largest = self.app.limit_bodies(settings.coap.max_payload)
+        layer = MessageLayer(random=os.urandom, max_payload=largest, critical_options=SERVER_OPTIONS)
         dispatcher = Dispatcher(
             self.app,
             layer,
@@ -152,6 +153,7 @@ class Worker:
             clock=loop.time,
             time_limit_s=settings.handlers.time_limit,
             max_concurrent=settings.handlers.max_concurrent,
+            block_size=settings.coap.block_size,
         )
         self._dispatcher = dispatcher
         of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
