@@ -242,6 +242,11 @@ class CoapSettings(Section):
         description="Bytes that the body of a request may have, in one message or in blocks, where the handler does "
         "not say otherwise; a larger one gets 4.13.",
     )
+    problem_details: bool = Field(
+        default=False,
+        description="Give the reason of a refusal as problem details (RFC 9290), which is CBOR, instead of plain text. "
+        "Devices that accept them get them in any case.",
+    )
     block_size: Literal[16, 32, 64, 128, 256, 512, 1024] = Field(
         default=1024,
         description="Bytes of the largest block of a body that is sent, and that devices are asked for: a power of two "

@@ -17,7 +17,7 @@ from gateway.handlers.app import App, SinkStats
 from gateway.handlers.bodies import Body, BodyContent, FileBody, FileContent
 from gateway.handlers.errors import HandlerError, LoadError, RouteError, StartupError
 from gateway.handlers.loading import ENTRY_POINT_GROUP, installed_handlers, known_options, load_app, load_handlers
-from gateway.handlers.media_types import media_type
+from gateway.handlers.media_types import content_format, media_type
 from gateway.handlers.request import Request
 from gateway.handlers.response import AUTO, Changed, Content, Created, Deleted, Reject, Response
 from gateway.handlers.routing import Route
@@ -57,6 +57,7 @@ __all__ = [
     "TestClient",
     "Transfers",
     "UploadAborted",
+    "content_format",
     "installed_handlers",
     "known_options",
     "load_app",

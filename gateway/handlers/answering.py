@@ -6,28 +6,40 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.coap import Code, Option, describe_option, encode_uint
+from gateway.coap import Code, ContentFormat, Option, describe_option, encode_uint
 from gateway.handlers.answers import respond
 from gateway.handlers.bodies import BodyContent, read_part
 from gateway.handlers.conditions import LAST_CONDITION, find_condition, judge
 from gateway.handlers.freshness import Freshness
+from gateway.handlers.invocation import Invocation
 from gateway.handlers.limits import BODY_BYTES
+from gateway.handlers.links import WELL_KNOWN, link_format, links_of
 from gateway.handlers.request import Request
 from gateway.handlers.response import Reject, Response
-from gateway.handlers.routing import Route, Router, Segments
+from gateway.handlers.routing import Endpoint, Match, Route, Router, Segments
 from gateway.handlers.streams import UploadAborted
+from gateway.handlers.terms import Terms
 
 _LOGGER: Final = "gateway.handlers"
 
 
 class Answering:
-    """What an app does with a request; `App` is how it comes to its routes."""
+    """What an app does with a request; `App` is how it comes to its routes.
+
+    Attributes:
+        problem_details: Give each refusal that says something as problem details, also to devices that do not ask.
+    """
 
     def __init__(self) -> None:
         self._router = Router()
         self._error: list[Callable[[Request, Exception], None]] = []
         self._freshness = Freshness()
         self._max_body = BODY_BYTES
+        self.problem_details = False
+        own = Route("/.well-known/core", Code.GET, (), Invocation(self._core, (), ""), Terms({"listed": False}))
+        endpoint = Endpoint()
+        endpoint.routes[Code.GET] = own
+        self._own: dict[Segments, Match] = {WELL_KNOWN: (endpoint, ())}
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -46,7 +58,8 @@ class Answering:
         `Reject`, 4.06 for an answer in another content format than the device accepts, 5.00 for any other exception.
         """
         message = request.message
-        found = self._router.resolve(message.uri_path)
+        path = message.uri_path
+        found = self._router.resolve(path) or self._own.get(path)
         if found is None:
             return self.refuse(request, Code.NOT_FOUND)
         endpoint, request.values = found
@@ -80,7 +93,8 @@ class Answering:
 
     def locate(self, request: Request) -> Route | Response:
         """Find the route of a request and note it there, without calling its handler; 4.04 or 4.05 if there is none."""
-        found = self._router.resolve(request.message.uri_path)
+        path = request.message.uri_path
+        found = self._router.resolve(path) or self._own.get(path)
         if found is None:
             return self.refuse(request, Code.NOT_FOUND)
         endpoint, request.values = found
@@ -219,7 +233,14 @@ class Answering:
         return await asyncio.to_thread(call)
 
     def _rejected(self, request: Request, refusal: Reject) -> Response:
-        return refusal.response()
+        """The response of a refusal, as problem details (RFC 9290) for those who want them."""
+        asked = request.message.accept == ContentFormat.PROBLEM_DETAILS
+        return refusal.response(problem=asked or (self.problem_details and bool(refusal.diagnostic)))
+
+    def _core(self, request: Request) -> Response:
+        """GET /.well-known/core, where the app has no handler of its own for it (RFC 6690 section 4)."""
+        text = link_format(links_of(self.routes), request.message.uri_query)
+        return Response(text, content_format=ContentFormat.LINK_FORMAT)
 
     def _failed(self, request: Request, route: Route, error: Exception) -> Response:
         log = structlog.get_logger(_LOGGER).bind(

@@ -23,7 +23,7 @@ def respond(request: Request, route: Route, result: Any) -> Response:
     elif result is None:
         return Response(code=route.default_code)
     elif isinstance(result, Reject):
-        return result.response()
+        raise result
     elif isinstance(result, str | bytes | dict | list):
         response = Response(result, route.default_code)
     else:

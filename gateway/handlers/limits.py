@@ -45,3 +45,9 @@ MESSAGE_PAYLOAD_BYTES: Final = 16_384
 
 FIRMWARE_ETAGS: Final = 1024
 """Files whose ETag is remembered: far more than a fleet has versions. A file beyond them is read once more, whole."""
+
+CBOR_DEPTH: Final = 64
+"""Containers within containers of a device's CBOR: deeper than any format of a device, far from the stack's end."""
+
+LOCATION_BYTES: Final = 255
+"""Bytes of one Location-Path or Location-Query. RFC 7252 section 5.10, table 4."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from urllib.parse import quote
 
 from gateway.coap import Code, ContentFormat, Message
+from gateway.handlers.media_types import CBOR_FORMATS, JSON_FORMATS, SENML_FORMATS, media_type
 from gateway.handlers.response import Reject
+from gateway.handlers.senml import resolve_senml
 from gateway.model import Device, Principal
 
 if TYPE_CHECKING:
@@ -111,6 +113,23 @@ class Request:
         except ValueError:
             self._refuse("JSON", ContentFormat.JSON)
 
+    def decoded(self) -> Any:
+        """Return the payload's value, as its content format says.
+
+        Text is str; JSON and CBOR are their values (a tagged CBOR value is a `cbor2.CBORTag`); SenML, in JSON or CBOR,
+        is a list of resolved records, each a dict with the names of RFC 8428; anything else, and what has no content
+        format, is bytes.
+
+        Raises:
+            Reject: 4.00 when the payload is not what its content format says.
+        """
+        payload, content_format = self.message.payload, self.message.content_format
+        try:
+            return decode_payload(payload, content_format)
+        except ValueError:
+            name = media_type(content_format)
+            raise Reject(Code.BAD_REQUEST, f"the payload is not valid {name}") from None
+
     async def blocks(self) -> AsyncIterator[bytes]:
         """The body block by block, as it comes, where the route says `stream=True`; elsewhere all at once.
 
@@ -164,6 +183,26 @@ class UploadRequest(Request):
         else:
             async for block in self.stream:
                 yield block
+
+
+def decode_payload(payload: bytes, content_format: int | None) -> Any:
+    """Return a payload's value; see `Request.decoded`.
+
+    Raises:
+        ValueError: It is not what its content format says.
+    """
+    if content_format == ContentFormat.TEXT:
+        return payload.decode()
+    if content_format in JSON_FORMATS:
+        value = decode_json(payload)
+    elif content_format in CBOR_FORMATS:
+        # Imported where it is needed: most apps never do.
+        from gateway.handlers.cbor import decode_cbor
+
+        value = decode_cbor(payload)
+    else:
+        return payload
+    return resolve_senml(value) if content_format in SENML_FORMATS else value
 
 
 def decode_json(data: bytes) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 
 from gateway.handlers.errors import RouteError
 from gateway.handlers.limits import MAX_BODY_BYTES, MAX_STREAM_BYTES
+from gateway.handlers.media_types import content_format
 
 if TYPE_CHECKING:
     from gateway.handlers.request import Request
@@ -22,8 +23,8 @@ class RouteOptions(TypedDict, total=False):
         thread: Run the handler, a plain function that blocks, in a thread.
         stream: The handler, an async function, takes the body block by block from `request.blocks()`.
         max_body: Bytes that the body of a request may have; more gets 4.13. The default is the configuration's.
-        consumes: Content formats that the handler takes; another gets 4.15.
-        produces: Content formats that it can give; a device that accepts another only gets 4.06.
+        consumes: Content formats that the handler takes, by number or media type; another gets 4.15.
+        produces: Content formats that it can give, likewise; a device that accepts another only gets 4.06.
         etag: Tells the resource's present ETag, so that If-Match, If-None-Match and ETag are honoured.
         fresh: Seconds, or a timedelta: a request must prove by Echo that it is no older (RFC 9175); 0 for no proof.
         rt: Resource types for `/.well-known/core`, separated by spaces (RFC 6690 section 3.1).
@@ -35,8 +36,8 @@ class RouteOptions(TypedDict, total=False):
     thread: bool
     stream: bool
     max_body: int
-    consumes: Iterable[int]
-    produces: Iterable[int]
+    consumes: Iterable[int | str]
+    produces: Iterable[int | str]
     etag: CurrentETag
     fresh: float | timedelta
     rt: str
@@ -114,10 +115,13 @@ class Terms:
 _NAMES: Final = tuple(RouteOptions.__annotations__)
 
 
-def _formats(values: Iterable[int] | None, name: str) -> tuple[int, ...] | None:
+def _formats(values: Iterable[int | str] | None, name: str) -> tuple[int, ...] | None:
     if values is None:
         return None
-    formats = tuple(int(value) for value in values)
-    if not formats or not all(0 <= value <= 0xFFFF for value in formats):
-        raise RouteError(f"{name} is one content format or more, each a number from 0 to 65535, not {formats}")
+    try:
+        formats = tuple([content_format(value) for value in ([values] if isinstance(values, str) else values)])
+    except (ValueError, TypeError) as error:
+        raise RouteError(f"{name}: {error}") from None
+    if not formats:
+        raise RouteError(f"{name} is one content format or more")
     return formats

@@ -75,7 +75,7 @@ class TestClient:
         path: str,
         payload: Payload = b"",
         *,
-        content_format: int | None = AUTO,
+        content_format: int | str | None = AUTO,
         accept: int | None = None,
         query: Mapping[str, str] | Iterable[str] = (),
         options: Iterable[tuple[int, bytes]] = (),
@@ -87,7 +87,7 @@ class TestClient:
             method: A name such as "POST", or a member of `Code`.
             path: As a URI writes it, query included: `/telemetry/room%201?unit=c`.
             payload: str is sent as text, dict and list as JSON, bytes without a content format.
-            content_format: A number instead of the payload's own; None for none.
+            content_format: A number or media type instead of the payload's own; None for none.
             accept: The only content format that the device takes.
             query: More of the query: names and values, or raw arguments.
             options: Further options, as pairs of number and encoded value.
@@ -207,7 +207,7 @@ class TestClient:
         path: str,
         payload: Payload,
         *,
-        content_format: int | None = AUTO,
+        content_format: int | str | None = AUTO,
         accept: int | None = None,
         query: Mapping[str, str] | Iterable[str] = (),
         options: Iterable[tuple[int, bytes]] = (),

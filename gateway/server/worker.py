@@ -143,6 +143,7 @@ class Worker:
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
+        self.app.problem_details = settings.coap.problem_details
         largest = self.app.limit_bodies(settings.coap.max_payload)
         layer = MessageLayer(random=os.urandom, max_payload=largest, critical_options=SERVER_OPTIONS)
         dispatcher = Dispatcher(
