@@ -23,6 +23,7 @@ from gateway.coap import (
     encode_uint,
 )
 from gateway.handlers import App, Request, Response, Transfers
+from gateway.server.flow import Rates, Running
 from gateway.server.limits import RETRY_AFTER_S, SLOW_HANDLER_S
 from gateway.server.metrics import RequestMetrics
 from gateway.server.session import Session
@@ -58,7 +59,9 @@ class Dispatcher:
         clock: Callable[[], float],
         time_limit_s: float,
         max_concurrent: int,
+        max_concurrent_per_device: int,
         block_size: int = MAX_BLOCK_BYTES,
+        rates: Rates | None = None,
     ) -> None:
         """Ties an app to a message layer.
 
@@ -70,7 +73,9 @@ class Dispatcher:
             clock: Seconds, monotonic.
             time_limit_s: Seconds that an asynchronous handler may take.
             max_concurrent: Asynchronous handlers at once.
+            max_concurrent_per_device: Those that work for one device.
             block_size: Bytes of the largest block of a body.
+            rates: Of devices and tenants, None where they may ask as often as they like.
         """
         self.layer = layer
         self.transfers = Transfers(app, block_size=block_size)
@@ -80,6 +85,8 @@ class Dispatcher:
         self._clock = clock
         self._time_limit_s = time_limit_s
         self._max_concurrent = max_concurrent
+        self._for_device = Running(max_concurrent_per_device)
+        self._rates = rates
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._expiry: asyncio.TimerHandle | None = None
@@ -96,6 +103,8 @@ class Dispatcher:
         if message is None:
             return None
         request = Request(message, session.principal)
+        if self._rates is not None and (refused := self._rates.refuse(request.device, now)) is not None:
+            return self._turn_away(session, request, refused.scope, refused.retry_after_s, now)
         options = message.options
         in_parts = options and options[-1][0] > _ACCEPT
         started = perf_counter()
@@ -109,15 +118,21 @@ class Dispatcher:
             return self._reply(session, request, result, took, now)
         if self._draining or len(self._tasks) >= self._max_concurrent:
             result.close()
-            self.metrics.rejected += not self._draining
+            self.metrics.limited["global"] += not self._draining
             self.metrics.observe(request, Code.SERVICE_UNAVAILABLE, 0.0)
             return self.layer.reply(session, message, Code.SERVICE_UNAVAILABLE, _RETRY_LATER, b"", now)
+        device = request.device
+        if self._for_device.is_full(device):
+            result.close()
+            return self._turn_away(session, request, "device", RETRY_AFTER_S, now)
+        self._for_device.begin(device)
         self.layer.defer(session, message, now)
         task = asyncio.get_running_loop().create_task(self._run(session, request, result, started))
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            self._for_device.end(device)
             result.close()  # of a task that was cancelled before its first step
 
         task.add_done_callback(done)
@@ -142,6 +157,12 @@ class Dispatcher:
         """The session is gone: nothing more is sent to it, and nothing is kept for it."""
         self.layer.forget(session)
         self.transfers.forget(session)
+
+    def _turn_away(self, session: Session, request: Request, scope: str, retry_after_s: int, now: float) -> bytes:
+        """RFC 8516: it asks too much, and is told when to ask again."""
+        self.metrics.limited[scope] += 1
+        response = Response(code=Code.TOO_MANY_REQUESTS, max_age=retry_after_s)
+        return self._reply_in_parts(session, request, response, 0.0, now)
 
     async def _run(
         self, session: Session, request: Request, pending: Coroutine[Any, Any, Response], started: float

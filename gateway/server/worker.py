@@ -31,6 +31,7 @@ from gateway.server.credentials import load_certificates, server_parameters
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
+from gateway.server.flow import Rate, Rates
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, STALL_S
 from gateway.server.metrics import (
     RequestMetrics,
@@ -38,6 +39,7 @@ from gateway.server.metrics import (
     engine_families,
     message_families,
     socket_families,
+    transfer_families,
 )
 from gateway.server.secret_files import KeyLogFile, load_ticket_keys
 from gateway.server.sessions import Sessions
@@ -154,7 +156,12 @@ class Worker:
             clock=loop.time,
             time_limit_s=settings.handlers.time_limit,
             max_concurrent=settings.handlers.max_concurrent,
+            max_concurrent_per_device=settings.handlers.max_concurrent_per_device,
             block_size=settings.coap.block_size,
+            rates=Rates.of(
+                Rate(settings.coap.device_requests_per_minute, settings.coap.device_burst),
+                Rate(settings.coap.tenant_requests_per_minute, settings.coap.tenant_burst),
+            ),
         )
         self._dispatcher = dispatcher
         of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
@@ -168,6 +175,7 @@ class Worker:
             "engine": lambda: engine_families(endpoint),
             "sessions": sessions.families,
             "messages": lambda: message_families(layer),
+            "transfers": lambda: transfer_families(dispatcher.transfers),
             "requests": requests.families,
             "certificates": lambda: _certificate_families(self._certificates, identity),
             "sinks": self._sink_families,
