@@ -1,5 +1,18 @@
 """The CoAP engine, sans-IO (RFC 7252): codec, message layer, client. Time and randomness are passed in."""
 
+from gateway.coap.blockwise import (
+    MAX_BLOCK_BYTES,
+    MAX_SZX,
+    Block,
+    Cut,
+    cut_body,
+    decode_block,
+    encode_block,
+    find_block,
+    szx_for,
+    transfer_key,
+)
+from gateway.coap.bodies import Bodies, Body
 from gateway.coap.client import Client, ClientExchange
 from gateway.coap.codec import decode, decode_uint, encode, encode_options, encode_uint
 from gateway.coap.counters import Counters
@@ -29,19 +42,34 @@ from gateway.coap.numbers import (
     is_unsafe,
 )
 from gateway.coap.observe import Observation, Observations
-from gateway.coap.options import CRITICAL_OPTIONS, OptionFormat, describe_option
+from gateway.coap.options import (
+    BLOCK_OPTIONS,
+    CONDITIONAL_OPTIONS,
+    CRITICAL_OPTIONS,
+    OptionFormat,
+    describe_option,
+)
 from gateway.coap.outbound import Outbound, OutboundFull
 from gateway.coap.parameters import TransmissionParameters
 from gateway.coap.peer import Peer
 from gateway.coap.transmission import Outcome
+from gateway.coap.uploads import Refusal, Upload, Uploads
 
 __all__ = [
+    "BLOCK_OPTIONS",
+    "CONDITIONAL_OPTIONS",
     "CRITICAL_OPTIONS",
+    "MAX_BLOCK_BYTES",
+    "MAX_SZX",
+    "Block",
+    "Bodies",
+    "Body",
     "Client",
     "ClientExchange",
     "Code",
     "ContentFormat",
     "Counters",
+    "Cut",
     "DecodeError",
     "EndOfObservation",
     "Event",
@@ -62,18 +90,27 @@ __all__ = [
     "OutgoingRequest",
     "Peer",
     "PeerHeard",
+    "Refusal",
     "RequestEnded",
     "TransmissionParameters",
+    "Upload",
+    "Uploads",
     "code_text",
+    "cut_body",
     "decode",
+    "decode_block",
     "decode_uint",
     "describe_option",
     "encode",
+    "encode_block",
     "encode_options",
     "encode_uint",
+    "find_block",
     "is_critical",
     "is_no_cache_key",
     "is_request",
     "is_response",
     "is_unsafe",
+    "szx_for",
+    "transfer_key",
 ]

@@ -202,6 +202,22 @@ class MessageLayer:
             trim(ring)
         return data
 
+    def withhold(self, peer: Peer, request: Message, now: float) -> bytes:
+        """End a request without a response: nobody wants it (RFC 7967 section 2).
+
+        Returns:
+            The empty ACK that a CON still needs, to be sent at once; empty when there is nothing to send.
+        """
+        ring = peer.ring
+        message_id = request.message_id
+        if ring is not None and (entry := ring.get(message_id)) is not None and entry[1] is PENDING:
+            return self._end_silently(ring, request)
+        exchange = peer.find_deferred(message_id)
+        if exchange is None:
+            return b""
+        self._close(exchange, now)
+        return self._end_silently(ring, request) if exchange.stage == DEFERRED else b""
+
     def defer(self, peer: Peer, request: Message, now: float) -> None:
         """Say that the answer takes longer: after PROCESSING_DELAY a CON is acknowledged (RFC 7252 section 5.2.2).
 
@@ -346,6 +362,11 @@ class MessageLayer:
         else:
             code = Code.METHOD_NOT_ALLOWED  # RFC 7252 section 5.8, for a method that nobody has defined yet
         self._queue(peer, self.reply(peer, message, code, options, payload, now))
+
+    def _end_silently(self, ring: Ring | None, request: Message) -> bytes:
+        data = encode_empty(_ACK, request.message_id) if request.type == _CON else b""
+        set_response(ring, request.message_id, data or SILENT)
+        return data
 
     def _reply_late(
         self,

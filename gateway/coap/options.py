@@ -18,9 +18,9 @@ class OptionFormat(NamedTuple):
     repeatable: bool
 
 
-# The critical options that the engine and its handlers understand. A conditional request (If-Match, If-None-Match) must
-# not be done unconditionally and a block must not be taken for the whole, so these get 4.02 until something honours
-# them; whatever does so passes its own table to `MessageLayer`.
+# The critical options that mean nothing beyond the message itself. A conditional request (If-Match, If-None-Match) must
+# not be done unconditionally and a block must not be taken for the whole, so these get 4.02 from a layer that is not
+# told otherwise; whatever honours them passes its own table to `MessageLayer`.
 CRITICAL_OPTIONS: Final[Mapping[int, OptionFormat]] = MappingProxyType(
     {
         3: OptionFormat(1, 255, False),  # Uri-Host
@@ -30,6 +30,22 @@ CRITICAL_OPTIONS: Final[Mapping[int, OptionFormat]] = MappingProxyType(
         17: OptionFormat(0, 2, False),  # Accept
     }
 )
+
+BLOCK_OPTIONS: Final[Mapping[int, OptionFormat]] = MappingProxyType(
+    {
+        23: OptionFormat(0, 3, False),  # Block2
+        27: OptionFormat(0, 3, False),  # Block1
+    }
+)
+"""For a server that takes and gives bodies in blocks (RFC 7959 section 2.1)."""
+
+CONDITIONAL_OPTIONS: Final[Mapping[int, OptionFormat]] = MappingProxyType(
+    {
+        1: OptionFormat(0, 8, True),  # If-Match
+        5: OptionFormat(0, 0, False),  # If-None-Match
+    }
+)
+"""For a server that compares ETags (RFC 7252 section 5.10.8)."""
 
 
 def find_bad_option(options: list[tuple[int, bytes]], formats: Mapping[int, OptionFormat]) -> int:

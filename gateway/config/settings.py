@@ -222,6 +222,12 @@ class HandlersSettings(Section):
         le=1_000_000,
         description="Asynchronous handlers running at once; a request beyond it is told to come back later.",
     )
+    max_concurrent_per_device: int = Field(
+        default=16,
+        ge=1,
+        le=1_000_000,
+        description="Those that work for one device, in all its sessions; a request beyond it gets 4.29.",
+    )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of each enabled handler, from the tables [handlers.NAME]."
     )
@@ -241,7 +247,35 @@ class CoapSettings(Section):
     """The CoAP messages inside the sessions."""
 
     max_payload: int = Field(
-        default=1024, ge=16, le=16384, description="Largest request payload, in bytes; a larger one gets 4.13."
+        default=65536,
+        ge=16,
+        le=16 * 1024 * 1024,
+        description="Bytes that the body of a request may have, in one message or in blocks, where the handler does "
+        "not say otherwise; a larger one gets 4.13.",
+    )
+    device_requests_per_minute: int = Field(
+        default=0,
+        ge=0,
+        le=60_000_000,
+        description="Requests that a device may send, each block of a body being one; one too many gets 4.29 with the "
+        "time after which to try again. 0 is no limit.",
+    )
+    device_burst: int = Field(
+        default=60, ge=1, le=1_000_000, description="Requests that it may send at once after it was silent."
+    )
+    tenant_requests_per_minute: int = Field(
+        default=0, ge=0, le=60_000_000, description="The same for all devices of a tenant together. 0 is no limit."
+    )
+    tenant_burst: int = Field(default=6000, ge=1, le=100_000_000, description="The same for a tenant's burst.")
+    problem_details: bool = Field(
+        default=False,
+        description="Give the reason of a refusal as problem details (RFC 9290), which is CBOR, instead of plain text. "
+        "Devices that accept them get them in any case.",
+    )
+    block_size: Literal[16, 32, 64, 128, 256, 512, 1024] = Field(
+        default=1024,
+        description="Bytes of the largest block of a body that is sent, and that devices are asked for: a power of two "
+        "from 16 to 1024. A device that takes smaller records gets smaller blocks by itself.",
     )
     ack_timeout: Duration = Field(
         default=2.0,

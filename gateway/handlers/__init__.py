@@ -14,6 +14,7 @@ See `docs/handlers.md`.
 
 from gateway.coap import Code, ContentFormat, Option
 from gateway.handlers.app import App, SinkStats
+from gateway.handlers.bodies import Body, BodyContent, FileBody, FileContent
 from gateway.handlers.devices import (
     DeviceBusy,
     DeviceNotConnected,
@@ -30,11 +31,14 @@ from gateway.handlers.devices import (
 )
 from gateway.handlers.errors import HandlerError, LoadError, RouteError, StartupError
 from gateway.handlers.loading import ENTRY_POINT_GROUP, installed_handlers, known_options, load_app, load_handlers
-from gateway.handlers.media_types import media_type
+from gateway.handlers.media_types import content_format, media_type
 from gateway.handlers.request import Request
 from gateway.handlers.response import AUTO, Changed, Content, Created, Deleted, Reject, Response
 from gateway.handlers.routing import Route
+from gateway.handlers.streams import UploadAborted
+from gateway.handlers.terms import RouteOptions
 from gateway.handlers.testing import TestClient
+from gateway.handlers.transfers import Transfers
 from gateway.handlers.uri import path_segments
 from gateway.model import Device, Principal
 
@@ -42,6 +46,8 @@ __all__ = [
     "AUTO",
     "ENTRY_POINT_GROUP",
     "App",
+    "Body",
+    "BodyContent",
     "Changed",
     "Code",
     "Content",
@@ -56,6 +62,8 @@ __all__ = [
     "DeviceRequest",
     "DeviceRequestError",
     "DeviceTimeout",
+    "FileBody",
+    "FileContent",
     "HandlerError",
     "LoadError",
     "NotServed",
@@ -69,9 +77,13 @@ __all__ = [
     "Response",
     "Route",
     "RouteError",
+    "RouteOptions",
     "SinkStats",
     "StartupError",
     "TestClient",
+    "Transfers",
+    "UploadAborted",
+    "content_format",
     "encode_request",
     "installed_handlers",
     "known_options",

@@ -1,20 +1,21 @@
 """The application: routes, hooks, and the one way from a request to a response."""
 
-import asyncio
 import inspect
 import traceback
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeVar, Unpack
 
 import structlog
 
 from gateway.coap import Code
+from gateway.handlers.answering import Answering
 from gateway.handlers.devices import DevicePort, NotServed, QueuedRequest, RemoteDevice
 from gateway.handlers.errors import HandlerError, RouteError, StartupError
 from gateway.handlers.invocation import Handler, Invocation
 from gateway.handlers.request import Request
-from gateway.handlers.response import AUTO, Payload, Reject, Response
-from gateway.handlers.routing import METHODS, Route, Router, Segments, Template
+from gateway.handlers.response import AUTO, Payload, Response
+from gateway.handlers.routing import METHODS, Route, Template
+from gateway.handlers.terms import RouteOptions, Terms
 from gateway.model import DEFAULT_TENANT, Device
 
 _F = TypeVar("_F", bound=Handler)
@@ -45,7 +46,7 @@ class SinkStats(Protocol):
         """Events waiting."""
 
 
-class App:
+class App(Answering):
     """Handlers by path and method.
 
         app = App()
@@ -68,46 +69,44 @@ class App:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.sinks: dict[str, SinkStats] = {}
-        self._router = Router()
         self._startup: list[Callable[[], Any]] = []
         self._shutdown: list[Callable[[], Any]] = []
-        self._error: list[Callable[[Request, Exception], None]] = []
         self._included_at: str | None = None
         self._parent: tuple[App, str] | None = None
         self._port: DevicePort | None = None
 
-    def get(self, path: str, *, thread: bool = False, observable: bool = False) -> Callable[[_F], _F]:
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
         """Register a handler for GET. See `route`."""
-        return self.route(path, methods=(Code.GET,), thread=thread, observable=observable)
+        return self.route(path, methods=(Code.GET,), **options)
 
-    def post(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
         """Register a handler for POST. See `route`."""
-        return self.route(path, methods=(Code.POST,), thread=thread)
+        return self.route(path, methods=(Code.POST,), **options)
 
-    def put(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
         """Register a handler for PUT. See `route`."""
-        return self.route(path, methods=(Code.PUT,), thread=thread)
+        return self.route(path, methods=(Code.PUT,), **options)
 
-    def delete(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
         """Register a handler for DELETE. See `route`."""
-        return self.route(path, methods=(Code.DELETE,), thread=thread)
+        return self.route(path, methods=(Code.DELETE,), **options)
 
-    def fetch(self, path: str, *, thread: bool = False, observable: bool = False) -> Callable[[_F], _F]:
+    def fetch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
         """Register a handler for FETCH (RFC 8132). See `route`."""
-        return self.route(path, methods=(Code.FETCH,), thread=thread, observable=observable)
+        return self.route(path, methods=(Code.FETCH,), **options)
 
-    def patch(self, path: str, *, thread: bool = False) -> Callable[[_F], _F]:
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
         """Register a handler for PATCH (RFC 8132). See `route`."""
-        return self.route(path, methods=(Code.PATCH,), thread=thread)
+        return self.route(path, methods=(Code.PATCH,), **options)
+
+    def ipatch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[_F], _F]:
+        """Register a handler for iPATCH (RFC 8132), a PATCH that may be repeated. See `route`."""
+        return self.route(path, methods=(Code.IPATCH,), **options)
 
     def route(
-        self,
-        path: str,
-        *,
-        methods: Iterable[str | Code] = (Code.GET,),
-        thread: bool = False,
-        observable: bool = False,
+        self, path: str, *, methods: Iterable[str | Code] = (Code.GET,), **options: Unpack[RouteOptions]
     ) -> Callable[[_F], _F]:
         """Register a handler for some methods of a path. The function itself is returned unchanged.
 
@@ -116,23 +115,24 @@ class App:
                 segment or more, joined by slashes). A parameter is one whole, non-empty segment. The handler names the
                 parameters that it wants; `request.params` has all of them.
             methods: Names such as "GET", or members of `Code`.
-            thread: Run the handler, a plain function that blocks, in a thread.
-            observable: Devices may observe it (RFC 7641): `notify` says that it has changed. For GET and FETCH.
+            options: See `RouteOptions`.
 
         Raises:
-            RouteError: The path, a method or the handler's parameters are wrong, or another handler answers the same.
+            RouteError: The path, a method, an option or the handler's parameters are wrong, or another handler answers
+                the same.
         """
         codes = [_method(method) for method in methods]
         if not codes:
             raise RouteError(f"the path {path!r} needs at least one method")
-        if observable and not _OBSERVABLE.issuperset(codes):
+        if options.get("observable") and not _OBSERVABLE.issuperset(codes):
             raise RouteError(f"the path {path!r} can be observable for GET and FETCH only")
         template = Template(path)
+        terms = Terms(options)
+        thread = options.get("thread", False)
 
         def register(handler: _F) -> _F:
-            invocation = Invocation(handler, template.names, path, thread=thread)
-            routes = [Route(path, code, template.names, invocation, observable=observable) for code in codes]
-            self._add(template, routes)
+            invocation = Invocation(handler, template.names, path, thread=thread, stream=terms.stream)
+            self._add(template, [Route(path, code, template.names, invocation, terms) for code in codes])
             return handler
 
         return register
@@ -156,8 +156,7 @@ class App:
             # The handler's wishes are positions among the template's parameters: work them out anew.
             old = route.invocation
             invocation = Invocation(old.handler, template.names, path, thread=old.thread)
-            taken = Route(path, route.method, template.names, invocation, observable=route.observable)
-            self._add(template, [taken])
+            self._add(template, [Route(path, route.method, template.names, invocation, route.terms)])
         self._startup += other._startup
         self._shutdown += other._shutdown
         self._error += other._error
@@ -293,54 +292,6 @@ class App:
             raise NotServed("the app is not being served: there are no devices to talk to")
         return self._port
 
-    @property
-    def routes(self) -> tuple[Route, ...]:
-        """All routes."""
-        return self._router.routes
-
-    def match(self, method: int, segments: Segments) -> Route | None:
-        """Return the route that answers this method of this path, or None."""
-        found = self._router.resolve(segments)
-        return None if found is None else found[0].routes.get(method)
-
-    def dispatch(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
-        """Answer a request: at once from a plain function, else by a coroutine that never raises but when cancelled.
-
-        Every outcome is a response: 4.04 for an unknown path, 4.05 for another method of a known one, the code of a
-        `Reject`, 4.06 for an answer in another content format than the device accepts, 5.00 for any other exception.
-        """
-        message = request.message
-        found = self._router.resolve(message.uri_path)
-        if found is None:
-            return Response(code=Code.NOT_FOUND)
-        endpoint, request.values = found
-        route = endpoint.routes.get(message.code)
-        if route is None:
-            return Response(code=Code.METHOD_NOT_ALLOWED)
-        request.route = route
-        invocation = route.invocation
-        if invocation.is_async or invocation.thread:
-            return self._later(request, route)
-        try:
-            if not invocation.plain:
-                result = invocation.call(request, request.values)
-            elif invocation.positions:
-                result = invocation.handler(request, request.values[invocation.positions[0]])
-            else:
-                result = invocation.handler(request)
-            if isinstance(result, Response):
-                if not result.options:
-                    return result
-            elif result is None:
-                return Response(code=route.default_code)
-            elif hasattr(result, "__await__"):  # a plain function that hands on what an async one gave it
-                return self._later(request, route, result)
-            return _respond(request, route, result)
-        except Reject as refusal:
-            return refusal.response()
-        except Exception as error:
-            return self._failed(request, route, error)
-
     async def startup(self) -> None:
         """Run the start-up hooks in order.
 
@@ -368,45 +319,6 @@ class App:
             except Exception:
                 structlog.get_logger(_LOGGER).exception("handler.shutdown_failed", hook=repr(hook))
 
-    async def _later(self, request: Request, route: Route, pending: Any = None) -> Response:
-        invocation = route.invocation
-        try:
-            if pending is not None:
-                result = await pending
-            elif invocation.thread:
-                result = await asyncio.to_thread(invocation.call, request, request.values)
-            else:
-                result = await invocation.call(request, request.values)
-            return _respond(request, route, result)
-        except Reject as refusal:
-            return refusal.response()
-        except Exception as error:
-            return self._failed(request, route, error)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Not we were cancelled, but something that the handler awaited: that is the handler's failure.
-            failure = RuntimeError("what the handler awaited was cancelled")
-            failure.__cause__ = error
-            return self._failed(request, route, failure)
-
-    def _failed(self, request: Request, route: Route, error: Exception) -> Response:
-        log = structlog.get_logger(_LOGGER).bind(
-            route=route.template,
-            method=route.method.name,
-            handler=route.invocation.location,
-            tenant=request.device.tenant_id,
-            device=request.device.id,
-        )
-        log.error("handler.failed", exc_info=error)
-        for hook in self._error:
-            try:
-                hook(request, error)
-            except Exception:
-                log.exception("handler.error_hook_failed", hook=repr(hook))
-        return Response(code=Code.INTERNAL_SERVER_ERROR)
-
     def _add(self, template: Template, routes: list[Route]) -> None:
         if self._included_at is not None:
             raise RouteError(
@@ -415,34 +327,6 @@ class App:
             )
         for route in routes:
             self._router.add(template, route)
-
-
-def _respond(request: Request, route: Route, result: Any) -> Response:
-    """Make a response of what a handler returned.
-
-    Raises:
-        TypeError: It returned something else.
-        ValueError: What it returned cannot be encoded.
-    """
-    if isinstance(result, Response):
-        response = result
-    elif result is None:
-        return Response(code=route.default_code)
-    elif isinstance(result, Reject):
-        return result.response()
-    elif isinstance(result, str | bytes | dict | list):
-        response = Response(result, route.default_code)
-    else:
-        raise TypeError(
-            f"{route.invocation.location} returned {type(result).__name__}; a handler returns Response, str, bytes, "
-            "dict, list or None"
-        )
-    if response.options and response.ok:
-        # RFC 7252 section 5.10.4: what cannot be given in the accepted format is 4.06.
-        accept = request.accept
-        if accept is not None and response.content_format not in (accept, None):
-            return Response(f"available as content format {response.content_format}", Code.NOT_ACCEPTABLE)
-    return response
 
 
 def _explain(hook: Callable[[], Any], error: Exception) -> str:

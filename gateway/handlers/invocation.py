@@ -28,11 +28,14 @@ class Invocation:
 
     __slots__ = ("handler", "is_async", "keywords", "location", "plain", "positions", "thread")
 
-    def __init__(self, handler: Handler, names: tuple[str, ...], template: str, *, thread: bool = False) -> None:
+    def __init__(
+        self, handler: Handler, names: tuple[str, ...], template: str, *, thread: bool = False, stream: bool = False
+    ) -> None:
         """Inspect a handler.
 
         Raises:
-            RouteError: Its signature does not fit the template, or an async function is to run in a thread.
+            RouteError: Its signature does not fit the template, an async function is to run in a thread, or one that
+                is not async is to wait for blocks.
         """
         self.handler = handler
         self.location = _location(handler)
@@ -40,6 +43,8 @@ class Invocation:
         self.is_async = _is_async(handler)
         if thread and self.is_async:
             raise RouteError(f"{self.location} is async: thread=True is for functions that block")
+        if stream and not self.is_async:
+            raise RouteError(f"{self.location} must be async def: it waits for the blocks of request.blocks()")
         self.positions, self.keywords = self._wanted(names, template)
         self.plain = len(self.positions) <= 1 and not self.keywords
 

@@ -30,3 +30,24 @@ TELEMETRY_RETRY_AFTER_S: Final = 5
 
 TELEMETRY_CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds that stopping waits for the last lines; a pipe that nobody reads must not hold the process."""
+
+BODY_BYTES: Final = 65_536
+"""Bytes of a request's body where neither route nor configuration says otherwise: a log or a picture, not a flood."""
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that a route may allow for a body that is held in memory: a quarter of what all uploads together may take."""
+
+MAX_STREAM_BYTES: Final = 1024 * 1024 * 1024
+"""Bytes that a route may allow for a body that is streamed. RFC 7959 section 2.2: 2**20 blocks of 1024 bytes."""
+
+MESSAGE_PAYLOAD_BYTES: Final = 16_384
+"""Bytes of payload in one message. RFC 5246 section 6.2.1: a record carries no more."""
+
+FIRMWARE_ETAGS: Final = 1024
+"""Files whose ETag is remembered: far more than a fleet has versions. A file beyond them is read once more, whole."""
+
+CBOR_DEPTH: Final = 64
+"""Containers within containers of a device's CBOR: deeper than any format of a device, far from the stack's end."""
+
+LOCATION_BYTES: Final = 255
+"""Bytes of one Location-Path or Location-Query. RFC 7252 section 5.10, table 4."""

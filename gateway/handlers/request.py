@@ -1,12 +1,14 @@
 """What a handler is given: one request of one proven device."""
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from urllib.parse import quote
 
 from gateway.coap import Code, ContentFormat, Message
+from gateway.handlers.media_types import CBOR_FORMATS, JSON_FORMATS, SENML_FORMATS, media_type
 from gateway.handlers.response import Reject
+from gateway.handlers.senml import resolve_senml
 from gateway.model import Device, Principal
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ class Request:
     """
 
     __slots__ = ("message", "principal", "route", "values")
+
+    admitted: ClassVar[bool] = False
+    """What the route asks of a request was looked at when its first block came."""
 
     def __init__(self, message: Message, principal: Principal) -> None:
         self.message = message
@@ -108,6 +113,37 @@ class Request:
         except ValueError:
             self._refuse("JSON", ContentFormat.JSON)
 
+    def decoded(self) -> Any:
+        """Return the payload's value, as its content format says.
+
+        Text is str; JSON and CBOR are their values (a tagged CBOR value is a `cbor2.CBORTag`); SenML, in JSON or CBOR,
+        is a list of resolved records, each a dict with the names of RFC 8428; anything else, and what has no content
+        format, is bytes.
+
+        Raises:
+            Reject: 4.00 when the payload is not what its content format says.
+        """
+        payload, content_format = self.message.payload, self.message.content_format
+        try:
+            return decode_payload(payload, content_format)
+        except ValueError:
+            name = media_type(content_format)
+            raise Reject(Code.BAD_REQUEST, f"the payload is not valid {name}") from None
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The body block by block, as it comes, where the route says `stream=True`; elsewhere all at once.
+
+            async for block in request.blocks():
+                file.write(block)
+
+        The device sends the next block when this one has been taken.
+
+        Raises:
+            UploadAborted: The rest does not come.
+        """
+        if self.message.payload:
+            yield self.message.payload
+
     def __repr__(self) -> str:
         return f"<Request code={self.message.code} device={self.device.id!r} {len(self.message.payload)} bytes>"
 
@@ -118,6 +154,55 @@ class Request:
         raise Reject(
             Code.UNSUPPORTED_CONTENT_FORMAT, f"this resource takes {expected} (content format {int(content_format)})"
         ) from None
+
+
+class UploadRequest(Request):
+    """A request whose body came in blocks.
+
+    Its message is that of the newest block, with the whole body for a payload: with none while it is streamed.
+
+    Attributes:
+        stream: The blocks, where the handler takes them one by one.
+    """
+
+    __slots__ = ("stream",)
+
+    admitted = True
+
+    def __init__(self, request: Request, body: bytes, stream: AsyncIterator[bytes] | None = None) -> None:
+        last = request.message
+        message = Message(last.type, last.code, last.message_id, last.token, last.options, body)
+        super().__init__(message, request.principal)
+        self.stream = stream
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """See `Request.blocks`."""
+        if self.stream is None:
+            async for block in super().blocks():
+                yield block
+        else:
+            async for block in self.stream:
+                yield block
+
+
+def decode_payload(payload: bytes, content_format: int | None) -> Any:
+    """Return a payload's value; see `Request.decoded`.
+
+    Raises:
+        ValueError: It is not what its content format says.
+    """
+    if content_format == ContentFormat.TEXT:
+        return payload.decode()
+    if content_format in JSON_FORMATS:
+        value = decode_json(payload)
+    elif content_format in CBOR_FORMATS:
+        # Imported where it is needed: most apps never do.
+        from gateway.handlers.cbor import decode_cbor
+
+        value = decode_cbor(payload)
+    else:
+        return payload
+    return resolve_senml(value) if content_format in SENML_FORMATS else value
 
 
 def decode_json(data: bytes) -> Any:

@@ -8,18 +8,24 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 from gateway.coap import Code, ContentFormat, Option, code_text, decode_uint, encode_uint
-from gateway.handlers.limits import ETAG_BYTES, UINT32_MAX
+from gateway.handlers.limits import ETAG_BYTES, LOCATION_BYTES, UINT32_MAX
+from gateway.handlers.media_types import CBOR_FORMATS
+from gateway.handlers.media_types import content_format as number_of
 
 AUTO: Final = -1
 """Content format of a payload that says it by its type: text for str, octets for bytes, JSON for dict and list."""
 
 Payload: TypeAlias = str | bytes | dict[str, Any] | list[Any]
-"""What can be a payload; dict and list are sent as JSON."""
+"""What can be a payload; dict and list are sent as JSON, or as CBOR where the content format says so."""
 
 _NOTHING: Final = b""
 _CONTENT_FORMAT: Final = int(Option.CONTENT_FORMAT)
 _ERROR_CLASSES: Final = 0x80  # codes 4.00 and above
 _TEXT: Final = [(_CONTENT_FORMAT, encode_uint(ContentFormat.TEXT))]
+_CODES: Final = frozenset(map(int, Code))
+# RFC 9290 section 2, table 1.
+_TITLE: Final = -1
+_DETAIL: Final = -2
 _OCTETS: Final = [(_CONTENT_FORMAT, encode_uint(ContentFormat.OCTET_STREAM))]
 _JSON: Final = [(_CONTENT_FORMAT, encode_uint(ContentFormat.JSON))]
 
@@ -43,7 +49,7 @@ class Response:
         payload: Payload = _NOTHING,
         code: int = Code.CONTENT,
         *,
-        content_format: int | None = AUTO,
+        content_format: int | str | None = AUTO,
         max_age: int | None = None,
         etag: bytes | None = None,
         options: Iterable[tuple[int, bytes]] = (),
@@ -53,7 +59,7 @@ class Response:
         Args:
             payload: str, bytes, or something to send as JSON.
             code: The response code.
-            content_format: A content format's number; None sends no Content-Format option.
+            content_format: A content format by number or media type; None sends no Content-Format option.
             max_age: For how many seconds a cache may keep it (60 when absent); in a 5.03, after how many to try again.
             etag: Names this version of the resource, 1 to 8 bytes.
             options: Further options, as pairs of number and encoded value.
@@ -90,9 +96,11 @@ class Response:
 
     @property
     def location(self) -> str | None:
-        """Where a 2.01 says that the new resource is: the path of its Location-Path options, or None."""
+        """Where a 2.01 says that the new resource is, by its Location-Path and Location-Query; None if it does not."""
         path = [value.decode() for number, value in self.options if number == Option.LOCATION_PATH]
-        return "/" + "/".join(path) if path else None
+        query = [value.decode() for number, value in self.options if number == Option.LOCATION_QUERY]
+        where = "/" + "/".join(path) if path or query else None
+        return f"{where}?{'&'.join(query)}" if query else where
 
     @property
     def code_text(self) -> str:
@@ -147,7 +155,7 @@ class Changed(Response):
         self,
         payload: Payload = _NOTHING,
         *,
-        content_format: int | None = AUTO,
+        content_format: int | str | None = AUTO,
         etag: bytes | None = None,
         options: Iterable[tuple[int, bytes]] = (),
     ) -> None:
@@ -160,7 +168,7 @@ class Changed(Response):
 
 
 class Created(Response):
-    """2.01: a new resource; `location` is its path, sent as Location-Path options."""
+    """2.01: a new resource; `location` is its path and perhaps a query, sent as Location-Path and Location-Query."""
 
     __slots__ = ()
 
@@ -169,11 +177,11 @@ class Created(Response):
         location: str | None = None,
         payload: Payload = _NOTHING,
         *,
-        content_format: int | None = AUTO,
+        content_format: int | str | None = AUTO,
         etag: bytes | None = None,
         options: Iterable[tuple[int, bytes]] = (),
     ) -> None:
-        where = [] if location is None else [(int(Option.LOCATION_PATH), part.encode()) for part in _parts(location)]
+        where = [] if location is None else _location_options(location)
         super().__init__(payload, Code.CREATED, content_format=content_format, etag=etag, options=[*where, *options])
 
 
@@ -182,7 +190,7 @@ class Deleted(Response):
 
     __slots__ = ()
 
-    def __init__(self, payload: Payload = _NOTHING, *, content_format: int | None = AUTO) -> None:
+    def __init__(self, payload: Payload = _NOTHING, *, content_format: int | str | None = AUTO) -> None:
         super().__init__(payload, Code.DELETED, content_format=content_format)
 
 
@@ -194,45 +202,68 @@ class Reject(Exception):
     Attributes:
         code: An error code (4.xx or 5.xx).
         diagnostic: Text for the developer of the device. It goes on the wire: no secrets in here.
+        detail: More of it, about this one request.
         max_age: For 5.03 and 4.29: after how many seconds to try again.
     """
 
-    def __init__(self, code: int, diagnostic: str = "", *, max_age: int | None = None) -> None:
+    def __init__(
+        self, code: int, diagnostic: str = "", *, detail: str | None = None, max_age: int | None = None
+    ) -> None:
         if not _ERROR_CLASSES <= code <= 0xBF:
             raise ValueError(f"Reject takes a 4.xx or 5.xx code, not {code >> 5}.{code & 31:02}; return a Response")
         super().__init__(code, diagnostic)
         self.code = code
         self.diagnostic = diagnostic
+        self.detail = detail
         self.max_age = max_age
 
-    def response(self) -> Response:
-        """Return the response that this refusal becomes."""
-        return Response(self.diagnostic, self.code, max_age=self.max_age)
+    def response(self, *, problem: bool = False) -> Response:
+        """Return the response that this refusal becomes: with plain text, or with problem details (RFC 9290)."""
+        if not problem:
+            text = self.diagnostic if self.detail is None else f"{self.diagnostic}: {self.detail}"
+            return Response(text, self.code, max_age=self.max_age)
+        from gateway.handlers.cbor import encode_cbor
+
+        # Section 2: a title, unsigned and negative integers for keys; the code stands in the message.
+        details = {_TITLE: self.diagnostic or _code_name(self.code)}
+        if self.detail is not None:
+            details[_DETAIL] = self.detail
+        payload = encode_cbor(details)
+        return Response(payload, self.code, content_format=ContentFormat.PROBLEM_DETAILS, max_age=self.max_age)
 
 
-def encode_payload(payload: Payload, code: int, content_format: int | None) -> tuple[bytes, list[tuple[int, bytes]]]:
+def encode_payload(
+    payload: Payload, code: int, content_format: int | str | None
+) -> tuple[bytes, list[tuple[int, bytes]]]:
     """Return the payload's bytes and a new list with its Content-Format option, if it has one.
 
     Raises:
         TypeError: The payload is none of the types of `Payload`.
-        ValueError: It cannot be written as JSON (not finite numbers, lone surrogates).
+        ValueError: It cannot be written as JSON (not finite numbers, lone surrogates) or CBOR, or there is no such
+            content format.
     """
+    if isinstance(content_format, str):
+        content_format = number_of(content_format)
     if isinstance(payload, bytes):
         data, options = payload, _OCTETS
     elif isinstance(payload, str):
         data, options = payload.encode(), [] if code >= _ERROR_CLASSES else _TEXT
     elif isinstance(payload, dict | list):
-        data = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         options = _JSON
+        if content_format in CBOR_FORMATS:
+            # Imported where it is needed: most apps never do.
+            from gateway.handlers.cbor import encode_cbor
+
+            data = encode_cbor(payload)
+        else:
+            data = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     else:
         raise TypeError(f"a payload is str, bytes, dict or list, not {type(payload).__name__}")
     if content_format is None or not data:
         return data, []
     if content_format == AUTO:
         return data, options.copy()
-    if not 0 <= content_format <= 0xFFFF:
-        raise ValueError(f"a content format is a number from 0 to 65535, not {content_format}")
-    return data, [(_CONTENT_FORMAT, encode_uint(content_format))]
+    return data, [(_CONTENT_FORMAT, encode_uint(number_of(content_format)))]
 
 
 def extra_options(
@@ -255,11 +286,28 @@ def extra_options(
     return encoded
 
 
+def _code_name(code: int) -> str:
+    return Code(code).name.replace("_", " ").capitalize() if code in _CODES else code_text(code)
+
+
 def _number(option: tuple[int, bytes]) -> int:
     return option[0]
 
 
-def _parts(location: str) -> list[str]:
+def _location_options(location: str) -> list[tuple[int, bytes]]:
+    """RFC 7252 section 5.10.7.
+
+    Raises:
+        ValueError: It is no absolute path, or a part of it fits no option.
+    """
     if not location.startswith("/"):
         raise ValueError(f"a location is an absolute path such as /things/7, not {location!r}")
-    return location[1:].split("/") if location != "/" else []
+    path, _, query = location.partition("?")
+    segments = path[1:].split("/") if path != "/" else []
+    if "." in segments or ".." in segments:
+        raise ValueError(f"a location has no segments . and ..: {location!r}")
+    parts = [(int(Option.LOCATION_PATH), segment.encode()) for segment in segments]
+    parts += [(int(Option.LOCATION_QUERY), argument.encode()) for argument in (query.split("&") if query else [])]
+    if any(len(value) > LOCATION_BYTES for _, value in parts):
+        raise ValueError(f"a part of a location has {LOCATION_BYTES} bytes at most: {location!r}")
+    return parts

@@ -13,7 +13,8 @@ from typing import Final, TypeAlias
 from gateway.coap import Code
 from gateway.handlers.errors import RouteError
 from gateway.handlers.invocation import Invocation
-from gateway.handlers.limits import SEGMENT_BYTES
+from gateway.handlers.limits import BODY_BYTES, MESSAGE_PAYLOAD_BYTES, SEGMENT_BYTES
+from gateway.handlers.terms import Terms
 
 METHODS: Final[Mapping[str, Code]] = MappingProxyType(
     {
@@ -86,27 +87,39 @@ class Route:
         method: The method's code.
         names: The template's parameters.
         invocation: How to call the handler.
+        terms: What it asks of a request.
         default_code: The code of an answer that a handler gives as a bare value.
-        observable: A GET or FETCH that asks to be told of changes is put on the list (RFC 7641).
+        direct: The handler is a plain function, and whatever comes may be given to it at once.
     """
 
-    __slots__ = ("default_code", "invocation", "method", "names", "observable", "template")
+    __slots__ = ("default_code", "direct", "invocation", "method", "names", "template", "terms")
 
     def __init__(
-        self,
-        template: str,
-        method: Code,
-        names: tuple[str, ...],
-        invocation: Invocation,
-        *,
-        observable: bool = False,
+        self, template: str, method: Code, names: tuple[str, ...], invocation: Invocation, terms: Terms
     ) -> None:
         self.template = template
         self.method = method
         self.names = names
         self.invocation = invocation
-        self.observable = observable
+        self.terms = terms
+        self.direct = False
+        self.limit(BODY_BYTES)
         self.default_code = _DEFAULT_CODES.get(method, Code.CHANGED)
+
+    @property
+    def observable(self) -> bool:
+        """A GET or FETCH that asks to be told of changes is put on the list (RFC 7641)."""
+        return self.terms.observable
+
+    @property
+    def stream(self) -> bool:
+        """The handler takes the body block by block."""
+        return self.terms.stream
+
+    def limit(self, max_body: int) -> None:
+        """Note how many bytes a body may have by default: below what one message carries, each must be looked at."""
+        at_once = self.terms.is_plain and not self.invocation.is_async and not self.invocation.thread
+        self.direct = at_once and max_body >= MESSAGE_PAYLOAD_BYTES
 
     def __repr__(self) -> str:
         return f"<Route {self.method.name} {self.template} -> {self.invocation.location}>"

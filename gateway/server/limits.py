@@ -26,6 +26,9 @@ SEND_QUEUE: Final = 4096
 RETRY_AFTER_S: Final = 5
 """Seconds (Max-Age of a 5.03) after which a device may ask again when too many handlers run."""
 
+MAX_BUCKETS: Final = 100_000
+"""Devices, and tenants, whose rate is remembered: about 20 MB. Past it the one that was silent longest starts anew."""
+
 SLOW_HANDLER_S: Final = 0.05
 """Seconds of a plain handler after which it is logged: it stood in everybody's way."""
 

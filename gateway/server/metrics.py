@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from gateway.coap import Code as CoapCode
 from gateway.coap import MessageLayer, MessageType, code_text
 from gateway.dtls import CipherSuite, ContentType, FailureReason, KeyExchange, ResumptionOutcome, ServerEndpoint
-from gateway.handlers import Request
+from gateway.handlers import Request, Transfers
 from gateway.model import AuthKind
 from gateway.telemetry import (
     HANDSHAKE_BUCKETS_S,
@@ -58,11 +58,12 @@ class RequestMetrics:
     """Counts and durations of requests. On the data path: one addition and one bisect a request.
 
     Attributes:
-        rejected: Requests turned away because too many asynchronous handlers ran.
+        limited: Requests turned away, by scope: because too many asynchronous handlers ran in all ("global") or for one
+            device, or because a device or a tenant sent too many.
     """
 
     def __init__(self) -> None:
-        self.rejected = 0
+        self.limited = {"global": 0, "tenant": 0, "device": 0}
         self._counts: Counter[tuple[int, str, int, int]] = Counter()
         self._durations = Histogram(
             "gateway_coap_request_duration_seconds",
@@ -95,9 +96,9 @@ class RequestMetrics:
         yield self._durations.family()
         yield counter_family(
             "gateway_rate_limited_total",
-            "Requests turned away because too many handlers were running.",
+            "Requests turned away because too many came or too many handlers were running.",
             ("scope", "action"),
-            {("global", "rejected"): self.rejected},
+            {(scope, "rejected"): count for scope, count in self.limited.items()},
         )
 
 
@@ -217,6 +218,15 @@ def engine_families(endpoint: ServerEndpoint) -> Iterable[Metric]:
         "Handshakes that have neither finished nor failed.",
         (),
         {(): float(endpoint.handshakes_in_progress)},
+    )
+
+
+def transfer_families(transfers: Transfers) -> Iterable[Metric]:
+    yield gauge_family(
+        "gateway_coap_block_transfers_in_progress",
+        "Bodies that are being transferred in blocks and take memory.",
+        ("direction",),
+        {("upload",): float(transfers.uploads), ("download",): float(transfers.downloads)},
     )
 
 

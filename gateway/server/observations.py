@@ -3,10 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from copy import copy
 from typing import Any, Final
 
 from gateway.coap import (
-    Code,
     EndOfObservation,
     Message,
     MessageLayer,
@@ -37,6 +37,7 @@ class ObservedRoutes:
         app: App,
         layer: MessageLayer,
         *,
+        fit: Callable[[Session, Request, Response, float], Response],
         flush_soon: Callable[[], None],
         clock: Callable[[], float],
         time_limit_s: float,
@@ -46,6 +47,7 @@ class ObservedRoutes:
         Args:
             app: Says what the state is.
             layer: Sends it.
+            fit: Makes a state fit a message, with the rest kept for whoever asks for it (`Transfers.finish`).
             flush_soon: Sees to it that what the layer has queued is sent, after the present call.
             clock: Seconds, monotonic: the layer's.
             time_limit_s: Seconds that an asynchronous handler may take.
@@ -53,6 +55,7 @@ class ObservedRoutes:
         self.ends = Counter(dict.fromkeys(EndOfObservation, 0))
         self._app = app
         self._layer = layer
+        self._fit = fit
         self._flush_soon = flush_soon
         self._clock = clock
         self._time_limit_s = time_limit_s
@@ -158,11 +161,16 @@ class ObservedRoutes:
             return None
 
     def _tell(self, observation: Observation, state: Response, now: float, *, confirmable: bool) -> None:
+        observations, peer = self._layer.observations, observation.peer
         try:
-            self._layer.observations.notify(
-                observation, state.code, state.options, state.payload, now, confirmable=confirmable
-            )
-        except ValueError as error:  # what CoAP cannot express, or a datagram not hold
+            if isinstance(peer, Session):
+                # RFC 7959 section 2.6: the first block of a large state; the device asks for the others. The option
+                # stands there while it is measured, and is given its number when it is sent.
+                numbered = _with(state, [observations.observe_option(), *state.options])
+                state = self._fit(peer, _again(observation.context), numbered, now)
+                state = _with(state, [option for option in state.options if option[0] != _OBSERVE])
+            observations.notify(observation, state.code, state.options, state.payload, now, confirmable=confirmable)
+        except ValueError as error:  # what CoAP cannot express, or what is too large to be kept
             self._failed(observation.context, str(error))
 
     def _failed(self, request: Request, error: str) -> None:
@@ -185,12 +193,12 @@ def _again(request: Request) -> Request:
     """The registration as a handler may have it again: without the option, so that it asks for the state only."""
     message = request.message
     options = [option for option in message.options if option[0] != _OBSERVE]
-    copy = Message(message.type, message.code, message.message_id, message.token, options, message.payload)
-    return Request(copy, request.principal)
+    again = Message(message.type, message.code, message.message_id, message.token, options, message.payload)
+    return Request(again, request.principal)
 
 
 def _with(response: Response, options: list[tuple[int, bytes]]) -> Response:
-    """The response with other options."""
-    copy = Response(code=Code.CONTENT)
-    copy.code, copy.payload, copy.options = response.code, response.payload, options
-    return copy
+    """The response, or the part of one, with other options."""
+    changed = copy(response)
+    changed.options = options
+    return changed

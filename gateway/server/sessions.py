@@ -256,7 +256,7 @@ class Sessions:
         session = event.association.context
         if not isinstance(session, Session):
             return
-        self._dispatcher.layer.forget(session)
+        self._dispatcher.forget(session)
         self._of_devices.leave(session)
         principal = session.principal
         reason = CLOSE_REASONS[event.reason]

@@ -33,8 +33,9 @@ from gateway.server.credentials import load_certificates, server_parameters
 from gateway.server.device_api import PREFIX as API_PREFIX
 from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
-from gateway.server.dispatch import Dispatcher
+from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
+from gateway.server.flow import Rate, Rates
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
 from gateway.server.metrics import (
     RequestMetrics,
@@ -43,6 +44,7 @@ from gateway.server.metrics import (
     message_families,
     push_families,
     socket_families,
+    transfer_families,
 )
 from gateway.server.observations import ObservedRoutes
 from gateway.server.pushes import Pushes
@@ -152,11 +154,13 @@ class Worker:
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
-        layer = self._message_layer()
+        self.app.problem_details = settings.coap.problem_details
+        layer = self._message_layer(self.app.limit_bodies(settings.coap.max_payload))
         of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
         routes = ObservedRoutes(
             self.app,
             layer,
+            fit=lambda *state: dispatcher.transfers.finish(*state),
             flush_soon=self._flush_soon,
             clock=loop.time,
             time_limit_s=settings.handlers.time_limit,
@@ -169,6 +173,12 @@ class Worker:
             clock=loop.time,
             time_limit_s=settings.handlers.time_limit,
             max_concurrent=settings.handlers.max_concurrent,
+            max_concurrent_per_device=settings.handlers.max_concurrent_per_device,
+            block_size=settings.coap.block_size,
+            rates=Rates.of(
+                Rate(settings.coap.device_requests_per_minute, settings.coap.device_burst),
+                Rate(settings.coap.tenant_requests_per_minute, settings.coap.tenant_burst),
+            ),
             observed=routes,
         )
         self._dispatcher = dispatcher
@@ -188,6 +198,7 @@ class Worker:
             "engine": lambda: engine_families(endpoint),
             "sessions": sessions.families,
             "messages": lambda: message_families(layer),
+            "transfers": lambda: transfer_families(dispatcher.transfers),
             "requests": requests.families,
             "pushes": lambda: push_families(pushes),
             "certificates": lambda: _certificate_families(self._certificates, identity),
@@ -216,7 +227,7 @@ class Worker:
             self._log.warning("registry.unusable_trust_anchors", anchors=identity.unusable_anchors)
         return bound
 
-    def _message_layer(self) -> MessageLayer:
+    def _message_layer(self, max_payload: int) -> MessageLayer:
         coap = self._settings.coap
         parameters = TransmissionParameters(
             ack_timeout_s=coap.ack_timeout,
@@ -229,7 +240,8 @@ class Worker:
         return MessageLayer(
             random=os.urandom,
             parameters=parameters,
-            max_payload=coap.max_payload,
+            max_payload=max_payload,
+            critical_options=SERVER_OPTIONS,
             max_observations=coap.max_observations,
             max_observations_of_one=coap.max_observations_per_device,
             confirm_every=coap.confirm_notifications,

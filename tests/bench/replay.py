@@ -101,6 +101,7 @@ class Server:
             clock=lambda: NOW,
             time_limit_s=5.0,
             max_concurrent=100,
+            max_concurrent_per_device=100,
         )
         self.sessions = Sessions(
             self.endpoint, worker._identity, self.dispatcher, self.metrics, Failures(time.time), DeviceSessions(0)

@@ -266,3 +266,65 @@ def test_derived_parameters() -> None:
     assert parameters.max_transmit_wait_s == 93
     assert parameters.exchange_lifetime_s == 247
     assert parameters.non_lifetime_s == 145
+
+
+class TestWithheld:
+    """Requests whose answer nobody wants (RFC 7967 section 2)."""
+
+    def test_a_confirmable_request_is_acknowledged_and_a_repetition_too(self) -> None:
+        layer, peer = new_layer(), Peer()
+        request = layer.receive(peer, post(1), 0.0)
+        assert request is not None
+        assert layer.withhold(peer, request, 0.0).hex() == "60000001"
+        assert layer.receive(peer, post(1), 1.0) is None
+        assert sent(layer, peer) == ["60000001"]
+        # It is over: nothing more is sent for it.
+        assert layer.reply(peer, request, 0x44, [], b"", 1.0) == b""
+        assert layer.withhold(peer, request, 0.0) == b""
+
+    def test_a_non_confirmable_request_gets_nothing(self) -> None:
+        layer, peer = new_layer(), Peer()
+        request = layer.receive(peer, post(1, non=True), 0.0)
+        assert request is not None
+        assert layer.withhold(peer, request, 0.0) == b""
+        assert layer.receive(peer, post(1, non=True), 1.0) is None
+        assert sent(layer, peer) == []
+
+    def test_a_deferred_request_is_acknowledged_once(self) -> None:
+        layer, peer = new_layer(), Peer()
+        request = layer.receive(peer, post(1), 0.0)
+        assert request is not None
+        layer.defer(peer, request, 0.0)
+        assert layer.withhold(peer, request, 0.0).hex() == "60000001"
+        assert peer.exchanges is None
+        layer.handle_timer(200.0)
+        assert sent(layer, peer) == []
+        assert layer.receive(peer, post(1), 200.0) is None
+        assert sent(layer, peer) == ["60000001"]
+
+    def test_a_request_that_was_acknowledged_meanwhile_gets_nothing_more(self) -> None:
+        layer, peer = new_layer(), Peer()
+        request = layer.receive(peer, post(1), 0.0)
+        assert request is not None
+        layer.defer(peer, request, 0.0)
+        layer.handle_timer(0.5)
+        assert sent(layer, peer) == ["60000001"]
+        assert layer.withhold(peer, request, 0.0) == b""
+        assert peer.exchanges is None
+        layer.handle_timer(200.0)
+        assert sent(layer, peer) == []
+
+    def test_a_deferred_non_gets_nothing(self) -> None:
+        layer, peer = new_layer(), Peer()
+        request = layer.receive(peer, post(1, non=True), 0.0)
+        assert request is not None
+        layer.defer(peer, request, 0.0)
+        assert layer.withhold(peer, request, 0.0) == b""
+        assert peer.exchanges is None
+
+    def test_of_a_peer_that_is_gone(self) -> None:
+        layer, peer = new_layer(), Peer()
+        request = layer.receive(peer, post(1), 0.0)
+        assert request is not None
+        layer.forget(peer)
+        assert layer.withhold(peer, request, 0.0) == b""

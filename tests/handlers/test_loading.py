@@ -114,13 +114,13 @@ def test_app_that_cannot_be_loaded(write: Write, spec: str, complaint: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_builtin_entry_points_are_what_they_say() -> None:
+def test_builtin_entry_points_are_what_they_say(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     entries = tomllib.loads(text)["project"]["entry-points"]["gateway.handlers"]
-    assert set(entries) == {"time", "echo", "telemetry"}
+    assert set(entries) == {"time", "echo", "telemetry", "firmware"}
     for name, value in entries.items():
         app = App()
-        EntryPoint(name, value, "gateway.handlers").load()(app, {})
+        EntryPoint(name, value, "gateway.handlers").load()(app, {"path": str(tmp_path)} if name == "firmware" else {})
         assert all(route.template.startswith(f"/{name}") for route in app.routes)
 
 
@@ -147,7 +147,7 @@ def test_handlers_that_cannot_be_loaded(install: Callable[[Mapping[str, str]], N
     write("plugin_d", "import plugin_missing\n")
     install({"c": "plugin_c:install", "d": "plugin_d:install", "e": "plugin_c:value", "echo": "plugin_c:install"})
     cases: list[tuple[list[str], dict[str, dict[str, object]], str]] = [
-        (["tme"], {}, "there is no handler 'tme'; installed handlers: c, d, e, echo, telemetry, time"),
+        (["tme"], {}, "there is no handler 'tme'; installed handlers: c, d, e, echo, firmware, telemetry, time"),
         (["time", "time"], {}, "the handler 'time' is named twice"),
         (["time"], {"telemetry": {}}, "options for the handler 'telemetry', which is not to be installed"),
         (["time"], {"time": {"zone": "x"}}, "handler 'time': unknown option 'zone'; it has none"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import aiocoap  # type: ignore[import-untyped]
 import pytest
 
+from gateway.coap import limits
 from gateway.handlers import App, Content, Request, Response
 from tests.dtls.rawclient import RawClient, default_extensions
 from tests.server.support import PSK, PSK_IDENTITY, Gateway, empty, running
@@ -194,25 +195,25 @@ async def served(gateway: Gateway) -> None:
             pass
 
 
-@pytest.mark.parametrize("size", [1 << 14, 70_000])
-async def test_an_answer_that_fits_no_record_is_5_00(tmp_path: Path, size: int) -> None:
-    # RFC 5246 section 6.2.1: a record carries 2**14 bytes at most.
+async def test_an_answer_that_can_be_neither_repeated_nor_kept_is_5_00(tmp_path: Path) -> None:
+    # RFC 7959 section 2.4: the rest of an answer to a POST must come from somewhere.
     app = App()
 
-    @app.get("/plain")
+    @app.post("/plain")
     def plain(request: Request) -> Response:
-        return Content(bytes(size))
+        return Content(bytes(limits.BODY_BYTES_PER_PEER + 1))
 
-    @app.get("/async")
+    @app.post("/async")
     async def asynchronous(request: Request) -> Response:
-        return Content(bytes(size))
+        return Content(bytes(limits.BODY_BYTES_PER_PEER + 1))
 
     async with running(tmp_path, app) as gateway, gateway.wire() as device:
         for path in ("/plain", "/async"):
-            answer = await device.ask(device.request(aiocoap.GET, path))
-            assert answer.code == aiocoap.INTERNAL_SERVER_ERROR
+            answer = await device.ask(device.request(aiocoap.POST, path))
+            assert (answer.code, answer.payload) == (aiocoap.INTERNAL_SERVER_ERROR, b"")
         lines = gateway.events("handler.failed")
         assert [line["route"] for line in lines] == ["/plain", "/async"]
+        assert "too large to be kept" in lines[0]["error"]
         counted = await gateway.samples("gateway_coap_requests_total")
         assert {labels[0] for labels in counted} == {"5.00"}
 
@@ -240,11 +241,13 @@ async def test_a_plain_handler_that_holds_others_up_is_named(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("path", ["/plain", "/async"])
-@pytest.mark.parametrize(("extension", "takes"), [({1: b"\x01"}, 512), ({28: b"\x00\x40"}, 64), ({}, 1152)])
-async def test_a_response_that_the_device_cannot_take_is_5_00_and_one_log_line(
-    tmp_path: Path, path: str, extension: dict[int, bytes], takes: int
+@pytest.mark.parametrize(
+    ("extension", "takes", "block"), [({1: b"\x01"}, 512, 256), ({28: b"\x00\x40"}, 64, 32), ({}, 1152, 1024)]
+)
+async def test_a_response_that_the_device_cannot_take_at_once_comes_in_blocks(
+    tmp_path: Path, path: str, extension: dict[int, bytes], takes: int, block: int
 ) -> None:
-    # max_fragment_length (RFC 6066) and record_size_limit (RFC 8449): application data is never cut.
+    # max_fragment_length (RFC 6066) and record_size_limit (RFC 8449): application data is never cut, bodies are.
     app = App()
     size = 0
 
@@ -261,20 +264,13 @@ async def test_a_response_that_the_device_cannot_take_is_5_00_and_one_log_line(
         overhead = 4 + 2 + 2 + 1  # header, token, Content-Format, payload marker
         size = takes - overhead
         answer = await device.ask(device.request(aiocoap.GET, path, mid=1))
-        assert (answer.code, len(answer.payload)) == (aiocoap.CONTENT, size)
-        assert gateway.events("handler.failed") == []
+        assert (answer.code, len(answer.payload), answer.opt.block2) == (aiocoap.CONTENT, size, None)
         size += 1
-        request = device.request(aiocoap.GET, path, mid=2)
-        answer = await device.ask(request)
-        assert (answer.mid, answer.code, answer.payload) == (2, aiocoap.INTERNAL_SERVER_ERROR, b"")
-        [line] = gateway.events("handler.failed")
-        assert (line["route"], line["device"]) == (path, "dev1")
-        assert line["error"] == f"a response of {takes + 1} bytes is too large: this device takes {takes} at once"
-        # A repetition gets the same, and no second line.
-        assert (await device.ask(request)).code == aiocoap.INTERNAL_SERVER_ERROR
-        assert len(gateway.events("handler.failed")) == 1
-        counted = await gateway.samples("gateway_coap_requests_total")
-        assert counted["5.00", "GET", path, "con"] == 1
+        answer = await device.ask(device.request(aiocoap.GET, path, mid=2))
+        assert (answer.mid, answer.code, answer.payload) == (2, aiocoap.CONTENT, bytes(block))
+        assert (answer.opt.block2.block_number, answer.opt.block2.more, answer.opt.block2.size) == (0, True, block)
+        assert answer.opt.etag is not None
+        assert gateway.events("handler.failed") == []
 
 
 async def test_words_for_a_human_are_left_out_where_they_do_not_fit(tmp_path: Path) -> None:

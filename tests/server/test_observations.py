@@ -312,13 +312,44 @@ async def test_bounds(tmp_path: Path) -> None:
         assert {line["route"] for line in gateway.events("coap.observation_refused")} == {"/setpoint"}
 
 
-async def test_a_state_that_does_not_fit_is_said_in_the_log(tmp_path: Path) -> None:
+async def test_large_state_comes_with_its_first_block_and_the_rest_is_asked_for(tmp_path: Path) -> None:
+    """RFC 7959 section 2.6, and figure 12: the blocks behind the first are asked for without Observe."""
+    state, large = Setpoint(), "".join(f"{number:05}" for number in range(1000))
+    async with running(tmp_path, state.app) as gateway, gateway.wire() as device:
+        await device.ask(registration("/setpoint", b"t1"))
+        await state.app.notify("/setpoint", large)
+        message = await acknowledged(device)
+        assert message.opt.observe is not None
+        assert (message.opt.block2.block_number, message.opt.block2.more) == (0, True)
+        body, size, number, mid = message.payload, message.opt.block2.size, 0, 100
+        assert len(body) == size
+        while message.opt.block2.more:
+            number, mid = number + 1, mid + 1
+            ask = aiocoap.Message(code=aiocoap.GET, uri_path=("setpoint",), block2=(number, False, 6))
+            message = await device.ask(encoded(ask, aiocoap.CON, mid, b"t2"))
+            assert (message.code, message.opt.observe) == (aiocoap.CONTENT, None)
+            assert message.opt.block2.block_number == number
+            body += message.payload
+        assert body.decode() == large
+
+
+async def test_observation_that_begins_with_a_large_state(tmp_path: Path) -> None:
+    state, large = Setpoint(), "x" * 3000
+    state.value = large
+    async with running(tmp_path, state.app) as gateway, gateway.wire() as device:
+        first = await device.ask(registration("/rooms/attic", b"t1"))
+        assert first.opt.observe is not None
+        assert (first.opt.block2.block_number, first.opt.block2.more) == (0, True)
+        assert await open_observations(gateway) == 1
+
+
+async def test_a_state_that_cannot_be_sent_is_said_in_the_log(tmp_path: Path) -> None:
     state = Setpoint()
     async with running(tmp_path, state.app) as gateway, gateway.wire() as device:
         await device.ask(registration("/setpoint", b"t1"))
-        await state.app.notify("/setpoint", "x" * 5000)
+        await state.app.notify("/setpoint", Response("x", options=[(2048, bytes(5000))]))
         (line,) = gateway.events("coap.notification_failed")
-        assert "too large" in line["error"]
+        assert line["error"]
         await state.app.notify("/setpoint", "21")
         assert (await acknowledged(device)).payload == b"21"
 

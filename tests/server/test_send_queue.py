@@ -63,6 +63,7 @@ def server_on(kernel: Kernel) -> UdpServer:
         clock=lambda: 0.0,
         time_limit_s=1.0,
         max_concurrent=1,
+        max_concurrent_per_device=1,
     )
     udp = cast(socket.socket, kernel)
     return UdpServer(udp, endpoint, dispatcher, on_event=lambda now: None, clock=lambda: 0.0)

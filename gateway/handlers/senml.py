@@ -1,0 +1,85 @@
+"""SenML packs (RFC 8428), in JSON or CBOR, as resolved records: every record says for itself what it is about."""
+
+import math
+import re
+from typing import Any, Final
+
+# RFC 8428 section 6, table 6.
+_LABELS: Final = {
+    -1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs", 0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s",
+    6: "t", 7: "ut", 8: "vd",
+}  # fmt: skip
+_BASES: Final = frozenset({"bver", "bn", "bt", "bu", "bv", "bs"})
+_NUMBERS: Final = frozenset({"bver", "bt", "bv", "bs", "v", "s", "t", "ut"})
+_TEXTS: Final = frozenset({"bn", "bu", "n", "u", "vs"})
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:./_-]*")  # section 4.5.1
+_VERSION: Final = 10
+
+
+def resolve_senml(pack: object) -> list[dict[str, Any]]:
+    """Return the records of a pack that was decoded from JSON or CBOR, resolved (RFC 8428 section 4.6).
+
+    Names are whole, base values are added, base fields are gone; CBOR's labels have become names. A time stays as it
+    was sent: below 2**28 it is relative to now, in seconds (section 4.5.3).
+
+    Raises:
+        ValueError: It is no SenML.
+    """
+    if not isinstance(pack, list) or not pack:
+        raise ValueError("not SenML: a pack is a list of records")
+    bases: dict[str, Any] = {}
+    records = []
+    for item in pack:
+        fields = _fields(item)
+        bases.update({name: value for name, value in fields.items() if name in _BASES})
+        # Section 4.4: what is newer than the reader must not be used.
+        if bases.get("bver", _VERSION) > _VERSION:
+            raise ValueError(f"SenML of version {_VERSION} at most is understood")
+        record = _resolve(fields, bases)
+        if record is not None:
+            records.append(record)
+    return records
+
+
+def _fields(item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise ValueError("not SenML: a record is a map")
+    fields: dict[str, Any] = {}
+    for key, value in item.items():
+        name = _LABELS.get(key, key) if isinstance(key, int) and not isinstance(key, bool) else key
+        if not isinstance(name, str) or name in fields:
+            raise ValueError(f"not SenML: {key!r} is no label, or is there twice")
+        if name in _NUMBERS and not _is_number(value):
+            raise ValueError(f"not SenML: {name} is a number")
+        if name in _TEXTS and not isinstance(value, str):
+            raise ValueError(f"not SenML: {name} is a text")
+        if name.endswith("_"):
+            # Section 4.4: who does not understand such a field must not go on.
+            raise ValueError(f"the field {name} must be understood, and is not")
+        fields[name] = value
+    return fields
+
+
+def _resolve(fields: dict[str, Any], bases: dict[str, Any]) -> dict[str, Any] | None:
+    """One record with the bases that hold for it; None for one that only sets bases."""
+    record = {name: value for name, value in fields.items() if name not in _BASES}
+    if not record:
+        return None
+    name = bases.get("bn", "") + record.get("n", "")
+    if _NAME.fullmatch(name) is None:
+        raise ValueError("not SenML: a record has no name, or one of other characters than are allowed")
+    record["n"] = name
+    if "bt" in bases or "t" in record:
+        record["t"] = bases.get("bt", 0) + record.get("t", 0)
+    if "bu" in bases and "u" not in record:
+        record["u"] = bases["bu"]
+    # Section 4.1: of a base and its value, the one that is missing counts as zero.
+    if "bv" in bases and not record.keys() & {"vs", "vb", "vd"}:
+        record["v"] = bases["bv"] + record.get("v", 0)
+    if "bs" in bases:
+        record["s"] = bases["bs"] + record.get("s", 0)
+    return record
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
