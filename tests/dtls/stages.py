@@ -125,8 +125,11 @@ STATES = {
 }
 """States by kind of handshake, in their order: see `kinds`."""
 
-ALL = [(kind, state) for kind, states in STATES.items() for state in states]
+EVERY = [(kind, state) for kind, states in STATES.items() for state in states]
 """(kind of handshake, state)"""
+
+ALL = [(kind, state) for kind, state in EVERY if kind in ("psk", "certificate", "ticket")]
+"""The same with one kind for each order of states: enough where it is the state that counts."""
 
 UNFINISHED = [(kind, state) for kind, state in ALL if state != "Established"]
 
