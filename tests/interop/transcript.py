@@ -41,8 +41,8 @@ class Line:
 def lines_of(answer: Answer) -> list[Line]:
     """All messages in order, both ways, each once.
 
-    The client writes some down twice in a row: a request before and after the last of its options, and the last block of
-    an answer once more with the whole body.
+    The client writes some down twice in a row: a request before and after the last of its options, and the last block
+    of an answer once more with the whole body.
     """
     lines: list[Line] = []
     for type, code, message_id, token, options in _LINE.findall(answer.transcript):
