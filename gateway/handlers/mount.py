@@ -22,6 +22,7 @@ from gateway.model import Device, Principal
 
 _Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
+_OURS: Final = frozenset({Option.URI_PATH, Option.BLOCK1, Option.BLOCK2, Option.SIZE1, Option.SIZE2})
 _BELOW: Final = "{below:path}"
 
 
@@ -128,7 +129,8 @@ def _incoming(request: Request) -> Any:
     """Return aiocoap's form of a request, its path without the segments at which the resource is mounted."""
     message = request.message
     below = _segments_below(request)
-    options = [option for option in message.options if option[0] != Option.URI_PATH]
+    # The body is whole: what said how it came, and which part of the answer is wanted, is done with here.
+    options = [option for option in message.options if option[0] not in _OURS]
     options += [(int(Option.URI_PATH), segment.encode()) for segment in below]
     stripped = Message(message.type, message.code, message.message_id, message.token, options, message.payload)
     return aiocoap.Message.decode(encode(stripped), remote=DeviceRemote(request.principal))

@@ -195,3 +195,19 @@ def test_mount_conflicts_like_any_route() -> None:
     app.post("/x")(lambda request: None)
     with pytest.raises(RouteError, match="conflicts"):
         app.mount("/x", Light())
+
+
+def test_bodies_of_any_size_go_through_a_resource_whole() -> None:
+    seen = list[list[int]]()
+
+    class Mirror(resource.Resource):  # type: ignore[misc]
+        async def render_post(self, request: Any) -> Any:
+            seen.append([int(option.number) for option in request.opt.option_list()])
+            return aiocoap.Message(code=aiocoap.CHANGED, payload=request.payload[::-1])
+
+    app = App()
+    app.mount("/mirror", Mirror())
+    body = bytes(n * 31 & 0xFF for n in range(5000))
+    assert TestClient(app).post("/mirror", body).payload == body[::-1]
+    # It has the body once, and nothing in it about blocks.
+    assert seen == [[]]

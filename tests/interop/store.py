@@ -120,6 +120,17 @@ def set_validate(request: Request) -> Response:
     return Created(etag=etag) if created else Changed(etag=etag)
 
 
+@app.get("/create/{name}")
+def created(request: Request, name: str) -> Content:
+    return Content(stored["create", name])
+
+
+@app.put("/create/{name}", etag=lambda request: b"there" if ("create", request.params["name"]) in stored else None)
+def create(request: Request, name: str) -> Created:
+    stored["create", name] = request.payload
+    return Created()
+
+
 @app.get("/large")
 def large(request: Request) -> Content:
     return Content(body(5000), etag=b"large")
