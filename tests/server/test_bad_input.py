@@ -312,7 +312,8 @@ async def test_observing_what_cannot_be_observed_is_a_plain_request(device: Send
 
 async def test_a_response_to_nobody_is_reset_or_ignored(device: Sender) -> None:
     await device.expect("41450001aaff78", RST)
-    await device.expect("51450001aaff78", NOTHING)
+    # RFC 7641 section 3.6: the RST ends an observation that we know nothing of.
+    await device.expect("51450001aaff78", RST)
     await device.expect("61450001aaff78", NOTHING)
     await device.expect("60000001", NOTHING)
     await device.expect("70000001", NOTHING)
