@@ -31,8 +31,7 @@ test: $(VENV)/.installed-dev ## Lint, types, import contracts, all tests but the
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q -m "not long" -p tests.repository.coverage_gate \
-		--cov=gateway.dtls --cov=gateway.coap --cov-branch --cov-context=test --cov-report= $(PYTEST_ARGS)
+	@sh .ci/test $(BIN)/python $(PYTEST_ARGS)
 
 test-long: $(VENV)/.installed-dev ## Run the campaigns of minutes
 	@$(BIN)/python -m pytest -q -m long $(PYTEST_ARGS)

@@ -98,9 +98,16 @@ def test_a_failure_of_venv_is_not_hidden(bare: Path) -> None:
 
 def test_the_test_command_runs_every_check() -> None:
     recipe = make(ROOT, "--dry-run", "test").stdout
-    for check in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "pytest", "coverage_gate"):
+    for check in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "sh .ci/test"):
         assert check in recipe
-    assert '-m "not long"' in recipe
+    script = (ROOT / ".ci/test").read_text()
+    runs = re.findall(r'^"\$python" -m pytest -q -m "not long".*?(?:&|\|\|)', script, re.MULTILINE | re.DOTALL)
+    engines, others = (set(re.findall(r"(?<!=)tests/(?:dtls|coap)", run)) for run in runs)
+    assert engines == {"tests/dtls", "tests/coap"}
+    assert others == set()
+    assert "coverage_gate" in runs[0]
+    # Whatever the first run has not got, the second one has.
+    assert set(re.findall(r"--ignore=(\S+)", runs[1])) == engines
 
 
 def test_installs_are_hashed_and_never_compile() -> None:
