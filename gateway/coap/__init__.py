@@ -1,5 +1,6 @@
 """The CoAP engine, sans-IO (RFC 7252): codec, message layer, client. Time and randomness are passed in."""
 
+from gateway.coap.block_client import BlockError, BlockTransfer
 from gateway.coap.blockwise import (
     MAX_BLOCK_BYTES,
     MAX_SZX,
@@ -62,6 +63,8 @@ __all__ = [
     "MAX_BLOCK_BYTES",
     "MAX_SZX",
     "Block",
+    "BlockError",
+    "BlockTransfer",
     "Bodies",
     "Body",
     "Client",

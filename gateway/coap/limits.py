@@ -92,3 +92,6 @@ BODY_BYTES_PER_PEER: Final = 1024 * 1024
 
 # Bytes of kept responses in all. Past it the one goes that nobody asked for longest: a GET of it runs again.
 BODY_BYTES: Final = 64 * 1024 * 1024
+
+# Bytes of a peer's response that are put together out of blocks: a device's log. It sends them only when asked.
+DOWNLOAD_BYTES: Final = 1024 * 1024

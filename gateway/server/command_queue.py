@@ -3,11 +3,11 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from functools import partial
 
 from gateway.coap import Code, MessageLayer, Outcome, OutgoingRequest
 from gateway.handlers import (
     DeviceBusy,
+    DeviceNotConnected,
     DeviceRefused,
     DeviceRequest,
     DeviceRequestError,
@@ -139,6 +139,7 @@ class CommandQueue:
         self._waiting: dict[_Owner, deque[Queued]] = {}
         self._by_id: dict[str, Queued] = {}
         self._ended: OrderedDict[str, Queued] = OrderedDict()
+        self._attempts: set[asyncio.Task[None]] = set()
         self._log = get_logger("gateway.server")
 
     def __len__(self) -> int:
@@ -173,21 +174,13 @@ class CommandQueue:
     def deliver(self, owner: _Owner) -> None:
         """The device is there: sends what waits for it, the next one when this one is answered."""
         mine = self._waiting.get(owner)
-        while mine and mine[0].state is QueueState.QUEUED:
-            queued = mine[0]
-            within_s = min(self._attempt_s, queued.expires_at - self._clock())
-            try:
-                queued.state = QueueState.SENT
-                self._commands.send(*owner, queued.request, within_s, partial(self._on_ended, queued))
-            except DeviceRequestError:  # it is gone again, or busy: the next time
-                queued.state = QueueState.QUEUED
-                self._watch(owner)
-                return
-            except ValueError as error:
-                queued.error = DeviceRefused(str(error))
-                self._finish(queued, QueueState.FAILED)
-            else:
-                return
+        if not mine or mine[0].state is not QueueState.QUEUED or self._of_devices.newest(*owner) is None:
+            return
+        queued = mine[0]
+        queued.state = QueueState.SENT
+        task = asyncio.get_running_loop().create_task(self._attempt(queued))
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
 
     def cancel(self, queued: Queued) -> bool:
         """Takes a request back that has not been sent."""
@@ -197,38 +190,51 @@ class CommandQueue:
         self._finish(queued, QueueState.FAILED)
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The gateway stops: nothing waits any more."""
         for queued in [each for mine in self._waiting.values() for each in mine]:
             queued.error = DeviceTimeout("the gateway stops", sent=queued.state is QueueState.SENT)
             self._finish(queued, QueueState.FAILED)
+        for task in self._attempts:
+            task.cancel()
+        await asyncio.gather(*self._attempts, return_exceptions=True)
 
-    def _on_ended(self, queued: Queued, outgoing: OutgoingRequest) -> None:
-        """An attempt is over."""
-        if queued.state is not QueueState.SENT:
-            return  # the gateway stops
-        if outgoing.response is not None:
-            queued.response = received(outgoing.response)
-            self._finish(queued, QueueState.DONE)
-            self.deliver(queued.owner)
+    async def _attempt(self, queued: Queued) -> None:
+        """Sends a request, and what waits behind it as long as the device is there."""
+        owner = queued.owner
+        within_s = min(self._attempt_s, queued.expires_at - self._clock())
+        try:
+            outgoing, response = await self._commands.perform(*owner, queued.request, within_s)
+        except (DeviceBusy, DeviceNotConnected):  # the next time
+            queued.state = QueueState.QUEUED
+            self._watch(owner)
             return
+        except (DeviceRequestError, ValueError) as error:
+            queued.error = error if isinstance(error, DeviceRequestError) else DeviceRefused(str(error))
+            self._finish(queued, QueueState.FAILED)
+            self.deliver(owner)
+            return
+        if response is not None:
+            queued.response = received(response)
+            self._finish(queued, QueueState.DONE)
+            self.deliver(owner)
+            return
+        self._on_silence(queued, outgoing)
+
+    def _on_silence(self, queued: Queued, outgoing: OutgoingRequest) -> None:
+        """An attempt has got no answer."""
         error = failure(outgoing)
         refused = isinstance(error, DeviceRefused)
         repeatable = outgoing.message_id < 0 or outgoing.code in _IDEMPOTENT
         if not refused and repeatable and self._clock() < queued.expires_at:
             queued.state = QueueState.QUEUED
-            # Its session is new, or it is silent: in both cases it speaks before anything else is sent.
-            if outgoing.outcome is Outcome.FORGOTTEN:
-                self.deliver(queued.owner)
-            else:
-                self._watch(queued.owner)
-            return
-        queued.error = error
-        self._finish(queued, QueueState.FAILED)
-        if refused:
-            self.deliver(queued.owner)
         else:
-            self._watch(queued.owner)
+            queued.error = error
+            self._finish(queued, QueueState.FAILED)
+        if refused or outgoing.outcome is Outcome.FORGOTTEN:
+            self.deliver(queued.owner)  # it is there, or has another session
+        else:
+            self._watch(queued.owner)  # it is silent: it speaks before anything else is sent
 
     def _watch(self, owner: _Owner) -> None:
         session = self._of_devices.newest(*owner)

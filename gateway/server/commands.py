@@ -3,8 +3,21 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import nullcontext
+from weakref import WeakValueDictionary
 
-from gateway.coap import Message, MessageLayer, NotificationReceived, OutboundFull, Outcome, OutgoingRequest
+from gateway.coap import (
+    BlockError,
+    BlockTransfer,
+    Message,
+    MessageLayer,
+    NotificationReceived,
+    Option,
+    OutboundFull,
+    Outcome,
+    OutgoingRequest,
+    decode_block,
+)
 from gateway.handlers import (
     DeviceBusy,
     DeviceNotConnected,
@@ -55,6 +68,8 @@ class Commands:
         self._of_devices = of_devices
         self._flush_soon = flush_soon
         self._clock = clock
+        # A device has an entry while somebody sends it a body in blocks.
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def is_connected(self, tenant: str, device: str) -> bool:
         """Whether the device has a session."""
@@ -62,14 +77,52 @@ class Commands:
 
     async def request(self, tenant: str, device: str, request: DeviceRequest, timeout_s: float) -> Response:
         """See `RemoteDevice.request`."""
+        outgoing, response = await self.perform(tenant, device, request, timeout_s)
+        if response is None:
+            raise failure(outgoing)
+        return received(response)
+
+    async def perform(
+        self, tenant: str, device: str, request: DeviceRequest, timeout_s: float, begun: Message | None = None
+    ) -> tuple[OutgoingRequest, Message | None]:
+        """Asks a device, in as many messages as it takes.
+
+        Args:
+            tenant: The device's.
+            device: Its id.
+            request: What is asked.
+            timeout_s: Seconds that all of it may take.
+            begun: The first block of the answer, when that is there already.
+
+        Returns:
+            The last message, and the answer; None when there is none.
+
+        Raises:
+            DeviceRequestError: There is no session, or the blocks of the answer do not fit together.
+            ValueError: It cannot be expressed.
+        """
         deadline = self._clock() + timeout_s
-        while True:
-            outgoing = await self._ask(tenant, device, request, deadline)
-            if outgoing.response is not None:
-                return received(outgoing.response)
-            # What never went out may go another way, when the device has made a new handshake meanwhile.
-            if outgoing.outcome is not Outcome.FORGOTTEN or outgoing.message_id >= 0:
-                raise failure(outgoing)
+        session = self._of_devices.newest(tenant, device)
+        if session is None:
+            raise DeviceNotConnected
+        transfer = BlockTransfer(request.code, request.options, request.payload, session.max_message)
+        if begun is not None:
+            transfer.take(begun)
+        # Blocks of two bodies at once would be mixed up by a device that knows no Request-Tag.
+        lock = self._locks.setdefault((tenant, device), asyncio.Lock()) if transfer.in_blocks else nullcontext()
+        async with lock:
+            while True:
+                part = DeviceRequest(request.code, transfer.options, transfer.payload)
+                outgoing = await self._ask(tenant, device, part, deadline)
+                if outgoing.response is not None:
+                    try:
+                        if transfer.take(outgoing.response):
+                            return outgoing, transfer.response
+                    except BlockError as error:
+                        raise DeviceRefused(f"the device's answer: {error}") from error
+                # What never went out may go another way, when the device has made a new handshake meanwhile.
+                elif outgoing.outcome is not Outcome.FORGOTTEN or outgoing.message_id >= 0:
+                    return outgoing, None
 
     async def _ask(self, tenant: str, device: str, request: DeviceRequest, deadline: float) -> OutgoingRequest:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -151,7 +204,7 @@ class Commands:
             outgoing = self.send(tenant, device, request, timeout_s, news.on_ended, news.on_notification)
             try:
                 while (message := await news.next()) is not None:
-                    yield received(message)
+                    yield received(await self._whole(tenant, device, request, message, timeout_s))
             finally:
                 self.cancel(outgoing)
             if outgoing.response is not None:
@@ -160,6 +213,18 @@ class Commands:
             if outgoing.outcome is not Outcome.FORGOTTEN:
                 raise failure(outgoing)
             # The device has made a new handshake, and does not know in it what we observe; or it is gone: `send` says.
+
+    async def _whole(
+        self, tenant: str, device: str, request: DeviceRequest, message: Message, timeout_s: float
+    ) -> Message:
+        """A notification with the blocks that did not fit into it."""
+        block = message.option(Option.BLOCK2)
+        if block is None or not decode_block(block).more:
+            return message
+        outgoing, whole = await self.perform(tenant, device, request, timeout_s, message)
+        if whole is None:
+            raise failure(outgoing)
+        return whole
 
 
 class _News:

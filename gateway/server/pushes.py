@@ -130,5 +130,5 @@ class Pushes:
 
     async def close(self) -> None:
         """The gateway stops."""
-        self.queue_of_requests.close()
+        await self.queue_of_requests.close()
         await self.routes.close()

@@ -310,10 +310,14 @@ async def test_observing_what_cannot_be_observed_is_a_plain_request(device: Send
     assert len(device.calls) == 1
 
 
-async def test_a_response_to_nobody_is_reset_or_ignored(device: Sender) -> None:
+async def test_a_response_to_nobody_is_reset(device: Sender) -> None:
     await device.expect("41450001aaff78", RST)
-    # RFC 7641 section 3.6: the RST ends an observation that we know nothing of.
+    # RFC 7252 section 4.3 allows it, and RFC 7641 section 3.6 counts on it.
     await device.expect("51450001aaff78", RST)
+    await device.expect("41840001aa", RST)
+
+
+async def test_an_ack_or_reset_of_nothing_is_ignored(device: Sender) -> None:
     await device.expect("61450001aaff78", NOTHING)
     await device.expect("60000001", NOTHING)
     await device.expect("70000001", NOTHING)

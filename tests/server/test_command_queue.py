@@ -8,7 +8,7 @@ import pytest
 from gateway.handlers import App, Code, DeviceBusy, DeviceNotConnected, DeviceRefused, DeviceTimeout, QueueState
 from gateway.server import command_queue
 from gateway.server.limits import MAX_QUEUED_OF_ONE
-from tests.server.support import Gateway, WireDevice, empty, running, until
+from tests.server.support import Gateway, WireDevice, empty, encoded, running, until
 from tests.server.test_commands import FAST, answer
 
 pytestmark = pytest.mark.asyncio
@@ -140,15 +140,28 @@ async def test_rejected(tmp_path: Path) -> None:
         assert (await behind.wait()).payload == b"b"
 
 
-async def test_one_that_is_too_large_stands_in_nobodys_way(tmp_path: Path) -> None:
+async def test_one_that_cannot_be_sent_stands_in_nobodys_way(tmp_path: Path) -> None:
     app = App()
     async with running(tmp_path, app) as gateway:
-        queued, behind = app.device("dev1").queue("POST", "/a", bytes(5000)), app.device("dev1").queue("GET", "/b")
+        queued, behind = app.device("dev1").queue("GET", "/" + "x" * 1200), app.device("dev1").queue("GET", "/b")
         async with gateway.wire() as device:
             answer(device, await next_request(device), b"b")
             assert (await behind.wait()).payload == b"b"
-        with pytest.raises(DeviceRefused, match="too large"):
+        with pytest.raises(DeviceRefused, match="at least 16 bytes"):
             await queued.wait()
+
+
+async def test_a_large_one(tmp_path: Path) -> None:
+    app = App()
+    async with running(tmp_path, app) as gateway:
+        queued = app.device("dev1").queue("PUT", "/a", bytes(2000))
+        async with gateway.wire() as device:
+            for _ in range(2):
+                request = await next_request(device)
+                block = request.opt.block1
+                response = aiocoap.Message(code=aiocoap.CONTINUE if block.more else aiocoap.CHANGED, block1=block)
+                device.send(device.client.data(encoded(response, aiocoap.ACK, request.mid, request.token)))
+            assert (await queued.wait()).code == Code.CHANGED
 
 
 async def test_expired(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Requests from the cloud to devices; what the device sends and reads goes through aiocoap's codec."""
 
 import asyncio
+import os
 from contextlib import aclosing
 from pathlib import Path
 
@@ -206,13 +207,13 @@ async def test_what_cannot_be_asked(tmp_path: Path) -> None:
     app = App()
     async with running(tmp_path, app) as gateway, gateway.wire():
         device = app.device("dev1")
-        for method, path, payload, match in (
-            ("STEAL", "/a", b"", "no CoAP method"),
-            ("GET", "a", b"", "start with a slash"),
-            ("POST", "/a", bytes(5000), "too large"),
+        for method, path, match in (
+            ("STEAL", "/a", "no CoAP method"),
+            ("GET", "a", "start with a slash"),
+            ("GET", "/" + "x" * 1200, "at least 16 bytes"),  # no room for a block beside it
         ):
             with pytest.raises(ValueError, match=match):
-                await device.request(method, path, payload)
+                await device.request(method, path)
 
 
 async def test_a_handler_asks_the_device_that_asks_it(tmp_path: Path) -> None:
@@ -253,6 +254,99 @@ async def test_all_methods_of_a_simulated_device(tmp_path: Path) -> None:
         assert (await device.post("/status", b"2")).code == Code.METHOD_NOT_ALLOWED
         assert (await device.post("/double", b"2")).payload == b"22"
         assert (await device.delete("/double")).code == Code.METHOD_NOT_ALLOWED
+
+
+# Bodies in blocks (RFC 7959).
+
+
+async def next_block(device: WireDevice, code: aiocoap.Code) -> aiocoap.Message:
+    request = await device.message()
+    assert (request.mtype, request.code) == (aiocoap.CON, code)
+    return request
+
+
+async def respond(device: WireDevice, request: aiocoap.Message, code: aiocoap.Code, **options: object) -> None:
+    response = aiocoap.Message(code=code, **options)
+    device.send(device.client.data(encoded(response, aiocoap.ACK, request.mid, request.token)))
+
+
+async def test_a_large_request(tmp_path: Path) -> None:
+    app, body = App(), os.urandom(5000)
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        asking = asyncio.create_task(app.device("dev1").put("/firmware", body))
+        got, size = b"", 1024
+        while len(got) < len(body):
+            request = await next_block(device, aiocoap.PUT)
+            block = request.opt.block1
+            assert (block.size, block.start) == (size, len(got))
+            assert request.opt.size1 == (5000 if not got else None)
+            assert block.more == (len(got) + len(request.payload) < len(body))
+            got += request.payload
+            # After the first block the device asks for smaller ones.
+            size = 256
+            code = aiocoap.CONTINUE if block.more else aiocoap.CHANGED
+            number = block.block_number
+            await respond(device, request, code, block1=(number, block.more, 4 if number == 0 else block.size_exponent))
+        assert (await asking).code == Code.CHANGED
+        assert got == body
+
+
+async def test_a_large_answer_and_large_notifications(tmp_path: Path) -> None:
+    app, body = App(), os.urandom(3000)
+
+    async def serve(device: WireDevice, count: int, size_exponent: int = 5) -> None:
+        for _ in range(count):
+            request = await next_block(device, aiocoap.GET)
+            number = 0 if request.opt.block2 is None else request.opt.block2.block_number
+            start = number << size_exponent + 4
+            end = start + (16 << size_exponent)
+            await respond(
+                device,
+                request,
+                aiocoap.CONTENT,
+                payload=body[start:end],
+                block2=(number, end < len(body), size_exponent),
+                etag=b"v1",
+                observe=1 if request.opt.observe == 0 else None,
+            )
+
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        asking = asyncio.create_task(app.device("dev1").get("/log"))
+        await serve(device, 6)
+        whole = await asking
+        assert (whole.payload, whole.etag, whole.option(23)) == (body, b"v1", None)
+        async with aclosing(app.device("dev1").observe("/log")) as states:
+            first = asyncio.create_task(anext(states))
+            await serve(device, 6)
+            assert (await first).payload == body
+
+
+async def test_an_answer_whose_blocks_do_not_fit_together(tmp_path: Path) -> None:
+    app = App()
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        asking = asyncio.create_task(app.device("dev1").get("/log"))
+        for etag in (b"v1", b"v2"):
+            request = await next_block(device, aiocoap.GET)
+            number = 0 if etag == b"v1" else 1
+            await respond(device, request, aiocoap.CONTENT, payload=bytes(16), block2=(number, True, 0), etag=etag)
+        with pytest.raises(DeviceRefused, match="changed while"):
+            await asking
+
+
+async def test_two_large_requests_to_a_device_are_not_mixed(tmp_path: Path) -> None:
+    app = App()
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        bodies = [letter * 2000 for letter in (b"a", b"b")]
+        asking = [asyncio.create_task(app.device("dev1").put("/a", body)) for body in bodies]
+        got = []
+        for _ in range(4):
+            request = await next_block(device, aiocoap.PUT)
+            got.append(request.payload)
+            block = request.opt.block1
+            code = aiocoap.CONTINUE if block.more else aiocoap.CHANGED
+            await respond(device, request, code, block1=(block.block_number, block.more, block.size_exponent))
+        assert b"".join(got) == b"".join(bodies)
+        assert [response.code for response in await asyncio.gather(*asking)] == [Code.CHANGED] * 2
 
 
 # We observe.

@@ -179,7 +179,7 @@ async def test_no_answer(tmp_path: Path) -> None:
         (b'{"path":"/a","content_format":70000}', 400, "content_format must be 0 to 65535"),
         (b'{"path":"/a","accept":"json"}', 400, "accept must be the number"),
         (b'{"path":"/a","tenant":1}', 400, "tenant must be a text"),
-        (b'{"path":"/a","payload":"' + b"x" * 3000 + b'"}', 400, "too large"),
+        (b'{"path":"/' + b"x" * 1200 + b'"}', 400, "at least 16 bytes"),
         (b'{"path":"/a","payload":"' + b"x" * 70_000 + b'"}', 413, "at most"),
     ],
 )
