@@ -49,8 +49,8 @@ QUEUED_EVENTS: Final = 4096
 # 4.5.1).
 NON_GAP_S: Final = 3.0
 
-# Observations at once. One device with more than sixteen does not know what it asked for; each costs about 600 bytes,
-# so that the second one is 60 MB.
+# Observations at once. One device with more than sixteen does not know what it asked for; each costs about 2 kB
+# with the request that the caller keeps of it, so that the second one is 200 MB.
 OBSERVATIONS_OF_ONE: Final = 16
 OBSERVATIONS: Final = 100_000
 

@@ -316,7 +316,7 @@ class CoapSettings(Section):
         default=100_000,
         ge=0,
         le=10_000_000,
-        description="Observations at once (RFC 7641); a further one is answered once. About 600 bytes each.",
+        description="Observations at once (RFC 7641); a further one is answered once. About 2 kB each.",
     )
     max_observations_per_device: int = Field(default=16, ge=0, le=1000, description="The same for one device.")
     confirm_notifications: int = Field(

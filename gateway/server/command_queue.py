@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from gateway.coap import Code, MessageLayer, Outcome, OutgoingRequest
+from gateway.coap import Code, MessageLayer
 from gateway.handlers import (
     DeviceBusy,
     DeviceNotConnected,
@@ -15,12 +15,14 @@ from gateway.handlers import (
     QueueState,
     Response,
 )
-from gateway.server.commands import Commands, failure, received
+from gateway.server.commands import Commands, Performed, received
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.limits import (
+    KEPT_RESULT_BYTES,
     KEPT_RESULT_S,
     KEPT_RESULTS,
     MAX_QUEUED,
+    MAX_QUEUED_BYTES,
     MAX_QUEUED_OF_ONE,
 )
 from gateway.telemetry import get_logger
@@ -78,6 +80,11 @@ class Queued:
     def device(self) -> str:
         """See `QueuedRequest.device`."""
         return self.owner[1]
+
+    @property
+    def answer_bytes(self) -> int:
+        """What its answer holds."""
+        return 0 if self.response is None else len(self.response.payload)
 
     async def wait(self) -> Response:
         """See `QueuedRequest.wait`."""
@@ -138,6 +145,8 @@ class CommandQueue:
         self._attempt_s = attempt_s
         self._waiting: dict[_Owner, deque[Queued]] = {}
         self._by_id: dict[str, Queued] = {}
+        self._bytes = 0
+        self._ended_bytes = 0
         self._ended: OrderedDict[str, Queued] = OrderedDict()
         self._attempts: set[asyncio.Task[None]] = set()
         self._log = get_logger("gateway.server")
@@ -150,6 +159,8 @@ class CommandQueue:
         """See `RemoteDevice.queue`."""
         owner = (tenant, device)
         now = self._clock()
+        if self._bytes + len(request.payload) > MAX_QUEUED_BYTES:
+            raise DeviceBusy(f"{MAX_QUEUED_BYTES} bytes wait for devices that sleep")
         if len(self._by_id) >= MAX_QUEUED:
             raise DeviceBusy(f"{MAX_QUEUED} requests wait for devices that sleep")
         if len(self._waiting.get(owner, ())) >= MAX_QUEUED_OF_ONE:
@@ -158,6 +169,7 @@ class CommandQueue:
         queued.timer = asyncio.get_running_loop().call_at(queued.expires_at, self._on_expired, queued)
         self._waiting.setdefault(owner, deque()).append(queued)
         self._by_id[queued.id] = queued
+        self._bytes += len(request.payload)
         session = self._of_devices.newest(tenant, device)
         if session is not None and session.association is not None:
             if now - session.association.last_heard <= self._awake_s:
@@ -204,37 +216,27 @@ class CommandQueue:
         owner = queued.owner
         within_s = min(self._attempt_s, queued.expires_at - self._clock())
         try:
-            outgoing, response = await self._commands.perform(*owner, queued.request, within_s)
-        except (DeviceBusy, DeviceNotConnected):  # the next time
-            queued.state = QueueState.QUEUED
-            self._watch(owner)
-            return
-        except (DeviceRequestError, ValueError) as error:
-            queued.error = error if isinstance(error, DeviceRequestError) else DeviceRefused(str(error))
-            self._finish(queued, QueueState.FAILED)
-            self.deliver(owner)
-            return
-        if response is not None:
-            queued.response = received(response)
+            done = await self._commands.perform(*owner, queued.request, within_s)
+        except ValueError as error:
+            done = Performed(None, DeviceRefused(str(error)), sent=False)
+        if queued.state is not QueueState.SENT:
+            return  # the gateway stops
+        refused = isinstance(done.error, DeviceRefused)
+        if done.response is not None:
+            queued.response = received(done.response)
             self._finish(queued, QueueState.DONE)
-            self.deliver(owner)
-            return
-        self._on_silence(queued, outgoing)
-
-    def _on_silence(self, queued: Queued, outgoing: OutgoingRequest) -> None:
-        """An attempt has got no answer."""
-        error = failure(outgoing)
-        refused = isinstance(error, DeviceRefused)
-        repeatable = outgoing.message_id < 0 or outgoing.code in _IDEMPOTENT
-        if not refused and repeatable and self._clock() < queued.expires_at:
-            queued.state = QueueState.QUEUED
-        else:
-            queued.error = error
+        elif refused or (done.sent and queued.request.code not in _IDEMPOTENT):
+            queued.error = done.error
             self._finish(queued, QueueState.FAILED)
-        if refused or outgoing.outcome is Outcome.FORGOTTEN:
-            self.deliver(queued.owner)  # it is there, or has another session
+        elif self._clock() >= queued.expires_at:
+            queued.error = done.error
+            self._finish(queued, QueueState.FAILED if done.sent else QueueState.EXPIRED)
         else:
-            self._watch(queued.owner)  # it is silent: it speaks before anything else is sent
+            queued.state = QueueState.QUEUED
+        if done.response is not None or refused or isinstance(done.error, DeviceNotConnected):
+            self.deliver(owner)  # it is there, or has another session
+        else:
+            self._watch(owner)  # it is silent or busy: it speaks before anything else is sent
 
     def _watch(self, owner: _Owner) -> None:
         session = self._of_devices.newest(*owner)
@@ -254,7 +256,10 @@ class CommandQueue:
         if not mine:
             del self._waiting[queued.owner]
         del self._by_id[queued.id]
+        self._bytes -= len(queued.request.payload)
+        queued.request = DeviceRequest(queued.request.code, [], b"")
         self._ended[queued.id] = queued
+        self._ended_bytes += queued.answer_bytes
         self._forget_old(queued.ended_at)
         self._log.info(
             "coap.queued_request_ended",
@@ -265,10 +270,12 @@ class CommandQueue:
         )
 
     def _forget_old(self, now: float) -> None:
-        """Of what has ended, the newest are kept for an hour."""
+        """Of what has ended, the newest are kept for an hour, as far as their answers are not too large together."""
         ended = self._ended
         while ended:
             oldest = next(iter(ended.values()))
-            if len(ended) <= KEPT_RESULTS and now - oldest.ended_at < KEPT_RESULT_S:
+            bounded = len(ended) <= KEPT_RESULTS and self._ended_bytes <= KEPT_RESULT_BYTES
+            if bounded and now - oldest.ended_at < KEPT_RESULT_S:
                 return
             del ended[oldest.id]
+            self._ended_bytes -= oldest.answer_bytes

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from gateway.coap import (
@@ -77,14 +78,11 @@ class Commands:
 
     async def request(self, tenant: str, device: str, request: DeviceRequest, timeout_s: float) -> Response:
         """See `RemoteDevice.request`."""
-        outgoing, response = await self.perform(tenant, device, request, timeout_s)
-        if response is None:
-            raise failure(outgoing)
-        return received(response)
+        return received((await self.perform(tenant, device, request, timeout_s)).whole())
 
     async def perform(
         self, tenant: str, device: str, request: DeviceRequest, timeout_s: float, begun: Message | None = None
-    ) -> tuple[OutgoingRequest, Message | None]:
+    ) -> "Performed":
         """Asks a device, in as many messages as it takes.
 
         Args:
@@ -94,35 +92,38 @@ class Commands:
             timeout_s: Seconds that all of it may take.
             begun: The first block of the answer, when that is there already.
 
-        Returns:
-            The last message, and the answer; None when there is none.
-
         Raises:
-            DeviceRequestError: There is no session, or the blocks of the answer do not fit together.
             ValueError: It cannot be expressed.
         """
         deadline = self._clock() + timeout_s
         session = self._of_devices.newest(tenant, device)
         if session is None:
-            raise DeviceNotConnected
+            return Performed(None, DeviceNotConnected(), sent=begun is not None)
         transfer = BlockTransfer(request.code, request.options, request.payload, session.max_message)
-        if begun is not None:
-            transfer.take(begun)
+        try:
+            if begun is not None and transfer.take(begun):
+                return Performed(begun, None, sent=True)
+        except BlockError as error:
+            return Performed(None, DeviceRefused(f"the device's answer: {error}"), sent=True)
+        sent = begun is not None
         # Blocks of two bodies at once would be mixed up by a device that knows no Request-Tag.
         lock = self._locks.setdefault((tenant, device), asyncio.Lock()) if transfer.in_blocks else nullcontext()
         async with lock:
             while True:
                 part = DeviceRequest(request.code, transfer.options, transfer.payload)
-                outgoing = await self._ask(tenant, device, part, deadline)
-                if outgoing.response is not None:
-                    try:
+                try:
+                    outgoing = await self._ask(tenant, device, part, deadline)
+                    sent = sent or outgoing.message_id >= 0
+                    if outgoing.response is not None:
                         if transfer.take(outgoing.response):
-                            return outgoing, transfer.response
-                    except BlockError as error:
-                        raise DeviceRefused(f"the device's answer: {error}") from error
-                # What never went out may go another way, when the device has made a new handshake meanwhile.
-                elif outgoing.outcome is not Outcome.FORGOTTEN or outgoing.message_id >= 0:
-                    return outgoing, None
+                            return Performed(transfer.response, None, sent=True)
+                    # What never went out may go another way, when the device has made a new handshake meanwhile.
+                    elif outgoing.outcome is not Outcome.FORGOTTEN or outgoing.message_id >= 0:
+                        return Performed(None, failure(outgoing, sent=sent), sent=sent)
+                except BlockError as error:
+                    return Performed(None, DeviceRefused(f"the device's answer: {error}"), sent=True)
+                except DeviceRequestError as error:
+                    return Performed(None, error, sent=sent)
 
     async def _ask(self, tenant: str, device: str, request: DeviceRequest, deadline: float) -> OutgoingRequest:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -221,10 +222,31 @@ class Commands:
         block = message.option(Option.BLOCK2)
         if block is None or not decode_block(block).more:
             return message
-        outgoing, whole = await self.perform(tenant, device, request, timeout_s, message)
-        if whole is None:
-            raise failure(outgoing)
-        return whole
+        return (await self.perform(tenant, device, request, timeout_s, message)).whole()
+
+
+class Performed(NamedTuple):
+    """What came of a request.
+
+    Attributes:
+        response: The whole answer.
+        error: Why there is none.
+        sent: A message of it went out, if only the first: the device may have done what it was asked.
+    """
+
+    response: Message | None
+    error: DeviceRequestError | None
+    sent: bool
+
+    def whole(self) -> Message:
+        """The answer.
+
+        Raises:
+            DeviceRequestError: There is none.
+        """
+        if self.response is None:
+            raise self.error or DeviceRefused("the device did not answer")
+        return self.response
 
 
 class _News:
@@ -256,11 +278,11 @@ def received(message: Message) -> Response:
     return Response(message.payload, message.code, content_format=None, options=message.options)
 
 
-def failure(outgoing: OutgoingRequest) -> DeviceRequestError:
-    """Why a request that is over has no response."""
+def failure(outgoing: OutgoingRequest, *, sent: bool = True) -> DeviceRequestError:
+    """Why a request that is over has no response; of one in parts, `sent` says whether any has gone out."""
     match outgoing.outcome:
         case Outcome.UNSENT:
-            return DeviceTimeout("the device was busy with earlier requests", sent=False)
+            return DeviceTimeout("the device was busy with earlier requests", sent=sent)
         case Outcome.UNACKNOWLEDGED:
             return DeviceTimeout("the device did not acknowledge the request", sent=True)
         case Outcome.RESET:

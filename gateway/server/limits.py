@@ -61,13 +61,19 @@ NOTIFY_BATCH: Final = 64
 """Observers notified before the event loop gets its turn, and handlers that are asked at once for their state."""
 
 MAX_QUEUED: Final = 10_000
-"""Requests that wait for devices that sleep: about 20 MB with the largest payloads."""
+"""Requests that wait for devices that sleep: about 500 bytes each beside their payloads."""
+
+MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of their payloads, which may be larger than a datagram: what a small machine can spare."""
 
 MAX_QUEUED_OF_ONE: Final = 16
 """The same for one device. Who commands more than that before it wakes has not thought of what it will do then."""
 
 KEPT_RESULTS: Final = 10_000
-"""Queued requests that are over and may be asked for."""
+"""Queued requests that are over and may be asked for. Their payloads are let go, their answers kept."""
+
+KEPT_RESULT_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of their answers, which are the devices' and may have a megabyte each: past it the oldest go."""
 
 KEPT_RESULT_S: Final = 3600.0
 """Seconds for which they are kept: long enough for a back end that asks every few minutes."""

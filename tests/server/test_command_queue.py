@@ -1,6 +1,8 @@
 """Requests that wait for devices that sleep; the devices' messages go through aiocoap's codec."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import aiocoap  # type: ignore[import-untyped]
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from gateway.handlers import App, Code, DeviceBusy, DeviceNotConnected, DeviceRefused, DeviceTimeout, QueueState
 from gateway.server import command_queue
 from gateway.server.limits import MAX_QUEUED_OF_ONE
-from tests.server.support import Gateway, WireDevice, empty, encoded, running, until
+from tests.server.support import PATIENCE_S, Gateway, WireDevice, empty, encoded, running, until
 from tests.server.test_commands import FAST, answer
 
 pytestmark = pytest.mark.asyncio
@@ -164,6 +166,85 @@ async def test_a_large_one(tmp_path: Path) -> None:
             assert (await queued.wait()).code == Code.CHANGED
 
 
+async def first_of_two_blocks(device: WireDevice, request: aiocoap.Message) -> None:
+    """The device has done it, and its answer does not fit one message."""
+    response = aiocoap.Message(code=aiocoap.CHANGED, payload=bytes(16), block2=(0, True, 0))
+    device.send(device.client.data(encoded(response, aiocoap.ACK, request.mid, request.token)))
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_a_post_whose_answer_comes_in_part_is_not_done_twice(tmp_path: Path, silent: bool) -> None:
+    app = App()
+    async with running(tmp_path, app, **FAST) as gateway:
+        queued = app.device("dev1").queue("POST", "/a")
+        async with gateway.wire() as device:
+            request = await next_request(device)
+            await first_of_two_blocks(device, request)
+            assert (await next_request(device)).opt.block2.block_number == 1
+            if not silent:
+                device.send(device.client.alert(1, 0, epoch=1))
+            with pytest.raises((DeviceNotConnected, DeviceTimeout)):
+                await queued.wait()
+        async with gateway.wire() as device:
+            answered = await device.ask(device.request(aiocoap.GET, "/nowhere"))
+            assert answered.code is aiocoap.NOT_FOUND
+        assert queued.state is QueueState.FAILED
+
+
+async def test_a_post_whose_next_block_finds_no_session_is_not_done_twice(tmp_path: Path) -> None:
+    """The session ends in the very moment in which the first block of the answer has come."""
+    app = App()
+    async with running(tmp_path, app, **FAST) as gateway:
+        queued = app.device("dev1").queue("POST", "/a")
+        async with gateway.wire() as device:
+            await first_of_two_blocks(device, await next_request(device))
+            device.send(device.client.alert(1, 0, epoch=1))
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises((DeviceNotConnected, DeviceTimeout)):
+                    await queued.wait()
+        async with gateway.wire() as device:
+            assert (await device.ask(device.request(aiocoap.GET, "/nowhere"))).code is aiocoap.NOT_FOUND
+
+
+async def test_a_busy_device_does_not_keep_a_request_beyond_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App()
+    async with running(tmp_path, app) as gateway, gateway.wire():
+        asking = [asyncio.create_task(app.device("dev1").get("/a")) for _ in range(16)]
+        await asyncio.sleep(0)
+        assert gateway.worker._pushes is not None
+        commands = gateway.worker._pushes.commands
+        original = commands.perform
+
+        async def late(*arguments: Any) -> Any:
+            await asyncio.sleep(0.05)  # its time passes meanwhile
+            return await original(*arguments)
+
+        monkeypatch.setattr(commands, "perform", late)
+        queued = app.device("dev1").queue("GET", "/b", expires=0.01)
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises((DeviceTimeout, DeviceBusy)):
+                await queued.wait()
+        assert await waiting(gateway) == 0
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_answers_that_are_kept_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_queue, "KEPT_RESULT_BYTES", 2500, raising=False)
+    app = App()
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        done = []
+        for _ in range(5):
+            queued = app.device("dev1").queue("GET", "/log")
+            answer(device, await next_request(device), bytes(1000))
+            await queued.wait()
+            done.append(queued)
+        assert [app.queued(each.id) is not None for each in done] == [False] * 3 + [True] * 2
+
+
 async def test_expired(tmp_path: Path) -> None:
     app = App()
     async with running(tmp_path, app) as gateway:
@@ -221,6 +302,19 @@ async def test_a_flood_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert await waiting(gateway) == 0
         # Of those that are over the newest are known.
         assert [app.queued(each.id) is not None for each in queued] == [False] * 30 + [True] * 20
+
+
+async def test_a_flood_of_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_queue, "MAX_QUEUED_BYTES", 10_000)
+    app = App()
+    async with running(tmp_path, app):
+        queued = [app.device(f"dev{number}").queue("PUT", "/a", bytes(2000)) for number in range(5)]
+        with pytest.raises(DeviceBusy, match="bytes wait"):
+            app.device("dev9").queue("PUT", "/a", b"1")
+        queued[0].cancel()
+        app.device("dev9").queue("PUT", "/a", bytes(2000))
+        with pytest.raises(DeviceBusy, match="bytes wait"):
+            app.device("dev9").queue("PUT", "/a", b"1")
 
 
 async def test_results_are_kept_for_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,6 +333,33 @@ async def test_an_answer_whose_blocks_do_not_fit_together(tmp_path: Path) -> Non
             await asking
 
 
+async def test_a_notification_that_begins_in_the_middle(tmp_path: Path) -> None:
+    app = App()
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        states = app.device("dev1").observe("/log")
+        first = asyncio.create_task(anext(states))
+        request = await next_block(device, aiocoap.GET)
+        await respond(device, request, aiocoap.CONTENT, payload=bytes(16), block2=(3, True, 0), observe=1)
+        with pytest.raises(DeviceRefused, match="in place of byte 0"):
+            await first
+
+
+async def test_what_was_begun_was_sent(tmp_path: Path) -> None:
+    """The second block waits for its turn until the time is over; the device has done what the first one asked."""
+    app = App()
+    async with running(tmp_path, app) as gateway, gateway.wire() as device:
+        asking = asyncio.create_task(app.device("dev1").post("/a", timeout=0.3))
+        request = await next_block(device, aiocoap.POST)
+        other = asyncio.create_task(app.device("dev1").get("/b"))
+        await asyncio.sleep(0)
+        await respond(device, request, aiocoap.CHANGED, payload=bytes(16), block2=(0, True, 0))
+        with pytest.raises(DeviceTimeout) as caught:
+            await asking
+        assert caught.value.sent
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+
+
 async def test_two_large_requests_to_a_device_are_not_mixed(tmp_path: Path) -> None:
     app = App()
     async with running(tmp_path, app) as gateway, gateway.wire() as device:
