@@ -13,7 +13,7 @@ import cbor2
 from gateway.handlers.limits import CBOR_DEPTH
 
 # All tags that the library has an opinion about, and those that it may come to have one about.
-_TAGS: Final = (*range(64), 100, *range(256, 300), 1004, 1040, 43000, 55799)
+_TAGS: Final = (*range(64), 100, *range(256, 300), 1004, 1040, 43000)
 _SELF_DESCRIBED: Final = 55799
 
 
@@ -30,9 +30,6 @@ def decode_cbor(data: bytes) -> Any:
         raise ValueError(f"not CBOR: {error}") from None
     if stream.tell() != len(data):
         raise ValueError("not CBOR: there is something behind it")
-    # RFC 8949 section 3.4.6: the tag says that this is CBOR and nothing else.
-    if isinstance(value, cbor2.CBORTag) and value.tag == _SELF_DESCRIBED:
-        return value.value
     return value
 
 
@@ -55,4 +52,9 @@ def _untouched(tag: int) -> Callable[..., cbor2.CBORTag]:
     return keep
 
 
-_UNTOUCHED: Final[dict[int, Any]] = {tag: _untouched(tag) for tag in _TAGS}
+def _itself(value: Any, *_: object) -> Any:
+    return value
+
+
+# RFC 8949 section 3.4.6: the last one says that this is CBOR and nothing else.
+_UNTOUCHED: Final[dict[int, Any]] = {tag: _untouched(tag) for tag in _TAGS} | {_SELF_DESCRIBED: _itself}
