@@ -58,6 +58,8 @@ def links_of(routes: Iterable[Route]) -> list[Link]:
         link = links.setdefault(target, Link(target, {}))
         for name, value in route.terms.attributes.items():
             link.attributes.setdefault(name, value)
+        if route.observable:
+            link.attributes.setdefault("obs", "")
         if route.terms.produces is not None and route.method in (Code.GET, Code.FETCH):
             link.attributes.setdefault("ct", " ".join(map(str, route.terms.produces)))
     return list(links.values())
@@ -75,5 +77,7 @@ def link_format(links: Iterable[Link], queries: Iterable[str]) -> str:
 
 
 def _attribute(name: str, value: str) -> str:
+    if name == "obs":  # RFC 7641 section 6: a mark without a value
+        return name
     # RFC 7252 section 7.2.1: one content format stands without quotes.
     return f"{name}={value}" if name == "ct" and " " not in value else f'{name}="{value}"'

@@ -110,3 +110,16 @@ def test_it_is_no_route_of_the_app() -> None:
     outer = App()
     outer.include(app(), "/v1")
     assert TestClient(outer).get(CORE).text().startswith("</v1/sensors/temp>")
+
+
+def test_what_can_be_observed_is_marked() -> None:
+    """RFC 7641 section 6."""
+    app = App()
+    app.get("/state", observable=True, title="state")(lambda request: "on")
+    app.put("/state")(lambda request: None)
+    app.get("/name")(lambda request: "lamp")
+    client = TestClient(app)
+    assert client.get(CORE).text() == '</state>;title="state";obs,</name>'
+    assert client.get(CORE, query=["obs"]).text() == '</state>;title="state";obs'
+    (state, _) = oracle.parse(client.get(CORE).text()).links
+    assert ["obs", None] in [list(pair) for pair in state.attr_pairs]
