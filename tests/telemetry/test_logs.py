@@ -23,14 +23,8 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers.copy(), root.level
+def _restored(logging_restored: None) -> Iterator[None]:
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 
