@@ -11,10 +11,12 @@ outcome a handshake, no session ended by anybody without its keys, nothing deliv
 from collections import Counter
 from contextlib import suppress
 from hashlib import sha256
+from itertools import count
 from operator import attrgetter
 from typing import ClassVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -40,6 +42,7 @@ from gateway.dtls import (
     RawPublicKeyPresented,
     ResumptionRequested,
 )
+from gateway.dtls.crypto import signature
 from gateway.dtls.limits import MAX_EARLY_RECORDS, MAX_REASSEMBLY_BYTES, MAX_SETTLED, TIMER_SLACK
 from tests.dtls.kinds import FULL, KINDS, RESUMED, WITH_ID, client_of, kind_of
 from tests.dtls.nonces import watch_nonces
@@ -142,6 +145,23 @@ class EndpointMachine(RuleBasedStateMachine):
         self.delivered: Counter[tuple[int, bytes]] = Counter()
         self.patch = pytest.MonkeyPatch()
         watch_nonces(self.patch)
+        self.repeatable_keys()
+
+    def repeatable_keys(self) -> None:
+        """Ephemeral keys and signatures that are the same when hypothesis repeats a run.
+
+        A signature is a byte longer or shorter otherwise, and with it a datagram, what an address may get for it, and
+        so the number of datagrams.
+        """
+        made = count(1)
+
+        def derive(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
+            return ec.derive_private_key(next(made), curve)
+
+        self.patch.setattr(ec, "generate_private_key", derive)
+        for scheme, algorithm in signature._ECDSA.items():
+            repeatable = ec.ECDSA(algorithm.algorithm, deterministic_signing=True)
+            self.patch.setitem(signature._ECDSA, scheme, repeatable)
 
     def teardown(self) -> None:
         self.patch.undo()
