@@ -26,6 +26,7 @@ from gateway.coap import (
     cut_body,
     encode_block,
     encode_options,
+    encode_uint,
     find_block,
     szx_for,
 )
@@ -40,6 +41,7 @@ _BLOCK1: Final = int(Option.BLOCK1)
 _BLOCK2: Final = int(Option.BLOCK2)
 _ETAG: Final = int(Option.ETAG)
 _OBSERVE: Final = int(Option.OBSERVE)
+_SIZE2: Final = int(Option.SIZE2)
 _FIXED_BYTES: Final = 4 + 1  # header and payload marker
 _SAFE: Final = frozenset({Code.GET, Code.FETCH})
 
@@ -121,9 +123,12 @@ class Transfers:
             find_block(message, _BLOCK2) is not None
         )
         if not asked and (part is None or len(part.payload) == total):
-            size = _FIXED_BYTES + len(message.token) + len(encode_options(options)) + total
+            # RFC 7959 section 4: a client may ask how much there is, whether it comes in blocks or not.
+            sized = response.code == Code.CONTENT and message.option(_SIZE2) is not None
+            all_options = sorted([*options, (_SIZE2, encode_uint(total))], key=_number_of) if sized else options
+            size = _FIXED_BYTES + len(message.token) + len(encode_options(all_options)) + total
             if size <= peer.max_message:
-                return _with(response.code, options, response.payload)
+                return _with(response.code, all_options, response.payload)
         cut = cut_body(message, options, total, peer.max_message, self._max_szx)
         if cut is None:
             return self._app.refuse(request, Code.BAD_REQUEST, f"the body ends after {total} bytes")

@@ -316,6 +316,15 @@ def test_a_small_answer_has_no_block_unless_it_is_asked_for(store: Store, wire: 
     assert wire.transfers.downloads == 0
 
 
+def test_a_client_that_asks_for_the_size_is_told_even_where_all_of_it_comes(store: Store, wire: Wire) -> None:
+    # RFC 7959 section 4: a Size2 in a request asks for the size of what would be answered.
+    store.body = b"small"
+    for path in ("/down", "/named"):
+        response = wire.ask(Code.GET, path, b"", (SIZE2, b""))
+        assert (response.payload, response.option(SIZE2), told(response, BLOCK2)) == (b"small", b"\x05", None)
+    assert wire.ask(Code.GET, "/nowhere", b"", (SIZE2, b"")).options == []
+
+
 def test_an_error_is_no_block(wire: Wire) -> None:
     response = wire.ask(Code.GET, "/nowhere", b"", block2(3))
     assert (response.code, response.options) == (Code.NOT_FOUND, [])

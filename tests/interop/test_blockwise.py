@@ -2,7 +2,8 @@
 
 libcoap waits two to three seconds before it repeats (ACK_TIMEOUT), so a megabyte in 65,536 blocks over a path that
 loses one in ten takes it five hours with any server. Under loss the smaller sizes carry a body of as many blocks as the
-megabyte has at 1024.
+megabyte has at 1024. And libcoap 4.3.1 forgets a download 93 s after its first block (MAX_TRANSMIT_WAIT), however well it
+goes on, so that under loss it gets 150 blocks; the megabyte over such a path is aiocoap's.
 """
 
 import json
@@ -20,6 +21,7 @@ import pytest
 from tests.interop.devices import Psk
 from tests.interop.gateway_process import KEY, REPOSITORY, Gateway, total
 from tests.interop.libcoap import FLAVOURS, coap_client_command
+from tests.interop.lossy import Flow, LossyPath
 from tests.interop.peers import program
 from tests.interop.store import MEGABYTE, body, build_store
 
@@ -168,22 +170,22 @@ def test_a_megabyte(store: Gateway, flavour: str, size: int, tmp_path: Path) -> 
 
 @pytest.mark.long
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_thousand_blocks_over_a_path_that_loses(store: Gateway, flavour: str, tmp_path: Path) -> None:
-    """All sizes at once: they wait far more than they compute."""
+def test_many_blocks_over_a_path_that_loses(store: Gateway, flavour: str, tmp_path: Path) -> None:
+    """A thousand blocks of each size up, and 150 down; all at once, because they wait far more than they compute."""
 
     def transfer(number: int, size: int) -> tuple[int, bytes, bytes]:
-        sent, block, loss = body(1024 * size), ("-b", str(size)), ("-l", "10%")
+        block, loss = ("-b", str(size)), ("-l", "10%")
         up = Client(flavour, store.port, tmp_path / f"up{size}", f"127.0.3.{number + 1}")
         down = Client(flavour, store.port, tmp_path / f"down{size}", f"127.0.4.{number + 1}")
         with ThreadPoolExecutor(2) as pool:
-            went = pool.submit(up.run, "put", "/up", *block, *loss, sent=sent)
-            came = pool.submit(down.run, "get", f"/named/{len(sent)}", *block, *loss)
+            went = pool.submit(up.run, "put", "/up", *block, *loss, sent=body(1000 * size))
+            came = pool.submit(down.run, "get", f"/named/{150 * size}", "-B", "93", *block, *loss)
             return size, went.result(), came.result()
 
     with ThreadPoolExecutor(len(SIZES)) as pool:
         for size, went, came in pool.map(transfer, range(len(SIZES)), SIZES):
-            assert went == told("PUT", body(1024 * size)), size
-            assert came == body(1024 * size), size
+            assert went == told("PUT", body(1000 * size)), size
+            assert came == body(150 * size), size
 
 
 def aiocoap_requests(port: int, requests: list[tuple[str, str, bytes]]) -> list[Any]:
@@ -200,7 +202,7 @@ def aiocoap_requests(port: int, requests: list[tuple[str, str, bytes]]) -> list[
         input=json.dumps(job),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -242,3 +244,27 @@ def test_aiocoap_transfers_a_megabyte(store: Gateway) -> None:
     pytest.importorskip("DTLSSocket")
     answers = aiocoap_requests(store.port, [("PUT", "/up", body(MEGABYTE)), ("GET", "/firmware/image.bin", b"")])
     assert answers == [("2.04", told("PUT", body(MEGABYTE))), ("2.05", body(MEGABYTE))]
+
+
+class LosesData(LossyPath):
+    """A path that loses some of the records of application data, and nothing of the handshake.
+
+    DTLSSocket repeats no flight, so that a handshake over a path that loses would be a test of its own.
+    """
+
+    def _take(self, flow: Flow, *, up: bool, data: bytes) -> None:
+        if data[0] == 23 and flow.plan.random() < 0.1:
+            flow.lost += 1
+            return
+        super()._take(flow, up=up, data=data)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_aiocoap_transfers_a_megabyte_over_a_path_that_loses(store: Gateway, direction: str) -> None:
+    pytest.importorskip("DTLSSocket")
+    request = ("PUT", "/up", body(MEGABYTE)) if direction == "up" else ("GET", "/firmware/image.bin", b"")
+    expected = ("2.04", told("PUT", body(MEGABYTE))) if direction == "up" else ("2.05", body(MEGABYTE))
+    with LosesData(store.port, seed=1, loss=0.0, repeated=0.0, delayed=0.0) as path:
+        assert aiocoap_requests(path.port, [request]) == [expected]
+        assert sum(flow.lost for flow in path.flows.values()) > 100
