@@ -1,9 +1,9 @@
 """Bodies of any size with libcoap's and aiocoap's clients: every block size, both ways, with loss, byte for byte.
 
 libcoap waits two to three seconds before it repeats (ACK_TIMEOUT), so a megabyte in 65,536 blocks over a path that
-loses one in ten takes it five hours with any server. Under loss the smaller sizes carry a body of as many blocks as the
-megabyte has at 1024. And libcoap 4.3.1 forgets a download 93 s after its first block (MAX_TRANSMIT_WAIT), however well it
-goes on, so that under loss it gets 150 blocks; the megabyte over such a path is aiocoap's.
+loses one in ten takes it five hours with any server. Under loss the smaller sizes carry a body of as many blocks as
+the megabyte has at 1024. And libcoap 4.3.1 forgets a download 93 s after its first block (MAX_TRANSMIT_WAIT), however
+well it goes on, so that under loss it gets 150 blocks; the megabyte over such a path is aiocoap's.
 """
 
 import json
