@@ -11,7 +11,7 @@ class Session(Peer):
 
     Attributes:
         principal: The proven identity.
-        association: None until the handshake has completed.
+        association: None until the handshake has completed, and again when the association has ended.
         older: The session that the same device had before this one, while it lasts.
         newer: The one after it.
     """

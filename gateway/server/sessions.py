@@ -258,6 +258,7 @@ class Sessions:
             return
         self._dispatcher.forget(session)
         self._of_devices.leave(session)
+        session.association = None  # they refer to each other, and would wait for the garbage collector
         principal = session.principal
         reason = CLOSE_REASONS[event.reason]
         self._metrics.closed.add(reason)

@@ -7,10 +7,11 @@ made of them when a peer asks.
 from gateway.dtls.association import Association
 from gateway.dtls.handshake.flight import Flight, Retransmission, Sealer
 from gateway.dtls.limits import LINGER_S
-from gateway.dtls.messages.framing import HandshakeMessage
+from gateway.dtls.messages.framing import HANDSHAKE_HEADER_LENGTH, HandshakeMessage
 from gateway.dtls.sizes import RecordSizes
 
-_CHANGE_CIPHER_SPEC = b""
+_CHANGE_CIPHER_SPEC = b"\xff"
+"""Stands among the messages, none of which has that type (RFC 5246 section 7.4)."""
 
 
 class Linger:
@@ -34,7 +35,7 @@ class Linger:
         self.client_random = client_random
         self._ended_at = now
         self._limit = limit
-        self._messages = tuple([item.whole if item is not None else _CHANGE_CIPHER_SPEC for item in flight.items])
+        self._messages = b"".join([item.whole if item is not None else _CHANGE_CIPHER_SPEC for item in flight.items])
         self._next_record = sealer.plain.next
         self._sizes: RecordSizes = sealer.sizes
         self._retransmission: Retransmission | None = None
@@ -54,7 +55,21 @@ class Linger:
             return []
         sealer = Sealer(self._next_record)
         sealer.association, sealer.sizes = association, self._sizes
-        items = [HandshakeMessage.of(whole) if whole else None for whole in self._messages]
-        datagrams = Flight(items).datagrams(sealer, self._limit)
+        datagrams = Flight(_items(self._messages)).datagrams(sealer, self._limit)
         self._next_record = sealer.plain.next
         return datagrams
+
+
+def _items(messages: bytes) -> list[HandshakeMessage | None]:
+    """The items of a flight out of their bytes, one behind the other."""
+    items: list[HandshakeMessage | None] = []
+    position = 0
+    while position < len(messages):
+        if messages[position : position + 1] == _CHANGE_CIPHER_SPEC:
+            items.append(None)
+            position += 1
+            continue
+        end = position + HANDSHAKE_HEADER_LENGTH + int.from_bytes(messages[position + 1 : position + 4])
+        items.append(HandshakeMessage.of(messages[position:end]))
+        position = end
+    return items

@@ -44,7 +44,6 @@ class ServerHandshake(Driver):
     Attributes:
         id: The number by which the shell answers.
         client_random: Of the ClientHello that the gate let in.
-        cid: The connection id that the association will have; empty for none.
         context: The shell's object for the association to come.
         resumed_id: Under which the session is kept that is being resumed; empty where there is none.
         scheduled_at: For the endpoint: when the timer that it has set is due, or `NEVER`; perhaps too early.
@@ -52,9 +51,7 @@ class ServerHandshake(Driver):
 
     __slots__ = (
         "_context",
-        "_new_cid",
         "_on_event",
-        "cid",
         "client_random",
         "context",
         "id",
@@ -82,8 +79,6 @@ class ServerHandshake(Driver):
         new_cid: Callable[[], bytes] = bytes,
     ) -> None:
         self.id = id
-        self.cid = b""
-        self._new_cid = new_cid
         self.client_random = client_random
         self.context: object = None
         self.resumed_id = b""
@@ -94,7 +89,7 @@ class ServerHandshake(Driver):
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
         outbox = Outbox(transcript, first_seq)
         self._context = ServerContext(
-            address, parameters, random, transcript, outbox, facts, sessions, key_log, new_cid=self._take_cid
+            address, parameters, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid
         )
         super().__init__(
             state=ExpectClientHello(self._context),
@@ -124,6 +119,11 @@ class ServerHandshake(Driver):
         if used and flight.items and self._flight is flight and not self.facts.resumed:
             self._retransmission.answered(now)
         return dropped
+
+    @property
+    def cid(self) -> bytes:
+        """The connection id that the association will have; empty for none."""
+        return self._context.cid
 
     @property
     def peer_cid(self) -> bytes:
@@ -193,10 +193,6 @@ class ServerHandshake(Driver):
         grant = self._context.grant
         if grant is not None:
             grant.authentication, grant.credential = authentication, credential
-
-    def _take_cid(self) -> bytes:
-        self.cid = self.cid or self._new_cid()
-        return self.cid
 
     def _suspended(self, state: SuspendedState) -> None:
         name = self.facts.server_name

@@ -106,7 +106,10 @@ def _identity(facts: HandshakeFacts) -> bytes:
 
 @dataclass(slots=True)
 class ServerContext:
-    """What lives through all states of one handshake."""
+    """What lives through all states of one handshake.
+
+    It must not lead back to the handshake, which would then stay until the garbage collector comes by.
+    """
 
     address: Address
     parameters: ServerParameters
@@ -118,6 +121,7 @@ class ServerContext:
     key_log: KeyLog | None = None
     grant: Grant | None = None
     new_cid: Callable[[], bytes] = bytes
+    cid: bytes = b""
     ids: ConnectionIds | None = None
 
 
@@ -186,8 +190,9 @@ def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello
 
 def _negotiate(context: ServerContext, hello: ClientHello, resumed: Suite | None = None) -> Negotiated:
     # RFC 9146 section 3: ids are agreed on anew in every handshake, and a new one links no two sessions.
-    cid = context.new_cid() if ExtensionType.CONNECTION_ID in (hello.extensions or {}) else b""
-    return negotiate(hello, context.parameters, resumed, cid)
+    if not context.cid and ExtensionType.CONNECTION_ID in (hello.extensions or {}):
+        context.cid = context.new_cid()
+    return negotiate(hello, context.parameters, resumed, context.cid)
 
 
 def _settle(context: ServerContext, message: HandshakeMessage, negotiated: Negotiated) -> Negotiated:
