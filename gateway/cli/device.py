@@ -107,9 +107,10 @@ def list_devices(
 ) -> None:
     """List the devices."""
     with readable_errors(), registry_of(config) as registry:
-        if tenant is not None and tenant not in registry.tenants():
-            raise NotFound(f"tenant '{tenant}' does not exist")
-        print_rows([_facts(device) for device in registry.list_devices(tenant_id=tenant)], _COLUMNS, output)
+        if tenant is not None:
+            registry.tenant(tenant)
+        records = registry.list_devices(tenant_id=tenant)
+        print_rows([_facts(record.device) for record in records], _COLUMNS, output)
 
 
 @app.command("show")

@@ -247,6 +247,10 @@ class ServerEndpoint:
         """Sends close_notify and forgets the association."""
         self._established.close(association, reason)
 
+    def expel(self, association: Association) -> None:
+        """Ends an association whose peer is no longer let in: a fatal access_denied, and nothing to resume."""
+        self._established.expel(association)
+
     def supersede(self, association: Association) -> None:
         """Forgets an association whose peer has made another one; says nothing to it, for nobody would listen."""
         if not association.closed:

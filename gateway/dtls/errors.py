@@ -79,6 +79,14 @@ class FailureReason(StrEnum):
     # The registry's word.
     NOT_PROVISIONED = "not_provisioned"
     DEVICE_DISABLED = "device_disabled"
+    DEVICE_PENDING = "device_pending"
+    DEVICE_QUARANTINED = "device_quarantined"
+    TENANT_DISABLED = "tenant_disabled"
+    NO_TENANT = "no_tenant"
+    CREDENTIAL_EXPIRED = "credential_expired"
+    PSK_ENDED = "psk_ended"
+    PROVISIONING_DENIED = "provisioning_denied"
+    PROVISIONING_UNAVAILABLE = "provisioning_unavailable"
     CREDENTIAL_REVOKED = "credential_revoked"
     OTHER_ISSUER = "other_issuer"
     REGISTRY_FULL = "registry_full"
@@ -131,6 +139,14 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.UNKNOWN_PUBLIC_KEY: _A.CERTIFICATE_UNKNOWN,
     FailureReason.NOT_PROVISIONED: _A.ACCESS_DENIED,
     FailureReason.DEVICE_DISABLED: _A.ACCESS_DENIED,
+    FailureReason.DEVICE_PENDING: _A.ACCESS_DENIED,
+    FailureReason.DEVICE_QUARANTINED: _A.ACCESS_DENIED,
+    FailureReason.TENANT_DISABLED: _A.ACCESS_DENIED,
+    FailureReason.NO_TENANT: _A.ACCESS_DENIED,
+    FailureReason.CREDENTIAL_EXPIRED: _A.ACCESS_DENIED,
+    FailureReason.PSK_ENDED: _A.ACCESS_DENIED,
+    FailureReason.PROVISIONING_DENIED: _A.ACCESS_DENIED,
+    FailureReason.PROVISIONING_UNAVAILABLE: _A.INTERNAL_ERROR,
     FailureReason.CREDENTIAL_REVOKED: _A.ACCESS_DENIED,
     FailureReason.OTHER_ISSUER: _A.ACCESS_DENIED,
     FailureReason.REGISTRY_FULL: _A.ACCESS_DENIED,
@@ -157,6 +173,11 @@ PSK_REFUSALS = frozenset(
         FailureReason.WRONG_KEY,
         FailureReason.NOT_PROVISIONED,
         FailureReason.DEVICE_DISABLED,
+        FailureReason.DEVICE_PENDING,
+        FailureReason.DEVICE_QUARANTINED,
+        FailureReason.TENANT_DISABLED,
+        FailureReason.CREDENTIAL_EXPIRED,
+        FailureReason.PSK_ENDED,
         FailureReason.CREDENTIAL_REVOKED,
         FailureReason.OTHER_ISSUER,
         FailureReason.REGISTRY_FULL,

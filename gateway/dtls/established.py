@@ -19,8 +19,9 @@ from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
 
 _CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
+_ACCESS_DENIED = Alert.fatal(AlertDescription.ACCESS_DENIED).encode()
 _NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
-_FATAL = frozenset({"alert", "authentication_failures"})
+_FATAL = frozenset({"alert", "authentication_failures", "revoked"})
 """Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
 
 
@@ -115,6 +116,12 @@ class Established:
         if not association.closed:
             self._delivery.send_alert(association, _CLOSE_NOTIFY)
             self.end(association, reason)
+
+    def expel(self, association: Association) -> None:
+        """Sends a fatal access_denied and ends the association, which nobody may resume, if it has not ended."""
+        if not association.closed:
+            self._delivery.send_alert(association, _ACCESS_DENIED)
+            self.end(association, "revoked")
 
     def end(self, association: Association, reason: str) -> None:
         """Forgets an association, and says nothing to its peer."""

@@ -54,6 +54,13 @@ FAILED_PROOFS = frozenset(
         FailureReason.UNKNOWN_PUBLIC_KEY,
         FailureReason.NOT_PROVISIONED,
         FailureReason.DEVICE_DISABLED,
+        FailureReason.DEVICE_PENDING,
+        FailureReason.DEVICE_QUARANTINED,
+        FailureReason.TENANT_DISABLED,
+        FailureReason.NO_TENANT,
+        FailureReason.CREDENTIAL_EXPIRED,
+        FailureReason.PSK_ENDED,
+        FailureReason.PROVISIONING_DENIED,
         FailureReason.CREDENTIAL_REVOKED,
         FailureReason.OTHER_ISSUER,
     }

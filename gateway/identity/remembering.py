@@ -11,8 +11,11 @@ from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.model import AuthKind, Principal
 
 _DIGEST_LENGTH = 16
-_ANCHOR_LENGTH = 32
+_FINGERPRINT_LENGTH = 32
 _TIME_LENGTH = 5
+_SERIAL_LENGTH = 20  # RFC 5280 section 4.1.2.2
+_TENANT_AT = _DIGEST_LENGTH + 2 * _FINGERPRINT_LENGTH + _TIME_LENGTH + _SERIAL_LENGTH + 2
+_NO_ISSUER = bytes(_FINGERPRINT_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,13 @@ class Remembered:
 
     Attributes:
         valid_until: Seconds since the epoch, UTC, at which the chain ends.
+        issuer_id: SHA-256 (lower-case hex) of the CA certificate right above the leaf; None where there is none.
+        serial: The leaf's serial number.
     """
 
     anchor_id: str
+    issuer_id: str | None
+    serial: int
     valid_until: float
     tenant_id: str
     device_id: str
@@ -38,10 +45,18 @@ def remember(principal: Principal) -> bytes:
     short = hashlib.sha256(text.encode()).digest()[:_DIGEST_LENGTH]
     if principal.auth is not AuthKind.X509:
         return short  # the PSK identity, or the key's fingerprint, stands beside it, and finds the rest
-    anchor, valid_until = bytes.fromhex(principal.anchor_id or ""), int(principal.valid_until or 0)
     encoded = tenant.encode()
     return b"".join(
-        (short, anchor, valid_until.to_bytes(_TIME_LENGTH), len(encoded).to_bytes(2), encoded, name.encode())
+        (
+            short,
+            bytes.fromhex(principal.anchor_id or ""),
+            bytes.fromhex(principal.issuer_id) if principal.issuer_id is not None else _NO_ISSUER,
+            int(principal.valid_until or 0).to_bytes(_TIME_LENGTH),
+            (principal.serial or 0).to_bytes(_SERIAL_LENGTH),
+            len(encoded).to_bytes(2),
+            encoded,
+            name.encode(),
+        )
     )
 
 
@@ -51,16 +66,20 @@ def recall(remembered: bytes) -> Remembered:
     Raises:
         IdentityRefused: These are not such bytes: another version of the gateway made them.
     """
-    anchor_end = _DIGEST_LENGTH + _ANCHOR_LENGTH
-    tenant_at = anchor_end + _TIME_LENGTH + 2
-    tenant_end = tenant_at + int.from_bytes(remembered[tenant_at - 2 : tenant_at])
+    tenant_end = _TENANT_AT + int.from_bytes(remembered[_TENANT_AT - 2 : _TENANT_AT])
+    issuer_at = _DIGEST_LENGTH + _FINGERPRINT_LENGTH
+    time_at = issuer_at + _FINGERPRINT_LENGTH
+    serial_at = time_at + _TIME_LENGTH
+    issuer = remembered[issuer_at:time_at]
     try:
         if tenant_end > len(remembered):
             raise ValueError("too short")
         return Remembered(
-            anchor_id=remembered[_DIGEST_LENGTH:anchor_end].hex(),
-            valid_until=float(int.from_bytes(remembered[anchor_end : tenant_at - 2])),
-            tenant_id=remembered[tenant_at:tenant_end].decode(),
+            anchor_id=remembered[_DIGEST_LENGTH:issuer_at].hex(),
+            issuer_id=issuer.hex() if issuer != _NO_ISSUER else None,
+            valid_until=float(int.from_bytes(remembered[time_at:serial_at])),
+            serial=int.from_bytes(remembered[serial_at : serial_at + _SERIAL_LENGTH]),
+            tenant_id=remembered[_TENANT_AT:tenant_end].decode(),
             device_id=remembered[tenant_end:].decode(),
         )
     except ValueError as error:

@@ -14,48 +14,37 @@ Who may speak for a device:
   - a device whose certificate an operator allowed takes those of the anchor that was named then, or, when none was
     (`gateway device add ID --certificate`), of any: it is not bound.
 
-A device that is not active is refused before anything is written.
+A device that is not active is refused before anything is written. What may wait for a network is a step (`Steps`): the
+registry, if it is not a file, and a webhook.
 
 The trust store follows the registry: each handshake asks whether anchors changed, in this process or in another one.
 """
 
 import hashlib
 import hmac
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from cryptography import x509
-
+from gateway.identity.provisioning import provision
 from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.identity.remembering import Remembered, recall, remember
-from gateway.model import DEFAULT_TENANT, AuthKind, Device, DeviceStatus, Principal
-from gateway.pki import (
-    LEAF_CURVES,
-    ChainRefused,
-    PkiError,
-    TrustAnchor,
-    TrustStore,
-    VerifiedChain,
-    parse_certificates,
-)
+from gateway.identity.tenancy import certificate_tenant, check_tenant, psk_candidates
+from gateway.identity.texts import add_command, device_command, not_active, shown_psk_identity
+from gateway.identity.trusted import Trusted
+from gateway.model import AuthKind, Device, DeviceStatus, Principal
+from gateway.pki import LEAF_CURVES, ChainRefused, TrustAnchor, VerifiedChain
 from gateway.registry import (
-    AnchorRecord,
+    CachedReads,
     CertificateCredential,
-    Conflict,
+    Changes,
     CredentialStatus,
-    HandshakeReads,
-    InvalidValue,
-    LimitReached,
-    NotActive,
-    NotFound,
     PskCredential,
     PublicKeyCredential,
     RegistryError,
+    Steps,
 )
 
-_SHOWN_IDENTITY_BYTES = 64
 _USABLE = frozenset({CredentialStatus.ACTIVE, CredentialStatus.NEXT})
 
 
@@ -82,7 +71,7 @@ class IdentityService:
 
     def __init__(
         self,
-        registry: HandshakeReads,
+        reads: CachedReads,
         clock: Callable[[], datetime] = utc_now,
         *,
         leaf_curves: frozenset[str] = LEAF_CURVES,
@@ -90,56 +79,56 @@ class IdentityService:
         """Starts with the registry's trust anchors.
 
         Args:
-            registry: Where devices are.
+            reads: Where devices are.
             clock: The time, with a time zone.
             leaf_curves: Curves accepted for a device's own key, by `cryptography` name.
 
         Raises:
             RegistryError: The registry cannot be read.
         """
-        self._registry = registry
+        self._reads = reads
         self._clock = clock
         self._leaf_curves = leaf_curves
-        self._revision = 0
-        self._trust = TrustStore([])
-        self._unusable: tuple[str, ...] = ()
-        self.reload()
+        self._outdated = False
+        self._trusted = Trusted(reads.trust(), leaf_curves)
+        reads.on_change(self._on_change)
 
     @property
     def trust_anchors(self) -> tuple[TrustAnchor, ...]:
         """The anchors in use."""
-        return self._trust.anchors
+        return self._trusted.store.anchors
 
     @property
     def unusable_anchors(self) -> tuple[str, ...]:
         """Ids of stored anchors that are no certificates, and are left out."""
-        return self._unusable
+        return self._trusted.unusable
 
-    def psk(self, identity: bytes) -> PskAnswer:
+    def psk(self, identity: bytes, server_name: str | None = None) -> Steps[PskAnswer]:
         """The key of a PSK identity.
 
         On the wire, an unknown identity must look like a wrong key (RFC 4279 section 2): after any refusal the
         handshake goes on with a random key.
 
+        Args:
+            identity: As presented.
+            server_name: SNI, if the peer sent it.
+
         Raises:
             IdentityRefused: There is none, or it may not be used now.
         """
         try:
-            found = self._registry.find_psk(identity)
+            for tenant_id, name in psk_candidates(self._reads, identity, server_name):
+                found = yield from self._reads.find_psk(tenant_id, name)
+                if found is not None:
+                    break
+            else:
+                raise _unknown_identity(identity, server_name)
         except RegistryError as error:
             raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
-        if found is None:
-            shown, option = _shown(identity)
-            raise IdentityRefused(
-                Refusal.UNKNOWN_IDENTITY,
-                f"no device has the PSK identity {shown}; add one with `gateway device add ID --psk-identity {option} "
-                "--psk-file FILE`",
-            )
-        _check_usable(found)
-        principal = Principal(found.device, AuthKind.PSK, found.credential_id, found.version)
-        return PskAnswer(found.key, principal)
+        self._check_psk(found)
+        return PskAnswer(found.key, Principal(found.device, AuthKind.PSK, found.credential_id, found.version))
 
-    def raw_public_key(self, public_key: bytes) -> Principal:
+    def raw_public_key(self, public_key: bytes) -> Steps[Principal]:
         """Finds the device of a raw public key (RFC 7250). Nothing vouches for such a key but the registry.
 
         The peer must have proven that it holds the private key.
@@ -152,43 +141,30 @@ class IdentityService:
         """
         return self._public_key_device(hashlib.sha256(public_key).digest())
 
-    def _public_key_device(self, fingerprint: bytes) -> Principal:
-        try:
-            found = self._registry.find_rpk(fingerprint)
-        except RegistryError as error:
-            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
-        if found is None:
-            raise IdentityRefused(
-                Refusal.UNKNOWN_PUBLIC_KEY,
-                f"no device has the public key with the SHA-256 {fingerprint.hex()}; add one with "
-                "`gateway device add ID --public-key FILE`",
-            )
-        _check_usable(found)
-        return Principal(found.device, AuthKind.RPK, found.credential_id, found.version, fingerprint=fingerprint.hex())
-
-    def certificate(self, chain_der: Sequence[bytes]) -> Principal:
+    def certificate(self, chain_der: Sequence[bytes], server_name: str | None = None) -> Steps[Principal]:
         """Verifies a chain and finds, or makes, its device.
 
         The peer must have proven that it holds the leaf's key (DESIGN D5b), or strangers could provision.
 
         Args:
             chain_der: DER certificates, the device's own first.
+            server_name: SNI, if the peer sent it.
 
         Raises:
             IdentityRefused: The chain does not verify, or no device goes with it.
         """
         try:
-            if self._registry.anchor_revision() != self._revision:
-                self.reload()
-            verified = self._trust.verify(chain_der, self._clock())
-            found = self._registry.find_certificate_device(verified.anchor.tenant_id, verified.device_name)
+            trusted = self._current()
+            verified = trusted.store.verify(chain_der, self._clock())
+            tenant_id, found = yield from self._find_certificate(trusted, verified, server_name)
             if found is None:
-                found = self._provision(verified)
+                anchor = trusted.records[verified.anchor.id]
+                found = yield from provision(self._reads, tenant_id, verified, anchor)
         except ChainRefused as refused:
             raise IdentityRefused(Refusal(refused.problem.value), refused.detail) from refused
         except RegistryError as error:
             raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
-        _check_usable(found)
+        self._check_usable(found)
         if found.anchor_id is not None and found.anchor_id != verified.anchor.id:
             raise _other_issuer(found.device, found.anchor_id, verified)
         return Principal(
@@ -200,15 +176,40 @@ class IdentityService:
             fingerprint=verified.fingerprint,
             created=found.created,
             valid_until=verified.not_after.timestamp(),
+            issuer_id=trusted.issuer_id(verified.issuers),
+            serial=verified.serial,
         )
 
-    def resume(self, auth: AuthKind, identity: bytes, remembered: bytes) -> Principal:
+    def preview(self, chain_der: Sequence[bytes], server_name: str | None = None) -> Steps[tuple[VerifiedChain, str]]:
+        """What `certificate` would make of a chain, without creating a device: the verified chain and the tenant.
+
+        Raises:
+            IdentityRefused: The chain does not verify, or an existing device may not use it.
+        """
+        try:
+            trusted = self._current()
+            verified = trusted.store.verify(chain_der, self._clock())
+            tenant_id, found = yield from self._find_certificate(trusted, verified, server_name)
+        except ChainRefused as refused:
+            raise IdentityRefused(Refusal(refused.problem.value), refused.detail) from refused
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        if found is not None:
+            self._check_usable(found)
+            if found.anchor_id not in (None, verified.anchor.id):
+                raise _other_issuer(found.device, found.anchor_id, verified)
+        return verified, tenant_id
+
+    def resume(
+        self, auth: AuthKind, identity: bytes, remembered: bytes, server_name: str | None = None
+    ) -> Steps[Principal]:
         """Whether the credential that a session began with would still let its device in.
 
         Args:
             auth: What kind of credential it was.
             identity: The PSK identity, or SHA-256 of the leaf certificate or of the raw public key.
             remembered: What `remembering.remember` made of the principal then.
+            server_name: SNI, if the peer sent it.
 
         Returns:
             The device as it is now.
@@ -219,11 +220,11 @@ class IdentityService:
         """
         try:
             if auth is AuthKind.PSK:
-                known = self.psk(identity).principal
+                known = (yield from self.psk(identity, server_name)).principal
             elif auth is AuthKind.RPK:
-                known = self._public_key_device(identity)
+                known = yield from self._public_key_device(identity)
             else:
-                known = self._certificate_again(identity, recall(remembered))
+                known = yield from self._certificate_again(identity.hex(), recall(remembered))
         except RegistryError as error:
             raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
         if not hmac.compare_digest(remember(known), remembered):
@@ -232,24 +233,106 @@ class IdentityService:
             )
         return known
 
-    def _certificate_again(self, fingerprint: bytes, then: Remembered) -> Principal:
-        """The principal that this certificate would prove now, without the certificate."""
-        if self._registry.anchor_revision() != self._revision:
+    def still_in(self, principal: Principal) -> Steps[Device]:
+        """Whether the credential of a live session is what it was, and its device may be here. Returns the device.
+
+        Raises:
+            IdentityRefused: Not any more.
+        """
+        try:
+            found = yield from self._reads.standing(principal.credential_id)
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        device = principal.device
+        if found is None:
+            raise IdentityRefused(
+                Refusal.CREDENTIAL_REVOKED, f"device '{device.id}' or its credential was deleted", device
+            )
+        if found.device.status is not DeviceStatus.ACTIVE:
+            raise not_active(found.device)
+        if found.version != principal.credential_version or found.status not in _USABLE:
+            raise IdentityRefused(
+                Refusal.CREDENTIAL_REVOKED, f"the credential of device '{device.id}' has changed since then", device
+            )
+        return found.device
+
+    def check_trust(self, principal: Principal) -> None:
+        """Whether a live session's certificate would still be accepted. Costs no look-up.
+
+        Raises:
+            IdentityRefused: Its anchor is no longer trusted, or one of its certificates was revoked or banned.
+        """
+        if principal.auth is AuthKind.X509:
+            self._check_chain(
+                principal.fingerprint or "",
+                principal.serial or 0,
+                principal.issuer_id,
+                principal.anchor_id or "",
+                principal.device,
+            )
+        check_tenant(self._reads, principal.device.tenant_id)
+
+    def reload(self) -> None:
+        """Builds the trust store anew from the registry. May wait, and may be called in a thread.
+
+        Raises:
+            RegistryError: The registry cannot be read; the old trust store stays.
+        """
+        # Before it is read: what changes meanwhile is read at the next time.
+        self._outdated = False
+        try:
+            new = Trusted(self._reads.trust(), self._leaf_curves)
+            new.take_paths(self._trusted)
+            self._trusted = new
+        except BaseException:
+            self._outdated = True
+            raise
+
+    def _on_change(self, changes: Changes) -> None:
+        if changes.trust or changes.everything:
+            self._outdated = True
+
+    def _current(self) -> Trusted:
+        self._reads.refresh()
+        # A registry behind a network is read by whoever watches it, outside the event loop.
+        if self._outdated and not self._reads.remote:
             self.reload()
-        now = self._clock()
-        if not any(
-            anchor.id == then.anchor_id
-            and anchor.tenant_id == then.tenant_id
-            and anchor.certificate.not_valid_after_utc >= now
-            for anchor in self._trust.anchors
-        ):
-            raise IdentityRefused(Refusal.UNKNOWN_ROOT, f"trust anchor {then.anchor_id[:16]}... is no longer trusted")
-        if now.timestamp() > then.valid_until:
+        return self._trusted
+
+    def _public_key_device(self, fingerprint: bytes) -> Steps[Principal]:
+        try:
+            found = yield from self._reads.find_rpk(fingerprint)
+        except RegistryError as error:
+            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
+        if found is None:
+            raise IdentityRefused(
+                Refusal.UNKNOWN_PUBLIC_KEY,
+                f"no device has the public key with the SHA-256 {fingerprint.hex()}; add one with "
+                "`gateway device add ID --public-key FILE`",
+            )
+        self._check_usable(found)
+        return Principal(found.device, AuthKind.RPK, found.credential_id, found.version, fingerprint=fingerprint.hex())
+
+    def _find_certificate(
+        self, trusted: Trusted, verified: VerifiedChain, server_name: str | None
+    ) -> Steps[tuple[str, CertificateCredential | None]]:
+        record = trusted.records[verified.anchor.id]
+        tenant_id = certificate_tenant(self._reads, record, verified.organizations, server_name)
+        check_tenant(self._reads, tenant_id)
+        found = yield from self._reads.find_certificate_device(tenant_id, verified.device_name)
+        return tenant_id, found
+
+    def _certificate_again(self, fingerprint: str, then: Remembered) -> Steps[Principal]:
+        """The principal that this certificate would prove now, without the certificate."""
+        device = Device(then.device_id, then.tenant_id)
+        if self._clock().timestamp() > then.valid_until:
             raise IdentityRefused(Refusal.EXPIRED, f"the certificate chain of device '{then.device_id}' has ended")
-        found = self._registry.find_certificate_device(then.tenant_id, then.device_id)
+        self._current()
+        self._check_chain(fingerprint, then.serial, then.issuer_id, then.anchor_id, device)
+        found = yield from self._reads.find_certificate_device(then.tenant_id, then.device_id)
         if found is None:
             raise IdentityRefused(Refusal.NOT_PROVISIONED, f"device '{then.device_id}' is not in the registry")
-        _check_usable(found)
+        self._check_usable(found)
         if found.anchor_id not in (None, then.anchor_id):
             raise IdentityRefused(
                 Refusal.OTHER_ISSUER, f"device '{then.device_id}' is bound to another trust anchor by now"
@@ -260,118 +343,73 @@ class IdentityService:
             found.credential_id,
             found.version,
             anchor_id=then.anchor_id,
-            fingerprint=fingerprint.hex(),
+            fingerprint=fingerprint,
             valid_until=then.valid_until,
+            issuer_id=then.issuer_id,
+            serial=then.serial,
         )
 
-    def reload(self) -> None:
-        """Builds the trust store anew from the registry.
+    def _check_chain(
+        self, fingerprint: str, serial: int, issuer_id: str | None, anchor_id: str, device: Device
+    ) -> None:
+        """What became of the certificates since they verified, as far as it can be told without the leaf.
 
         Raises:
-            RegistryError: The registry cannot be read; the old trust store stays.
+            IdentityRefused: They would not verify now, or that cannot be told.
         """
-        # The revision is read first: a change between the two reads is then seen as one at the next handshake.
-        revision = self._registry.anchor_revision()
-        records = self._registry.trust_anchors()
-        anchors = [(record.id, _anchor(record)) for record in records]
-        intermediates = [c for der in self._registry.intermediates() for c in _certificates(der)]
-        self._trust = TrustStore(
-            [anchor for _, anchor in anchors if anchor is not None], intermediates, leaf_curves=self._leaf_curves
-        )
-        self._unusable = tuple(anchor_id for anchor_id, anchor in anchors if anchor is None)
-        self._revision = revision
-
-    def _provision(self, verified: VerifiedChain) -> CertificateCredential:
-        name, anchor = verified.device_name, verified.anchor
-        device = Device(name, anchor.tenant_id)
         try:
-            return self._registry.provision_device(
-                anchor.tenant_id, name, anchor_id=anchor.id, create=anchor.auto_provision
-            )
-        except NotFound as error:
+            self._trusted.check_again(fingerprint, serial, issuer_id, anchor_id, self._clock())
+        except ChainRefused as refused:
+            raise IdentityRefused(Refusal(refused.problem.value), refused.detail, device) from refused
+
+    def _check_psk(self, found: PskCredential) -> None:
+        self._check_usable(found)
+        device, now = found.device, self._clock().timestamp()
+        tenant = check_tenant(self._reads, device.tenant_id)
+        if (found.not_before or now) > now or (found.not_after or now) < now:
             raise IdentityRefused(
-                Refusal.NOT_PROVISIONED,
-                f"device '{name}' has a valid certificate, but is not in the registry; add it with `{_add(device)}`, "
-                f"or let trust anchor {anchor.id[:16]}... add devices with `gateway ca trust --auto-provision FILE`",
-            ) from error
-        except Conflict as error:
-            raise IdentityRefused(
-                Refusal.NOT_PROVISIONED,
-                f"device '{name}' has a valid certificate, but the registry allows it only its key; allow the "
-                f"certificate with `{_add(device)} --certificate`",
+                Refusal.CREDENTIAL_EXPIRED,
+                f"the pre-shared key {found.credential_id} of device '{device.id}' is outside its time; give the "
+                f"device its new key, or make one with `{device_command('rotate', device, noun='psk')}`",
                 device,
-            ) from error
-        except NotActive as error:
-            raise _disabled(error.device) from error
-        except LimitReached as error:
-            raise IdentityRefused(Refusal.REGISTRY_FULL, str(error)) from error
-        except InvalidValue as error:
-            raise IdentityRefused(Refusal.NO_IDENTITY, str(error)) from error
+            )
+        if tenant.limits.psk_until and now > tenant.limits.psk_until:
+            raise IdentityRefused(
+                Refusal.PSK_ENDED,
+                f"tenant '{tenant.id}' no longer takes pre-shared keys; give device '{device.id}' a certificate",
+                device,
+            )
+
+    def _check_usable(self, found: PskCredential | PublicKeyCredential | CertificateCredential) -> None:
+        device = found.device
+        check_tenant(self._reads, device.tenant_id)
+        if device.status is not DeviceStatus.ACTIVE:
+            raise not_active(device)
+        if found.status not in _USABLE:
+            raise IdentityRefused(
+                Refusal.CREDENTIAL_REVOKED,
+                f"the credential {found.credential_id} of device '{device.id}' is {found.status}; "
+                "give the device a new one",
+                device,
+            )
 
 
-def _check_usable(found: PskCredential | PublicKeyCredential | CertificateCredential) -> None:
-    device = found.device
-    if device.status is not DeviceStatus.ACTIVE:
-        raise _disabled(device)
-    if found.status not in _USABLE:
-        raise IdentityRefused(
-            Refusal.CREDENTIAL_REVOKED,
-            f"the credential {found.credential_id} of device '{device.id}' is {found.status}; "
-            "give the device a new one",
-            device,
-        )
+def _unknown_identity(identity: bytes, server_name: str | None) -> IdentityRefused:
+    shown, option = shown_psk_identity(identity)
+    where = f" (server name {server_name!r})" if server_name else ""
+    return IdentityRefused(
+        Refusal.UNKNOWN_IDENTITY,
+        f"no device has the PSK identity {shown}{where}; add one with `gateway device add ID --psk-identity {option} "
+        "--psk-file FILE`",
+    )
 
 
-def _other_issuer(device: Device, bound_to: str, verified: VerifiedChain) -> IdentityRefused:
+def _other_issuer(device: Device, bound_to: str | None, verified: VerifiedChain) -> IdentityRefused:
     return IdentityRefused(
         Refusal.OTHER_ISSUER,
-        f"device '{device.id}' is bound to the trust anchor {bound_to[:16]}..., and the certificate presented (SHA-256 "
-        f"fingerprint {verified.fingerprint}) is from {verified.anchor.id[:16]}...; this may be an impersonation by "
-        "another factory. Only if you know that the device has this certificate, let any CA of its tenant speak for it "
-        f"with `{_add(device)} --certificate`",
+        f"device '{device.id}' is bound to the trust anchor {(bound_to or '')[:16]}..., and the certificate presented "
+        f"(SHA-256 fingerprint {verified.fingerprint}) is from {verified.anchor.id[:16]}...; this may be an "
+        "impersonation by another factory. Only if you know that the device has this certificate, let any CA of its "
+        f"tenant speak for it with `{add_command(device)} --certificate`",
         device,
     )
-
-
-def _disabled(device: Device) -> IdentityRefused:
-    return IdentityRefused(
-        Refusal.DEVICE_DISABLED,
-        f"device '{device.id}' is {device.status}; let it in with `{_command('enable', device)}`",
-        device,
-    )
-
-
-def _add(device: Device) -> str:
-    return _command("add", device)
-
-
-def _command(verb: str, device: Device) -> str:
-    tenant = "" if device.tenant_id == DEFAULT_TENANT else f" --tenant {shlex.quote(device.tenant_id)}"
-    return f"gateway device {verb} {shlex.quote(device.id)}{tenant}"
-
-
-def _shown(identity: bytes) -> tuple[str, str]:
-    """An identity for a log line, and as a command line word where it can be one."""
-    cut = identity[:_SHOWN_IDENTITY_BYTES]
-    dots = "..." if len(identity) > len(cut) else ""
-    try:
-        text = cut.decode("ascii")
-    except UnicodeDecodeError:
-        text = ""
-    if not text.isprintable() or not text:
-        return f"0x{cut.hex()}{dots}", "TEXT"
-    return f"{text!r}{dots}", "TEXT" if dots else shlex.quote(text)
-
-
-def _anchor(record: AnchorRecord) -> TrustAnchor | None:
-    certificates = _certificates(record.certificate)
-    if not certificates:
-        return None
-    return TrustAnchor(record.id, certificates[0], record.auto_provision, record.tenant_id, record.strict)
-
-
-def _certificates(der: bytes) -> list[x509.Certificate]:
-    try:
-        return parse_certificates(der)
-    except PkiError:
-        return []

@@ -1,12 +1,13 @@
 """Putting a CA's certificate file into the registry."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.pki import PkiError, describe, fingerprint, is_ca
-from gateway.registry import AnchorRecord, Conflict, Registry
+from gateway.registry import AnchorPolicy, AnchorRecord, Conflict, Provision, Registry
 
 
 def trust_ca(
@@ -42,7 +43,7 @@ def trust_ca(
     known = {record.id: record for record in registry.trust_anchors()}
     for root in roots:
         record = known.get(fingerprint(root))
-        if record is not None and record.tenant_id != tenant_id:
+        if record is not None and tenant_id not in record.tenant_ids:
             raise Conflict(
                 f"the CA {describe(root.subject)} is trusted already, for tenant '{record.tenant_id}'; take it from "
                 f"there first with `gateway ca untrust {record.id}`"
@@ -59,9 +60,10 @@ def trust_ca(
 def _trust(
     registry: Registry, root: x509.Certificate, known: AnchorRecord | None, tenant_id: str, auto_provision: bool | None
 ) -> AnchorRecord:
+    wanted = Provision.ACTIVE if auto_provision else Provision.OFF
     if known is None:
         der, subject = root.public_bytes(Encoding.DER), root.subject.rfc4514_string()
-        return registry.add_trust_anchor(der, subject, tenant_id=tenant_id, auto_provision=bool(auto_provision))
-    if auto_provision is None or auto_provision == known.auto_provision:
+        return registry.add_trust_anchor(der, subject, tenant_ids=(tenant_id,), policy=AnchorPolicy(provision=wanted))
+    if auto_provision is None or wanted is known.policy.provision:
         return known
-    return registry.set_auto_provision(known.id, auto_provision)
+    return registry.set_trust_anchor(known.id, policy=replace(known.policy, provision=wanted))

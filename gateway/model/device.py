@@ -25,6 +25,8 @@ class Device:
         status: See `DeviceStatus`.
         auto_provisioned: Created by its own first handshake, under a trust anchor that allows it.
         created_at: Seconds since the epoch, UTC.
+        tags: For grouping, sorted.
+        attributes: What else an operator says of it: names and values, sorted by name.
     """
 
     id: str
@@ -32,3 +34,5 @@ class Device:
     status: DeviceStatus = DeviceStatus.ACTIVE
     auto_provisioned: bool = False
     created_at: float = 0.0
+    tags: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()

@@ -29,6 +29,9 @@ class Principal:
         fingerprint: SHA-256 (lower-case hex) of the leaf certificate, or of the raw public key; None for PSK.
         created: The device was created by this very handshake.
         valid_until: Seconds since the epoch, UTC, at which the chain ends; None for PSK.
+        issuer_id: SHA-256 (lower-case hex) of the CA certificate right above the leaf; None for PSK, and for a
+            certificate that is trusted by itself.
+        serial: The leaf's serial number, for revocation lists; None for PSK.
     """
 
     device: Device
@@ -39,3 +42,5 @@ class Principal:
     fingerprint: str | None = None
     created: bool = False
     valid_until: float | None = None
+    issuer_id: str | None = None
+    serial: int | None = None

@@ -4,7 +4,7 @@ Knows neither the registry nor DTLS. `TrustStore.verify` is the way in for a pre
 way out of it that is not a `VerifiedChain`.
 """
 
-from gateway.pki.certificates import describe, fingerprint, is_ca
+from gateway.pki.certificates import describe, fingerprint, is_ca, short_name
 from gateway.pki.development import DevelopmentPki, write_development_pki
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.files import (
@@ -66,6 +66,7 @@ __all__ = [
     "parse_public_key",
     "pem_bundle",
     "public_key_fingerprint",
+    "short_name",
     "write_certificates",
     "write_certified_key",
     "write_development_pki",

@@ -7,6 +7,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from gateway.model import DEFAULT_TENANT
 from gateway.pki.certificates import fingerprint, parse, peer_data
@@ -62,6 +63,8 @@ class VerifiedChain:
         fingerprint: SHA-256 fingerprint of the leaf, lower-case hex.
         not_before: Since when every certificate of the path is valid, with a time zone.
         not_after: Until when, that second included.
+        serial: The leaf's serial number.
+        organizations: The organizationName attributes of the leaf's subject.
     """
 
     anchor: TrustAnchor
@@ -70,6 +73,8 @@ class VerifiedChain:
     fingerprint: str
     not_before: datetime
     not_after: datetime
+    serial: int
+    organizations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,8 @@ class TrustStore:
                 fingerprint(leaf),
                 max(certificate.not_valid_before_utc for certificate in path),
                 min(certificate.not_valid_after_utc for certificate in path),
+                leaf.serial_number,
+                tuple(str(each.value) for each in leaf.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)),
             )
             if len(self._verified) >= MAX_VERIFIED_CHAINS:
                 del self._verified[next(iter(self._verified))]

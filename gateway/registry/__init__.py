@@ -3,7 +3,7 @@
 Knows neither DTLS nor how a chain is verified; a certificate is bytes here.
 """
 
-from gateway.registry.cache import CachedReads
+from gateway.registry.cache import CachedReads, Trust
 from gateway.registry.errors import (
     Conflict,
     InvalidValue,
@@ -13,35 +13,65 @@ from gateway.registry.errors import (
     RegistryError,
     Unavailable,
 )
-from gateway.registry.interface import HandshakeReads, Registry
 from gateway.registry.opening import open_registry
+from gateway.registry.policy import AnchorPolicy, CrlPolicy, OnClone, Provision, TenantBy, TenantLimits
 from gateway.registry.records import (
     AnchorRecord,
+    AnchorUsage,
+    AuditEntry,
     CertificateCredential,
+    Changes,
     Counts,
     CredentialStatus,
     CredentialSummary,
+    CrlRecord,
+    DeviceRecord,
+    IssuedCertificate,
     PskCredential,
     PublicKeyCredential,
+    Standing,
+    Tenant,
 )
+from gateway.registry.registry import Registry
+from gateway.registry.secrets import PlainSecrets, Secrets
+from gateway.registry.steps import Steps, run, wait_for
 
 __all__ = [
+    "AnchorPolicy",
     "AnchorRecord",
+    "AnchorUsage",
+    "AuditEntry",
     "CachedReads",
     "CertificateCredential",
+    "Changes",
     "Conflict",
     "Counts",
     "CredentialStatus",
     "CredentialSummary",
-    "HandshakeReads",
+    "CrlPolicy",
+    "CrlRecord",
+    "DeviceRecord",
     "InvalidValue",
+    "IssuedCertificate",
     "LimitReached",
     "NotActive",
     "NotFound",
+    "OnClone",
+    "PlainSecrets",
+    "Provision",
     "PskCredential",
     "PublicKeyCredential",
     "Registry",
     "RegistryError",
+    "Secrets",
+    "Standing",
+    "Steps",
+    "Tenant",
+    "TenantBy",
+    "TenantLimits",
+    "Trust",
     "Unavailable",
     "open_registry",
+    "run",
+    "wait_for",
 ]

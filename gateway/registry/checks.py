@@ -1,17 +1,23 @@
 """What a registry takes, whichever backend."""
 
 import re
+from collections.abc import Iterable
 
 from gateway.registry.errors import InvalidValue
 from gateway.registry.limits import (
+    MAX_ATTRIBUTE_CHARACTERS,
+    MAX_ATTRIBUTES,
     MAX_CERTIFICATE_BYTES,
     MAX_DEVICE_ID_CHARACTERS,
     MAX_PSK_BYTES,
     MAX_PSK_IDENTITY_BYTES,
     MAX_PUBLIC_KEY_BYTES,
+    MAX_TAG_CHARACTERS,
+    MAX_TAGS,
     MIN_PSK_BYTES,
 )
 
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=@+-]*", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:/@+,=%-]*", re.ASCII)
 
 
@@ -26,6 +32,52 @@ def check_id(what: str, text: str) -> None:
             f"{text[:MAX_DEVICE_ID_CHARACTERS]!r} cannot be a {what} id: use 1-{MAX_DEVICE_ID_CHARACTERS} ASCII "
             "letters, digits and . _ ~ : / @ + , = % -, a letter or digit first"
         )
+
+
+def check_device_name(text: str) -> None:
+    """As `check_id`, for a device."""
+    check_id("device", text)
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Checks a device's tags. They hold no quotes and no blanks, so that lists of them are easy to read and to search.
+
+    Returns:
+        Each once, sorted.
+
+    Raises:
+        InvalidValue: One is not acceptable, or there are too many.
+    """
+    unique = tuple(sorted(set(tags)))
+    for tag in unique:
+        if len(tag) > MAX_TAG_CHARACTERS or _TAG.fullmatch(tag) is None:
+            raise InvalidValue(
+                f"{tag[:MAX_TAG_CHARACTERS]!r} cannot be a tag: use 1-{MAX_TAG_CHARACTERS} ASCII letters, digits and "
+                ". _ : / = @ + -, a letter or digit first"
+            )
+    if len(unique) > MAX_TAGS:
+        raise InvalidValue(f"a device has at most {MAX_TAGS} tags, not {len(unique)}")
+    return unique
+
+
+def check_attributes(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Checks a device's attributes: names as tags, values any text.
+
+    Returns:
+        Sorted by name; the last one counts where a name comes twice.
+
+    Raises:
+        InvalidValue: One is not acceptable, or there are too many.
+    """
+    values = dict(attributes)
+    for name, value in values.items():
+        if len(name) > MAX_TAG_CHARACTERS or _TAG.fullmatch(name) is None:
+            raise InvalidValue(f"{name[:MAX_TAG_CHARACTERS]!r} cannot be the name of an attribute")
+        if len(value) > MAX_ATTRIBUTE_CHARACTERS or "\0" in value:
+            raise InvalidValue(f"the attribute {name} has at most {MAX_ATTRIBUTE_CHARACTERS} characters, and no NUL")
+    if len(values) > MAX_ATTRIBUTES:
+        raise InvalidValue(f"a device has at most {MAX_ATTRIBUTES} attributes, not {len(values)}")
+    return tuple(sorted(values.items()))
 
 
 def check_psk(identity: bytes, key: bytes, *, allow_short_key: bool) -> None:

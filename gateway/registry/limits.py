@@ -33,3 +33,44 @@ CACHE_CHECK_S = 0.5
 PAGE_CACHE_KIB = 512
 """KiB of the database's pages that SQLite keeps (its own default is 2,000): the inner pages of the indexes of half a
 million devices. What handshakes read again is in memory as values, and the operating system keeps the pages too."""
+
+MAX_CHANGE_LOG_ROWS = 10_000
+"""Changes that are kept for other processes' caches. Whoever has missed more forgets everything, which is right too."""
+
+MAX_QUARANTINED_PER_ANCHOR = 10_000
+"""Devices in quarantine that one trust anchor may bring: enough to see what happens, bounded if a factory's
+key leaks."""
+
+MAX_BANS = 10_000
+"""Banned certificates, each 64 bytes in the memory of every process. Whoever has more to revoke needs a list."""
+
+MAX_CRL_BYTES = 16 * 1024 * 1024
+"""Bytes of a stored revocation list: 400,000 entries of 40 bytes."""
+
+MAX_TAGS = 32
+"""Tags of a device; they are in memory while it has a session."""
+
+MAX_TAG_CHARACTERS = 64
+"""Characters of a tag, and of an attribute's name."""
+
+MAX_ATTRIBUTES = 32
+"""Attributes of a device; they are in memory while it has a session."""
+
+MAX_ATTRIBUTE_CHARACTERS = 256
+"""Characters of an attribute's value."""
+
+DATABASE_CONNECTIONS = 5
+"""Connections of a process to PostgreSQL: as many look-ups at once; its default limit is 100 for all clients."""
+
+DATABASE_CONNECT_S = 3.0
+"""Seconds for a connection to PostgreSQL: a device waits 9 seconds before it repeats (RFC 7925)."""
+
+DATABASE_STATEMENT_S = 5.0
+"""Seconds for a statement of PostgreSQL."""
+
+DATABASE_REST_S = 1.0
+"""Seconds in which PostgreSQL is not asked again after it could not be reached."""
+
+DATABASE_WRITE_LOCK = 0x6474_6C73
+"""The number of the advisory lock by which writers to PostgreSQL take turns ("dtls"): anything that nobody else
+uses."""

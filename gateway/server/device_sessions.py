@@ -46,6 +46,19 @@ class DeviceSessions:
             session = session.older
         return session
 
+    def of(self, tenant_id: str, device_id: str) -> list[Session]:
+        """All sessions of a device, the newest first."""
+        found = []
+        session = self._newest.get(tenant_id, {}).get(device_id)
+        while session is not None:
+            found.append(session)
+            session = session.older
+        return found
+
+    def devices(self) -> list[tuple[str, str]]:
+        """(tenant, device) of all that have a session; takes time and memory in proportion."""
+        return [(tenant_id, device_id) for tenant_id, devices in self._newest.items() for device_id in devices]
+
     def enter(self, session: Session) -> Session | None:
         """Takes a session that was established just now; returns the one that has to yield."""
         device = session.principal.device

@@ -89,3 +89,15 @@ MAX_API_EXPIRY_S: Final = 30 * 86400.0
 
 API_GRACE_S: Final = 5.0
 """Seconds that a thread of the admin port waits for the event loop beyond the request's own time."""
+
+LOOKUP_THREADS: Final = 5
+"""Threads that wait for a registry behind a network or for a webhook: as many as the registry has connections."""
+
+RECHECK_SLICE: Final = 200
+"""Sessions looked at before the event loop gets its turn (1-2 ms), when what is trusted has changed."""
+
+SEEN_INTERVAL_S: Final = 5.0
+"""Seconds between two notes to the registry of who was seen: one transaction for all, whatever the number."""
+
+PRUNE_INTERVAL_S: Final = 3600.0
+"""Seconds between two cuts of the registry's change log."""

@@ -44,6 +44,7 @@ CLOSE_REASONS = {
     "exhausted": "error",
     "authentication_failures": "error",
     "local": "disabled",
+    "revoked": "revoked",
     "close_notify": "close_notify",
     "superseded": "superseded",
     "idle": "idle",
@@ -142,7 +143,7 @@ class SessionMetrics:
             "gateway_registry_lookup_duration_seconds",
             "Time of a question to the registry, with the verification of the chain if there is one, in seconds.",
             REQUEST_BUCKETS_S,
-            {"backend": ("sqlite",)},
+            {"backend": ("sqlite", "postgresql")},
         )
         self.sessions: Counter[tuple[str, str]] = Counter({(auth, cid): 0 for auth in AUTHS for cid in ("yes", "no")})
 

@@ -46,6 +46,16 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.NOT_PROVISIONED: "`gateway device add ID`, with --certificate for a device with a key; or `gateway ca trust "
     "--auto-provision FILE`",
     R.DEVICE_DISABLED: _ENABLE,
+    R.DEVICE_PENDING: "approve it with `gateway device enable ID`; list those that wait with `gateway device list "
+    "--status pending`",
+    R.DEVICE_QUARANTINED: "`gateway device show ID` says why; let it in with `gateway device enable ID`",
+    R.TENANT_DISABLED: "`gateway tenant set ID --enable`",
+    R.NO_TENANT: "give the tenant the server name that the device sends (`gateway tenant set ID --sni NAME`), or issue "
+    "a certificate with the tenant as its organization",
+    R.CREDENTIAL_EXPIRED: "give the device its new key, or extend the overlap: `gateway psk rotate ID`",
+    R.PSK_ENDED: "give the device a certificate; to go back: `gateway fleet migrate TENANT --off`",
+    R.PROVISIONING_DENIED: "let the webhook admit the device, or add it with `gateway device add ID`",
+    R.PROVISIONING_UNAVAILABLE: "see that the webhook of the trust anchor answers",
     R.CREDENTIAL_REVOKED: "give the device a new credential",
     R.OTHER_ISSUER: "compare the fingerprint with the device; only if it is the device: `gateway device add ID "
     "--certificate`",

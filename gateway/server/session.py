@@ -1,9 +1,11 @@
 """One device that is connected: who it is, its association, and the state of its CoAP messages."""
 
+from dataclasses import replace
+
 from gateway.coap import Peer
 from gateway.dtls import Association
 from gateway.handlers.limits import MAX_RESPONSE_BYTES
-from gateway.model import Principal
+from gateway.model import Device, Principal
 
 
 class Session(Peer):
@@ -24,6 +26,11 @@ class Session(Peer):
         self.association: Association | None = None
         self.older: Session | None = None
         self.newer: Session | None = None
+
+    def renew(self, device: Device) -> None:
+        """Takes what an operator changed about the device: its tags, its attributes."""
+        if device != self.principal.device:
+            self.principal = replace(self.principal, device=device)
 
     @property
     def is_open(self) -> bool:

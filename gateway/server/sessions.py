@@ -1,19 +1,16 @@
-"""The engine's events: whose credential it is, when a session begins and ends, and one line about each."""
+"""The engine's events: when a session begins and ends, and one line about each."""
 
-from time import perf_counter
+from collections.abc import Callable
 from typing import assert_never
 
 from gateway.dtls import (
     ApplicationData,
     Association,
     AssociationClosed,
-    Authentication,
     CertificatePresented,
     CipherSuite,
     Event,
-    FailureReason,
     HandshakeCompleted,
-    HandshakeError,
     HandshakeFacts,
     HandshakeFailed,
     PskRequested,
@@ -21,21 +18,15 @@ from gateway.dtls import (
     ResumptionRequested,
     ServerEndpoint,
 )
-from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
 from gateway.model import AuthKind, Device
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
+from gateway.server.identities import Identities
 from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
-from gateway.server.refusals import handshake_error
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
-_AUTH_KINDS = {
-    Authentication.PSK: AuthKind.PSK,
-    Authentication.CERTIFICATE: AuthKind.X509,
-    Authentication.RAW_PUBLIC_KEY: AuthKind.RPK,
-}
 _SHOWN_SUITES = 16
 _KNOWN_SUITES = frozenset(CipherSuite)
 
@@ -46,18 +37,20 @@ class Sessions:
     def __init__(
         self,
         endpoint: ServerEndpoint,
-        identity: IdentityService,
+        identities: Identities,
         dispatcher: Dispatcher,
         metrics: SessionMetrics,
         failures: Failures,
         of_devices: DeviceSessions,
+        on_entered: Callable[[Session], None],
     ) -> None:
         self._endpoint = endpoint
-        self._identity = identity
+        self._identities = identities
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._failures = failures
         self._of_devices = of_devices
+        self._on_entered = on_entered
         self._log = get_logger("gateway.server").bind()  # bound once: the line of a handshake is on its path
 
     def drain(self, now: float) -> None:
@@ -70,14 +63,8 @@ class Sessions:
 
     def _on_event(self, event: Event, now: float) -> None:
         match event:
-            case PskRequested():
-                self._on_psk_requested(event, now)
-            case CertificatePresented():
-                self._on_certificate_presented(event, now)
-            case RawPublicKeyPresented():
-                self._on_raw_public_key_presented(event, now)
-            case ResumptionRequested():
-                self._on_resumption_requested(event, now)
+            case PskRequested() | CertificatePresented() | RawPublicKeyPresented() | ResumptionRequested():
+                self._identities.answer(event, now)
             case HandshakeCompleted():
                 self._on_completed(event, now)
             case HandshakeFailed():
@@ -88,79 +75,6 @@ class Sessions:
                 self._on_closed(event)
             case _:
                 assert_never(event)
-
-    def _on_psk_requested(self, event: PskRequested, now: float) -> None:
-        started = perf_counter()
-        try:
-            answer = self._identity.psk(event.identity)
-        except IdentityRefused as refused:
-            self._looked_up("psk", started, refused.reason)
-            self._endpoint.provide_psk(
-                event.handshake, None, now, refusal=handshake_error(refused), context=refused.device
-            )
-        except Exception as error:
-            self._endpoint.provide_psk(event.handshake, None, now, refusal=self._internal(error))
-        else:
-            self._looked_up("psk", started, None)
-            principal = answer.principal
-            self._endpoint.provide_psk(
-                event.handshake, answer.key, now, context=Session(principal), credential=remember(principal)
-            )
-
-    def _on_certificate_presented(self, event: CertificatePresented, now: float) -> None:
-        started = perf_counter()
-        try:
-            principal = self._identity.certificate(event.chain)
-        except IdentityRefused as refused:
-            self._looked_up("x509", started, refused.reason)
-            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now, context=refused.device)
-        except Exception as error:
-            self._endpoint.certificate_verdict(event.handshake, self._internal(error), now)
-        else:
-            self._looked_up("x509", started, None)
-            if principal.created:
-                self._log.info(
-                    "registry.device_created",
-                    device=principal.device.id,
-                    tenant=principal.device.tenant_id,
-                    anchor=principal.anchor_id,
-                    fingerprint=principal.fingerprint,
-                )
-            self._endpoint.certificate_verdict(
-                event.handshake, None, now, context=Session(principal), credential=remember(principal)
-            )
-
-    def _on_raw_public_key_presented(self, event: RawPublicKeyPresented, now: float) -> None:
-        started = perf_counter()
-        try:
-            principal = self._identity.raw_public_key(event.public_key)
-        except IdentityRefused as refused:
-            self._looked_up("rpk", started, refused.reason)
-            self._endpoint.certificate_verdict(event.handshake, handshake_error(refused), now, context=refused.device)
-        except Exception as error:
-            self._endpoint.certificate_verdict(event.handshake, self._internal(error), now)
-        else:
-            self._looked_up("rpk", started, None)
-            self._endpoint.certificate_verdict(
-                event.handshake, None, now, context=Session(principal), credential=remember(principal)
-            )
-
-    def _on_resumption_requested(self, event: ResumptionRequested, now: float) -> None:
-        started = perf_counter()
-        auth = _AUTH_KINDS[event.authentication]
-        try:
-            principal = self._identity.resume(auth, event.identity, event.credential)
-        except IdentityRefused as refused:
-            # No failure yet: the full handshake that follows says what is wrong, if something is.
-            self._looked_up(auth, started, refused.reason)
-            self._log.debug("dtls.resumption_refused", reason=refused.reason.value, hint=refused.detail)
-            self._endpoint.resumption_verdict(event.handshake, False, now)
-        except Exception as error:
-            self._internal(error)
-            self._endpoint.resumption_verdict(event.handshake, False, now)
-        else:
-            self._looked_up(auth, started, None)
-            self._endpoint.resumption_verdict(event.handshake, True, now, context=Session(principal))
 
     def _on_completed(self, event: HandshakeCompleted, now: float) -> None:
         association, facts = event.association, event.facts
@@ -190,6 +104,7 @@ class Sessions:
             connection_id=facts.connection_id,
         )
         self._end_predecessor(event.neighbour, session)
+        self._on_entered(session)
         stalest = self._of_devices.enter(session)
         if stalest is not None and stalest.association is not None:
             self._endpoint.close(stalest.association, now, "too_many")
@@ -266,20 +181,6 @@ class Sessions:
         self._log.info(
             "dtls.session_closed", device=principal.device.id, tenant=principal.device.tenant_id, reason=event.reason
         )
-
-    def _looked_up(self, kind: str, started: float, refusal: Refusal | None) -> None:
-        result = "hit"
-        if refusal is Refusal.REGISTRY_UNAVAILABLE:
-            result = "error"
-        elif refusal is not None:
-            result = "miss"
-        self._metrics.lookups.add(kind, result)
-        self._metrics.lookup_durations.observe(perf_counter() - started, "sqlite")
-
-    def _internal(self, error: Exception) -> HandshakeError:
-        """A fault of ours must not end the loop, nor let anybody in."""
-        self._log.error("identity.failed", exc_info=error)
-        return HandshakeError(FailureReason.INTERNAL_ERROR, f"{type(error).__name__} in the gateway; see the log")
 
 
 def _mode(facts: HandshakeFacts) -> str:

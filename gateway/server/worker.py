@@ -36,7 +36,9 @@ from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.flow import Rate, Rates
+from gateway.server.identities import Identities
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
+from gateway.server.lookups import Lookups
 from gateway.server.metrics import (
     RequestMetrics,
     SessionMetrics,
@@ -51,6 +53,7 @@ from gateway.server.pushes import Pushes
 from gateway.server.secret_files import KeyLogFile, load_ticket_keys
 from gateway.server.sessions import Sessions
 from gateway.server.udp import BindError, UdpServer, open_socket
+from gateway.server.watch import RegistryWatch
 from gateway.telemetry import EventLimiter, Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
 
 # IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
@@ -97,7 +100,7 @@ class Worker:
         self.app = app if app is not None else _load_handlers(settings)
         self._config = self._engine_config()
         self._key_log: KeyLogFile | None = None
-        self.registry, self._identity = _open_registry(settings)
+        self.registry, self._reads, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
         self._heartbeat = Heartbeat()
@@ -110,6 +113,8 @@ class Worker:
         self._background: list[asyncio.Task[None]] = []
         self._server: UdpServer | None = None
         self._pushes: Pushes | None = None
+        self._watch: RegistryWatch | None = None
+        self._lookups: Lookups | None = None
         self._flush_asked = False
         self._admin: AdminServer | None = None
 
@@ -182,7 +187,26 @@ class Worker:
             observed=routes,
         )
         self._dispatcher = dispatcher
-        glue = Sessions(endpoint, identity, dispatcher, sessions, self._failures, of_devices)
+        self._lookups = lookups = Lookups(self._flush_soon)
+        identities = Identities(
+            endpoint,
+            identity,
+            sessions,
+            lookups,
+            backend="postgresql" if self.registry.remote else "sqlite",
+            clock=loop.time,
+        )
+        self._watch = watch = RegistryWatch(
+            self.registry,
+            self._reads,
+            identity,
+            endpoint,
+            of_devices,
+            flush_soon=self._flush_soon,
+            clock=loop.time,
+            utc=time.time,
+        )
+        glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.seen)
         self._pushes = pushes = self._make_pushes(layer, of_devices, routes)
 
         def on_event(now: float) -> None:
@@ -211,6 +235,7 @@ class Worker:
         server.start()
         self._admin.start()
         self._background.append(asyncio.create_task(self._beat()))
+        self._background.append(asyncio.create_task(watch.run()))
         bound = Bound(_address(udp), Address(*self._admin.address))
         counts = self.registry.counts()
         self._log.info(
@@ -350,6 +375,12 @@ class Worker:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._watch is not None:
+            await self._watch.note_all()
+            self._watch = None
+        if self._lookups is not None:
+            self._lookups.stop()
+            self._lookups = None
         self.app.serve_with(None)
         await self.app.shutdown()
         if self._admin is not None:
@@ -371,7 +402,7 @@ class Worker:
             self._heartbeat.beat()
             self._lag.observe(max(0.0, loop.time() - due))
             if beats % _REGISTRY_CHECK_BEATS == 0:
-                self._check_registry()
+                await self._check_registry()
             beats += 1
             self._report_suppressed()
 
@@ -380,17 +411,20 @@ class Worker:
         for event, count in (self._limiter.drain() if self._limiter is not None else {}).items():
             self._log.warning("log.suppressed", limited_event=event, suppressed=count)
 
-    def _check_registry(self) -> None:
+    async def _check_registry(self) -> None:
         """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""
         try:
-            # What a handshake reads: a damaged file can have a readable page in front of unreadable ones.
-            self.registry.find_psk(_PROBE_IDENTITY)
-            self.registry.find_certificate_device(DEFAULT_TENANT, _PROBE_DEVICE)
-            self.registry.anchor_revision()
+            await asyncio.to_thread(self._probe) if self.registry.remote else self._probe()
         except Exception as error:  # the beat must go on, whatever a registry raises
             self._registry_problem = str(error) or type(error).__name__
         else:
             self._registry_problem = None
+
+    def _probe(self) -> None:
+        # What a handshake reads: a damaged file can have a readable page in front of unreadable ones.
+        self.registry.find_psk(DEFAULT_TENANT, _PROBE_IDENTITY)
+        self.registry.find_certificate_device(DEFAULT_TENANT, _PROBE_DEVICE)
+        self.registry.changes_since(-1)
 
     def _sink_families(self) -> Iterable[Metric]:
         events: dict[tuple[str, ...], int] = {}
@@ -416,11 +450,12 @@ def _load_handlers(settings: Settings) -> App:
     return app
 
 
-def _open_registry(settings: Settings) -> tuple[Registry, IdentityService]:
+def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
     try:
         registry = open_registry(settings.registry.url)
         try:
-            return registry, IdentityService(CachedReads(registry))
+            reads = CachedReads(registry)
+            return registry, reads, IdentityService(reads)
         except BaseException:
             registry.close()
             raise

@@ -1,0 +1,127 @@
+"""What all parts of the registry stand on: the database, the time, who acts, and the audit trail."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, insert, select
+
+from gateway.model import Device, DeviceStatus
+from gateway.registry.database import Database
+from gateway.registry.errors import LimitReached, NotFound
+from gateway.registry.limits import MAX_DEVICES_PER_TENANT
+from gateway.registry.policy import TenantLimits
+from gateway.registry.rows import DEVICE_COLUMNS, to_device
+from gateway.registry.secrets import PlainSecrets, Secrets
+from gateway.registry.tables import audit, device, tenant
+
+T = TypeVar("T")
+
+
+class Store:
+    """Base of the registry's parts.
+
+    Attributes:
+        actor: Who makes the changes, for the audit trail.
+        writes: Grows with each transaction that this object made.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        actor: str = "gateway",
+        secrets: Secrets | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Works on an open database.
+
+        Args:
+            database: Closed by `close`.
+            actor: See the class.
+            secrets: How secrets rest; as they are, without.
+            clock: Seconds since the epoch, UTC.
+        """
+        self._database = database
+        self._secrets = secrets if secrets is not None else PlainSecrets()
+        self._clock = clock
+        self.actor = actor
+        self.writes = 0
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self._database.read(work)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        result = self._database.write(work)
+        self.writes += 1
+        return result
+
+    def _audit(self, connection: Connection, action: str, tenant_id: str = "", object: str = "", **detail: Any) -> None:
+        said = {name: value for name, value in detail.items() if value is not None}
+        connection.execute(
+            insert(audit).values(
+                at=self._clock(),
+                actor=self.actor,
+                action=action,
+                tenant_id=tenant_id,
+                object=object,
+                detail=json.dumps(said, sort_keys=True) if said else "",
+            )
+        )
+
+    def _find_device(self, connection: Connection, tenant_id: str, device_id: str) -> Device | None:
+        row = connection.execute(
+            select(*DEVICE_COLUMNS).where(device.c.tenant_id == tenant_id, device.c.id == device_id)
+        ).first()
+        return None if row is None else to_device(row)
+
+    def _existing_device(self, connection: Connection, tenant_id: str, device_id: str) -> Device:
+        found = self._find_device(connection, tenant_id, device_id)
+        if found is None:
+            raise NotFound(
+                f"device '{device_id}' does not exist in tenant '{tenant_id}'; add it with `gateway device add`"
+            )
+        return found
+
+    def _check_room(self, connection: Connection, tenant_id: str, more: int = 1) -> None:
+        row = connection.execute(select(tenant.c.device_count, tenant.c.limits).where(tenant.c.id == tenant_id)).first()
+        if row is None:
+            raise NotFound(f"tenant '{tenant_id}' does not exist; add it with `gateway tenant add`")
+        most = TenantLimits.parse(row.limits).max_devices or MAX_DEVICES_PER_TENANT
+        if row.device_count + more > most:
+            raise LimitReached(
+                f"tenant '{tenant_id}' has {row.device_count} devices, and {most} is the most; delete unused ones, or "
+                f"raise its limit with `gateway tenant set {tenant_id} --max-devices N`"
+            )
+
+    def _insert_device(
+        self,
+        connection: Connection,
+        tenant_id: str,
+        device_id: str,
+        status: DeviceStatus = DeviceStatus.ACTIVE,
+        *,
+        note: str = "",
+        auto_provisioned: bool = False,
+        tags: tuple[str, ...] = (),
+        attributes: tuple[tuple[str, str], ...] = (),
+    ) -> Device:
+        now = self._clock()
+        connection.execute(
+            insert(device).values(
+                tenant_id=tenant_id,
+                id=device_id,
+                status=status.value,
+                note=note,
+                auto_provisioned=auto_provisioned,
+                tags=json.dumps(tags) if tags else "",
+                attributes=json.dumps(dict(attributes)) if attributes else "",
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        connection.execute(
+            tenant.update().where(tenant.c.id == tenant_id).values(device_count=tenant.c.device_count + 1)
+        )
+        return Device(device_id, tenant_id, status, auto_provisioned, now, tags, attributes)
