@@ -101,3 +101,14 @@ SEEN_INTERVAL_S: Final = 5.0
 
 PRUNE_INTERVAL_S: Final = 3600.0
 """Seconds between two cuts of the registry's change log."""
+
+CLONE_GRACE_S: Final = 5.0
+"""Seconds in which an older session may still be heard of after a device began a newer one elsewhere: datagrams that
+were under way, and a device that closes the old one late."""
+
+CLONE_WATCH_S: Final = 24 * 3600.0
+"""Seconds for which two sessions of a device at different hosts are compared; an idle session lives as long."""
+
+MAX_CLONE_SUSPECTS: Final = 10_000
+"""Devices with sessions at two hosts that are watched, 200 bytes each. A fleet that moves to another network fills it;
+the oldest suspicion makes room, and its device is suspected again at its next session."""

@@ -12,8 +12,10 @@ from typing import TypeVar
 
 from gateway.dtls import ServerEndpoint
 from gateway.identity import IdentityRefused, IdentityService, Refusal
+from gateway.model import DeviceStatus
 from gateway.registry import CachedReads, Changes, Registry, RegistryError, run
 from gateway.registry.limits import CACHE_CHECK_S
+from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.limits import PRUNE_INTERVAL_S, RECHECK_SLICE, SEEN_INTERVAL_S
 from gateway.server.session import Session
@@ -23,7 +25,11 @@ T = TypeVar("T")
 
 
 class RegistryWatch:
-    """One task for as long as the worker runs."""
+    """One task for as long as the worker runs.
+
+    Attributes:
+        clones: Identities that are alive from two places.
+    """
 
     def __init__(
         self,
@@ -62,12 +68,14 @@ class RegistryWatch:
         self._trust_changed = False
         self._seen: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
+        self.clones = Clones(reads, of_devices, clock=clock, close=self._replace, set_status=self._set_status)
         self._seen_due = clock() + SEEN_INTERVAL_S
         self._prune_due = clock() + PRUNE_INTERVAL_S
         reads.on_change(self._on_change)
 
-    def seen(self, session: Session) -> None:
-        """A session began."""
+    def entered(self, session: Session) -> None:
+        """A session begins; its device's older ones are still there."""
+        self.clones.entered(session)
         device, at = session.principal.device, self._utc()
         self._seen[device.tenant_id, device.id] = at
         self._used[session.principal.credential_id] = at
@@ -103,6 +111,7 @@ class RegistryWatch:
                 raise
             self._changed.update(dict.fromkeys(self._of_devices.devices()))
         await self._look_at_changed()
+        await self.clones.look()
         await self._note()
 
     async def note_all(self) -> None:
@@ -143,6 +152,14 @@ class RegistryWatch:
             self._expel(session, refused)
         else:
             session.renew(device)
+
+    def _replace(self, session: Session) -> None:
+        if session.association is not None:
+            self._endpoint.close(session.association, self._clock(), "superseded")
+            self._flush_soon()
+
+    async def _set_status(self, tenant_id: str, device_id: str, status: DeviceStatus, note: str) -> None:
+        await self._wait(lambda: self._registry.set_status(device_id, status, tenant_id=tenant_id, note=note))
 
     def _expel(self, session: Session, refused: IdentityRefused) -> None:
         association = session.association

@@ -42,6 +42,7 @@ from gateway.server.lookups import Lookups
 from gateway.server.metrics import (
     RequestMetrics,
     SessionMetrics,
+    clone_families,
     engine_families,
     message_families,
     push_families,
@@ -206,7 +207,7 @@ class Worker:
             clock=loop.time,
             utc=time.time,
         )
-        glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.seen)
+        glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.entered)
         self._pushes = pushes = self._make_pushes(layer, of_devices, routes)
 
         def on_event(now: float) -> None:
@@ -225,6 +226,7 @@ class Worker:
             "transfers": lambda: transfer_families(dispatcher.transfers),
             "requests": requests.families,
             "pushes": lambda: push_families(pushes),
+            "clones": lambda: clone_families(watch.clones),
             "certificates": lambda: _certificate_families(self._certificates, identity),
             "sinks": self._sink_families,
         }
