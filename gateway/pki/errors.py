@@ -20,6 +20,10 @@ class ChainProblem(StrEnum):
     CHAIN_TOO_LONG = "chain_too_long"
     NOT_A_CA = "not_a_ca"
     NO_IDENTITY = "no_identity"
+    REVOKED = "revoked"
+    CRL_UNAVAILABLE = "crl_unavailable"
+    CRL_EXPIRED = "crl_expired"
+    DISTRUSTED = "distrusted"
     INVALID = "invalid"
 
 
