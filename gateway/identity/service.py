@@ -90,7 +90,7 @@ class IdentityService:
         self._clock = clock
         self._leaf_curves = leaf_curves
         self._outdated = False
-        self._trusted = Trusted(reads.trust(), leaf_curves)
+        self._trusted = Trusted(reads.trust(), leaf_curves, clock())
         reads.on_change(self._on_change)
 
     @property
@@ -177,7 +177,7 @@ class IdentityService:
             created=found.created,
             valid_until=verified.not_after.timestamp(),
             issuer_id=trusted.issuer_id(verified.issuers),
-            serial=verified.serial,
+            serial=verified.leaf.serial_number,
         )
 
     def preview(self, chain_der: Sequence[bytes], server_name: str | None = None) -> Steps[tuple[VerifiedChain, str]]:
@@ -281,9 +281,7 @@ class IdentityService:
         # Before it is read: what changes meanwhile is read at the next time.
         self._outdated = False
         try:
-            new = Trusted(self._reads.trust(), self._leaf_curves)
-            new.take_paths(self._trusted)
-            self._trusted = new
+            self._trusted = Trusted(self._reads.trust(), self._leaf_curves, self._clock(), self._trusted)
         except BaseException:
             self._outdated = True
             raise

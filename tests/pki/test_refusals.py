@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.verification import VerifiedClient
 
 from gateway.pki import ChainProblem, ChainRefused, TrustStore
 from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
@@ -180,7 +181,7 @@ def test_remembered_issuers_are_bounded_and_still_right() -> None:
     issuers = [ca(name(f"Line {number}", "Works"), ROOT) for number in range(MAX_KNOWN_ISSUERS + 5)]
     for issuer in issuers:
         assert verify(trust, make("dev", issuer), issuer).device_name == "dev"
-    assert len(trust._known) == MAX_KNOWN_ISSUERS
+    assert len(trust._paths._known) == MAX_KNOWN_ISSUERS
     # An issuer is remembered for what it signed, not for who presents it.
     for issuer in (issuers[0], issuers[-1]):
         issuers_above = verify(trust, make("dev2", issuer), issuer).issuers
@@ -196,7 +197,7 @@ def test_verified_chains_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     trust = store(ROOT)
     for number in range(5):
         assert verify(trust, make(f"dev-{number}", ROOT)).device_name == f"dev-{number}"
-    assert len(trust._verified) == 3
+    assert len(trust._remembered) == 3
 
 
 def test_a_verified_chain_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +206,7 @@ def test_a_verified_chain_is_not_verified_again(monkeypatch: pytest.MonkeyPatch)
 
     def search(
         verifier: Verifier, leaf: x509.Certificate, helpers: Sequence[x509.Certificate], at: datetime
-    ) -> Sequence[x509.Certificate]:
+    ) -> VerifiedClient:
         searched.append(leaf)
         return path(verifier, leaf, helpers, at)
 
@@ -254,7 +255,7 @@ def test_a_stranger_is_not_remembered() -> None:
     trust = store(ROOT)
     between = ca("Between", STRANGER)
     refused(trust, make("dev", between), between)
-    assert len(trust._known) == 0
+    assert len(trust._paths._known) == 0
 
 
 # What is remembered must not outlive what it stood for. Each case runs cold and warm.
