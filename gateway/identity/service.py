@@ -33,7 +33,7 @@ from gateway.identity.tenancy import certificate_tenant, check_tenant, psk_candi
 from gateway.identity.texts import add_command, device_command, not_active, shown_psk_identity
 from gateway.identity.trusted import Trusted
 from gateway.model import AuthKind, Device, DeviceStatus, Principal
-from gateway.pki import LEAF_CURVES, ChainRefused, TrustAnchor, VerifiedChain
+from gateway.pki import LEAF_CURVES, ChainRefused, RevocationList, TrustAnchor, VerifiedChain
 from gateway.registry import (
     CachedReads,
     CertificateCredential,
@@ -102,6 +102,17 @@ class IdentityService:
     def unusable_anchors(self) -> tuple[str, ...]:
         """Ids of stored anchors that are no certificates, and are left out."""
         return self._trusted.unusable
+
+    @property
+    def crl_urls(self) -> tuple[str, ...]:
+        """Where the revocation lists of the anchors in use are fetched."""
+        urls = (url for record in self._trusted.records.values() for url in record.policy.crl_url.split())
+        return tuple(dict.fromkeys(urls))
+
+    @property
+    def revocation_lists(self) -> tuple[RevocationList, ...]:
+        """The revocation lists in use."""
+        return self._trusted.revocations.lists
 
     def psk(self, identity: bytes, server_name: str | None = None) -> Steps[PskAnswer]:
         """The key of a PSK identity.

@@ -207,10 +207,9 @@ def check_policy(policy: AnchorPolicy, tenant_ids: Sequence[str]) -> None:
         re.compile(policy.name_pattern)
     except re.error as error:
         raise InvalidValue(f"name_pattern {policy.name_pattern!r} is no regular expression: {error}") from error
-    for name in ("webhook", "crl_url"):
-        url = getattr(policy, name)
+    for url in (policy.webhook, *policy.crl_url.split()):
         if url and not url.startswith(("https://", "http://")):
-            raise InvalidValue(f"{name} must begin with https:// or http://, not {url[:40]!r}")
+            raise InvalidValue(f"a URL must begin with https:// or http://, not {url[:40]!r}")
     if policy.webhook.startswith("http://") and not re.match(r"http://(127\.|\[::1\]|localhost[:/])", policy.webhook):
         raise InvalidValue("a webhook outside this machine needs https://: whoever is on the way could admit devices")
     if policy.provision_until and policy.provision_until <= policy.provision_from:

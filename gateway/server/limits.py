@@ -112,3 +112,21 @@ CLONE_WATCH_S: Final = 24 * 3600.0
 MAX_CLONE_SUSPECTS: Final = 10_000
 """Devices with sessions at two hosts that are watched, 200 bytes each. A fleet that moves to another network fills it;
 the oldest suspicion makes room, and its device is suspected again at its next session."""
+
+CRL_FETCH_S: Final = 20.0
+"""Seconds for fetching a revocation list, however slowly it comes."""
+
+CRL_LOOK_S: Final = 5.0
+"""Seconds between two looks at which revocation lists are due; so soon is one fetched after its URL was set."""
+
+CRL_REFRESH_MIN_S: Final = 60.0
+"""Seconds between two fetches of a list at least, whatever its nextUpdate says."""
+
+CRL_REFRESH_MAX_S: Final = 6 * 3600.0
+"""Seconds between two fetches of a list at most: a CA may publish before its time, when a factory's key has leaked."""
+
+CRL_RETRY_FIRST_S: Final = 60.0
+"""Seconds until the second try of a list that could not be had; each further one takes twice as long."""
+
+CRL_RETRY_MAX_S: Final = 3600.0
+"""Seconds between two tries at most."""

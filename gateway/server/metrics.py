@@ -23,6 +23,7 @@ from gateway.telemetry import (
 
 if TYPE_CHECKING:
     from gateway.server.clones import Clones
+    from gateway.server.crl_refresh import CrlRefresh
     from gateway.server.pushes import Pushes
     from gateway.server.udp import UdpServer
 
@@ -280,6 +281,16 @@ def push_families(pushes: "Pushes") -> Iterable[Metric]:
         "Requests that wait for devices that sleep.",
         (),
         {(): float(len(pushes.queue_of_requests))},
+    )
+
+
+def crl_families(refresh: "CrlRefresh") -> Iterable[Metric]:
+    """The fetching of revocation lists."""
+    yield counter_family(
+        "gateway_crl_refreshes_total",
+        "Revocation lists fetched, by what came of it.",
+        ("result",),
+        {(result,): count for result, count in refresh.results.copy().items()},
     )
 
 

@@ -25,11 +25,12 @@ from gateway.dtls import (
 from gateway.handlers import App, HandlerError, load_app, load_handlers
 from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
-from gateway.pki import ServerCertificate
+from gateway.pki import ServerCertificate, fingerprint
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.credentials import load_certificates, server_parameters
+from gateway.server.crl_refresh import CrlRefresh
 from gateway.server.device_api import PREFIX as API_PREFIX
 from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
@@ -43,6 +44,7 @@ from gateway.server.metrics import (
     RequestMetrics,
     SessionMetrics,
     clone_families,
+    crl_families,
     engine_families,
     message_families,
     push_families,
@@ -207,6 +209,7 @@ class Worker:
             clock=loop.time,
             utc=time.time,
         )
+        crl_refresh = CrlRefresh(self.registry, identity, clock=loop.time)
         glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.entered)
         self._pushes = pushes = self._make_pushes(layer, of_devices, routes)
 
@@ -226,6 +229,7 @@ class Worker:
             "transfers": lambda: transfer_families(dispatcher.transfers),
             "requests": requests.families,
             "pushes": lambda: push_families(pushes),
+            "crls": lambda: crl_families(crl_refresh),
             "clones": lambda: clone_families(watch.clones),
             "certificates": lambda: _certificate_families(self._certificates, identity),
             "sinks": self._sink_families,
@@ -238,6 +242,7 @@ class Worker:
         self._admin.start()
         self._background.append(asyncio.create_task(self._beat()))
         self._background.append(asyncio.create_task(watch.run()))
+        self._background.append(asyncio.create_task(crl_refresh.run()))
         bound = Bound(_address(udp), Address(*self._admin.address))
         counts = self.registry.counts()
         self._log.info(
@@ -473,6 +478,8 @@ def _certificate_families(certificates: tuple[ServerCertificate, ...], identity:
         expiries["server", name] = certificate.chain[0].not_valid_after_utc.timestamp()
     for anchor in identity.trust_anchors[:MAX_ANCHOR_SERIES]:
         expiries["ca", anchor.id[:16]] = anchor.certificate.not_valid_after_utc.timestamp()
+    for found in identity.revocation_lists[:MAX_ANCHOR_SERIES]:
+        expiries["crl", fingerprint(found.issuer)[:16]] = found.next_update.timestamp()
     yield gauge_family(
         "gateway_certificate_expiry_timestamp_seconds",
         "When a certificate ends, in seconds since the epoch.",
