@@ -1,6 +1,8 @@
 """The certificates that are trusted to name devices, and those that help to verify them."""
 
 import hashlib
+import hmac
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,11 +15,21 @@ from gateway.registry.errors import Conflict, InvalidValue, NotFound
 from gateway.registry.policy import AnchorPolicy
 from gateway.registry.records import AnchorRecord, AnchorUsage
 from gateway.registry.store import Store
-from gateway.registry.tables import anchor_manifest, anchor_tenant, anchor_usage, intermediate, tenant, trust_anchor
+from gateway.registry.tables import (
+    anchor_manifest,
+    anchor_tenant,
+    anchor_usage,
+    intermediate,
+    setting,
+    tenant,
+    trust_anchor,
+)
 from gateway.registry.trail import TRUST, changed
 
 _NO_POLICY = AnchorPolicy()
 _DAY_S = 86_400
+_CODE_SECRET = "registration_code"  # noqa: S105  the name of a row
+_CODE_DIGITS = 40
 
 
 class Anchors(Store):
@@ -172,6 +184,22 @@ class Anchors(Store):
         statement = select(intermediate.c.certificate).order_by(intermediate.c.number)
         rows = self._read(lambda connection: connection.execute(statement).all())
         return [bytes(row.certificate) for row in rows]
+
+    def registration_code(self, anchor_id: str) -> str:
+        """The code by which the holder of a CA's key shows that they hold it; the same at each call.
+
+        Of this registry only: a certificate with it that was made for another one proves nothing here.
+        """
+
+        def work(connection: Connection) -> bytes:
+            found = connection.execute(select(setting.c.value).where(setting.c.name == _CODE_SECRET)).scalar()
+            if found is None:
+                found = os.urandom(32)
+                connection.execute(insert(setting).values(name=_CODE_SECRET, value=found))
+            return bytes(found)
+
+        secret = self._write(work)
+        return hmac.digest(secret, anchor_id.encode(), "sha256").hex()[:_CODE_DIGITS]
 
     def _today(self) -> int:
         return int(self._clock() // _DAY_S)
