@@ -64,8 +64,10 @@ class RegistryWatch:
         self._clock = clock
         self._utc = utc
         self._log = get_logger("gateway.server").bind()
-        self._changed: dict[tuple[str, str], None] = {}
+        # Devices to look at, and whether the registry must be asked about them: what is trusted is known here.
+        self._changed: dict[tuple[str, str], bool] = {}
         self._trust_changed = False
+        self._everything = False
         self._seen: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
         self.clones = Clones(reads, of_devices, clock=clock, close=self._replace, set_status=self._set_status)
@@ -109,7 +111,9 @@ class RegistryWatch:
             except RegistryError:
                 self._trust_changed = True
                 raise
-            self._changed.update(dict.fromkeys(self._of_devices.devices()))
+            for key in self._of_devices.devices():
+                self._changed.setdefault(key, self._everything)
+            self._everything = False
         await self._look_at_changed()
         await self.clones.look()
         await self._note()
@@ -123,35 +127,35 @@ class RegistryWatch:
     def _on_change(self, changes: Changes) -> None:
         if changes.everything or changes.trust or changes.tenants:
             self._trust_changed = True
-        self._changed.update(dict.fromkeys(changes.devices))
+        self._everything = self._everything or changes.everything
+        self._changed.update(dict.fromkeys(changes.devices, True))
 
     async def _look_at_changed(self) -> None:
         looked = 0
         while self._changed:
             key = next(iter(self._changed))
-            del self._changed[key]
+            ask = self._changed.pop(key)
             for session in self._of_devices.of(*key):
                 try:
-                    await self._look_at(session)
+                    await self._look_at(session, ask=ask)
                 except RegistryError:
-                    self._changed[key] = None  # looked at again when the registry is back
+                    self._changed[key] = ask  # looked at again when the registry is back
                     raise
                 looked += 1
             if looked >= RECHECK_SLICE:
                 looked = 0
                 await asyncio.sleep(0)
 
-    async def _look_at(self, session: Session) -> None:
+    async def _look_at(self, session: Session, *, ask: bool) -> None:
         principal = session.principal
         try:
             self._identity.check_trust(principal)
-            device = await self._wait(lambda: run(self._identity.still_in(principal)))
+            if ask:
+                session.renew(await self._wait(lambda: run(self._identity.still_in(principal))))
         except IdentityRefused as refused:
             if refused.reason is Refusal.REGISTRY_UNAVAILABLE:
                 raise RegistryError(refused.detail) from refused
             self._expel(session, refused)
-        else:
-            session.renew(device)
 
     def _replace(self, session: Session) -> None:
         if session.association is not None:

@@ -39,9 +39,10 @@ class Factory:
 
     def outcome(self, name: str) -> str:
         try:
-            return "in" if self.comes(name) else ""
+            self.comes(name)
         except IdentityRefused as refused:
             return refused.reason.value
+        return "in"
 
     def note(self, name: str) -> str:
         record = self.registry.device_record(name)
