@@ -57,21 +57,40 @@ class Openssl:
         self.run("x509", "-in", f"{name}.pem", "-outform", "DER", "-out", f"{name}.der")
         return (self.folder / f"{name}.der").read_bytes()
 
-    def crl(self, name: str, issuer: str, *revoked: str, number: int = 1, options: tuple[str, ...] = ()) -> bytes:
-        """A list of `openssl ca`, as DER; of the certificates, or of `certificate:reason`. Seven days long."""
+    def crl(
+        self,
+        name: str,
+        issuer: str,
+        *revoked: str,
+        number: int = 1,
+        digest: str = "sha256",
+        more: tuple[str, ...] | None = (),
+    ) -> bytes:
+        """A list of `openssl ca`, as DER; of the certificates, or of `certificate:reason`. Seven days long.
+
+        Args:
+            name: Of the files.
+            issuer: The CA.
+            revoked: What it revokes.
+            number: The cRLNumber.
+            digest: Of the signature.
+            more: Extensions besides the key id; None for a list of version 1, which has no extensions at all.
+        """
+        lines = ("authorityKeyIdentifier=keyid:always", *(more or ()))
+        extensions = "" if more is None else "crl_extensions=them\n[them]\n" + "".join(f"{each}\n" for each in lines)
         config = self.folder / f"{name}.cnf"
         config.write_text(
             f"[ca]\ndefault_ca=it\n[it]\ndatabase={name}.index\ncrlnumber={name}.number\n"
-            f"default_md=sha256\ncrl_extensions=extensions\n[extensions]\nauthorityKeyIdentifier=keyid:always\n"
+            f"default_md={digest}\n{extensions}"
         )
         (self.folder / f"{name}.index").write_text("")
-        (self.folder / f"{name}.number").write_text(f"{number:02x}\n".rjust(4, "0"))
+        (self.folder / f"{name}.number").write_text(f"{number:04x}\n")
         base = ("ca", "-config", config.name, "-keyfile", f"{issuer}.key", "-cert", f"{issuer}.pem")
         for each in revoked:
             certificate, _, reason = each.partition(":")
             why = ("-crl_reason", reason) if reason else ()
             self.run(*base, "-revoke", f"{certificate}.pem", *why)
-        self.run(*base, "-gencrl", "-out", f"{name}.pem", *(options or ("-crldays", "7")))
+        self.run(*base, "-gencrl", "-out", f"{name}.pem", "-crldays", "7")
         self.run("crl", "-in", f"{name}.pem", "-outform", "DER", "-out", f"{name}.der")
         return (self.folder / f"{name}.der").read_bytes()
 
