@@ -142,6 +142,13 @@ class Certtool:
         )
         return (self.folder / f"{name}.der").read_bytes()
 
+    def accepts(self, anchor: str, *chain: str) -> bool:
+        """Whether GnuTLS verifies a chain, the device's certificate first; for no purpose in particular."""
+        pem = b"".join((self.folder / f"{each}.pem").read_bytes() for each in chain)
+        (self.folder / "chain.pem").write_bytes(pem)
+        files = ("--load-ca-certificate", f"{anchor}.pem", "--infile", "chain.pem")
+        return _run(self.folder, self._program, "--verify", *files)[0]
+
 
 def _run(folder: Path, program: str, *arguments: str) -> tuple[bool, str]:
     done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)

@@ -151,6 +151,21 @@ def test_what_a_list_says(works: Works) -> None:
     assert text.count("Serial Number:") == len(hold) == 2
 
 
+@pytest.mark.parametrize("octets", [1, 20, 21])
+def test_a_serial_number_of_any_length_that_verifies(works: Works, octets: int) -> None:
+    # Beside one of 22 octets, which no verifier takes, and which spoils no list.
+    openssl = works.openssl
+    for name, serial in (("odd", "7f" * octets), ("odder", "7f" * 22)):
+        openssl.sign(
+            name, f"/CN={name}", "issuing", "basicConstraints=CA:FALSE", options=("-set_serial", f"0x{serial}")
+        )
+    works.lists["odd-list"] = openssl.crl("odd-list", "issuing", "odder", "odd")
+    at = datetime.now(UTC)
+    assert works.ours("odd", ["root-all-good", "issuing-1"], at, CrlPolicy.FAIL_CLOSED) == "OK odd"
+    assert works.ours("odd", ["root-all-good", "odd-list"], at, CrlPolicy.FAIL_CLOSED) == ChainProblem.REVOKED
+    assert works.ours("device2", ["root-all-good", "odd-list"], at, CrlPolicy.FAIL_CLOSED) == "OK meter-2"
+
+
 def problem(works: Works, data: bytes) -> CrlProblem:
     with pytest.raises(CrlRefused) as caught:
         read_crl(data, [works.root, works.issuing], datetime.now(UTC))
