@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from gateway.pki.certificates import describe, is_ca, is_library_error, printable, short_name, subject_key_id
-from gateway.pki.limits import MAX_CRL_BYTES, MAX_CRL_ENTRIES
+from gateway.pki.limits import MAX_CRL_BYTES, MAX_CRL_ENTRIES, MAX_SERIAL_BYTES
 from gateway.pki.serials import Revoked, SerialTable
 
 _PEM_MARK = b"-----BEGIN "
@@ -277,5 +277,6 @@ def _entries(crl: x509.CertificateRevocationList) -> Iterator[Revoked]:
                 # certificateIssuer among them: the entry is about a certificate of another CA.
                 raise _unknown_extension(extension.oid, " on an entry")
         # RFC 5280 section 5.3.1: removeFromCRL takes an entry back; a certificate on hold is revoked until then.
-        if reason is not x509.ReasonFlags.remove_from_crl:
+        # A serial number outside of the table's range is that of no certificate that verifies.
+        if reason is not x509.ReasonFlags.remove_from_crl and 0 <= entry.serial_number < 1 << 8 * MAX_SERIAL_BYTES:
             yield Revoked(entry.serial_number, entry.revocation_date_utc, reason)

@@ -62,10 +62,10 @@ MAX_CRL_BYTES = 16 * 1024 * 1024
 """Bytes of one revocation list, as DER. An entry with a reason takes about 53: room for the entries below."""
 
 MAX_CRL_ENTRIES = 250_000
-"""Revoked certificates of one list. Reading takes 10 us each, once; kept are 26 bytes of each and 4 to 8 of a table."""
+"""Revoked certificates of one list. Reading takes 10 us each, once; kept are 27 bytes of each and 4 to 8 of a table."""
 
-MAX_SERIAL_BYTES = 20
-"""Octets of a serial number (RFC 5280 section 4.1.2.2). The verifier takes no certificate with a longer one."""
+MAX_SERIAL_BYTES = 21
+"""Octets of a serial number. RFC 5280 section 4.1.2.2 allows 20; `cryptography` verifies certificates with one more."""
 
 MAX_EXPIRED_GRACE = timedelta(days=20 * 365)
 """The longest grace for expired certificates. Beyond a root's life there is no certificate left to be lenient with."""

@@ -1,4 +1,4 @@
-"""Serial numbers of revoked certificates, packed: one look-up, and 36 bytes for each of 100,000."""
+"""Serial numbers of revoked certificates, packed: one look-up, and 38 bytes for each of 100,000."""
 
 from array import array
 from collections.abc import Iterable
