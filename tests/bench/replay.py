@@ -124,7 +124,7 @@ class Server:
             self.endpoint, worker._identity, self.metrics, Lookups(nothing), backend="sqlite", clock=lambda: NOW
         )
         self.sessions = Sessions(
-            self.endpoint, identities, self.dispatcher, self.metrics, Failures(time.time), of_devices, watch.seen
+            self.endpoint, identities, self.dispatcher, self.metrics, Failures(time.time), of_devices, watch.entered
         )
 
     def serve(self, datagrams: list[bytes], address: Address) -> list[bytes]:
