@@ -29,9 +29,9 @@ def test_the_schema_that_alembic_makes_is_the_one_of_the_tables(registry: Regist
 
     def differ(context: MigrationContext, _column: object, _meant: object, *defaults: Any) -> bool | None:
         if context.dialect.name != "sqlite":
-            return None  # as alembic does it, which takes '' for none with SQLite
+            return None  # as alembic does it, which does not understand SQLite's ('')
         made, _, meant = defaults
-        return (made is None, (made or "").strip("'")) != (meant is None, (meant or "").strip("'"))
+        return (made is None, (made or "").strip("()'")) != (meant is None, (meant or "").strip("()'"))
 
     difference, tables = registry._read(compare)
     assert difference == []
