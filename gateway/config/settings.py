@@ -180,8 +180,9 @@ class RegistrySettings(Section):
     url: str = Field(
         default="sqlite:///registry.db",
         repr=False,
-        pattern=r"^sqlite:///.+",
-        description="sqlite:/// and a path. The file holds the devices' keys: it is created with mode 0600.",
+        pattern=r"^(sqlite:///|postgres(ql)?://|postgresql\+asyncpg://).+",
+        description="sqlite:/// and a path, or postgresql://USER@HOST/DATABASE. It holds the devices' keys: a file is "
+        "created with mode 0600, and a password is better in PGPASSFILE than here.",
     )
 
 

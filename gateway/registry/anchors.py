@@ -5,7 +5,9 @@ import hmac
 import os
 import re
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -238,10 +240,18 @@ def check_policy(policy: AnchorPolicy, tenant_ids: Sequence[str]) -> None:
     for url in (policy.webhook, *policy.crl_url.split()):
         if url and not url.startswith(("https://", "http://")):
             raise InvalidValue(f"a URL must begin with https:// or http://, not {url[:40]!r}")
-    if policy.webhook.startswith("http://") and not re.match(r"http://(127\.|\[::1\]|localhost[:/])", policy.webhook):
+    if policy.webhook.startswith("http://") and not _is_loopback(policy.webhook):
         raise InvalidValue("a webhook outside this machine needs https://: whoever is on the way could admit devices")
     if policy.provision_until and policy.provision_until <= policy.provision_from:
         raise InvalidValue("provision_until must be later than provision_from")
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name, or no URL
+        return False
 
 
 def _anchor(connection: Connection, anchor_id: str) -> AnchorRecord:
