@@ -16,14 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 _BIT_STRING, _SEQUENCE = 0x03, 0x30
 
 
-def equivalent_fingerprints(certificate: x509.Certificate, issuer: x509.Certificate) -> frozenset[str]:
+def equivalent_fingerprints(
+    certificate: x509.Certificate, issuer: x509.Certificate, der: bytes | None = None
+) -> frozenset[str]:
     """The SHA-256 fingerprints of every encoding under which a certificate verifies, lower-case hex.
 
     Args:
         certificate: One of them.
         issuer: Whose key signed it.
+        der: The certificate as DER, if it is at hand: the library would encode it anew.
     """
-    made = _Encodings(certificate)
+    made = _Encodings(certificate, der)
     return frozenset(
         made.fingerprint(signature, unused)
         for signature in _signatures(certificate, issuer)
@@ -43,10 +46,11 @@ def stable_fingerprint(certificate: x509.Certificate, issuer: x509.Certificate) 
 class _Encodings:
     """A certificate, to be put together anew around another encoding of its signature."""
 
-    def __init__(self, certificate: x509.Certificate) -> None:
-        der, signature = certificate.public_bytes(Encoding.DER), certificate.signature
-        start = der.index(certificate.tbs_certificate_bytes)
-        self._signed = der[start : len(der) - len(_encoded(_BIT_STRING, b"\0" + signature))]
+    def __init__(self, certificate: x509.Certificate, der: bytes | None = None) -> None:
+        # Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue BIT STRING }
+        der = der or certificate.public_bytes(Encoding.DER)
+        start = 2 if der[1] < 0x80 else 2 + (der[1] & 0x7F)
+        self._signed = der[start : len(der) - len(_encoded(_BIT_STRING, b"\0" + certificate.signature))]
 
     def fingerprint(self, signature: bytes, unused: int) -> str:
         bits = _encoded(_BIT_STRING, bytes((unused,)) + signature)

@@ -112,10 +112,9 @@ class Paths:
         if known is None:
             return None
         try:
-            if known.issuers.anchor.expired_grace:
+            if known.issuers.anchor.expired_grace and at > (end := min(known.issuers.end, leaf.not_valid_after_utc)):
                 # As it was when the first certificate of the path expired; whether that is long ago is not asked here.
-                end = min(known.issuers.end, leaf.not_valid_after_utc)
-                verified = known.verifier.path_at(leaf, (), min(at, end))
+                verified = known.verifier.path_at(leaf, (), end)
             else:
                 verified = known.verifier.path(leaf, (), at)
         except NoPath:

@@ -11,6 +11,7 @@ from cryptography import x509
 from gateway.pki.certificates import describe, short_name
 from gateway.pki.crl import CrlProblem, CrlRefused, RevocationList
 from gateway.pki.errors import ChainProblem, ChainRefused
+from gateway.pki.limits import MAX_KNOWN_ISSUERS
 from gateway.pki.serials import Revoked
 
 
@@ -67,6 +68,8 @@ class Revocations:
         """Takes lists of different CAs, or several of one, of which the newest counts."""
         # By the issuer's name: the key behind it is compared when a list is looked for.
         self._by_issuer: dict[bytes, tuple[RevocationList, ...]] = {}
+        # By identity, with the certificate held: the library encodes a certificate to hash it.
+        self._found: dict[int, tuple[x509.Certificate, RevocationList | None]] = {}
         for each in sorted(lists, key=_age):
             self._put(each)
 
@@ -95,10 +98,15 @@ class Revocations:
 
     def find(self, issuer: x509.Certificate) -> RevocationList | None:
         """The list of a CA, by its name and key: a CA may have several certificates."""
-        for each in self._by_issuer.get(issuer.subject.public_bytes(), ()):
-            if _same_key(each.issuer, issuer):
-                return each
-        return None
+        known = self._found.get(id(issuer))
+        if known is not None:
+            return known[1]
+        lists = self._by_issuer.get(issuer.subject.public_bytes(), ())
+        found = next((each for each in lists if _same_key(each.issuer, issuer)), None)
+        if len(self._found) >= MAX_KNOWN_ISSUERS:
+            self._found.clear()
+        self._found[id(issuer)] = issuer, found
+        return found
 
     def check(self, path: Sequence[x509.Certificate], at: datetime) -> CrlStatus:
         """Looks each certificate of a verified path up in its issuer's list; the anchor at its end is trusted as it is.
@@ -114,6 +122,7 @@ class Revocations:
             return CrlStatus(ChainProblem.CRL_UNAVAILABLE, path[1]) if len(path) > 1 else CrlStatus()
         missing: CrlStatus | None = None
         until: datetime | None = None
+        now = at.replace(microsecond=0)
         for position, (certificate, issuer) in enumerate(pairwise(path)):
             found = self.find(issuer)
             if found is None:
@@ -121,7 +130,7 @@ class Revocations:
                 continue
             if entry := found.find(certificate.serial_number):
                 raise _revoked(certificate, issuer, entry, is_leaf=position == 0)
-            if at.replace(microsecond=0) > found.next_update:
+            if now > found.next_update:
                 missing = missing or CrlStatus(ChainProblem.CRL_EXPIRED, issuer, due=found.next_update)
             elif until is None or found.next_update < until:
                 until = found.next_update
@@ -130,6 +139,7 @@ class Revocations:
     def _put(self, new: RevocationList) -> None:
         name = new.issuer.subject.public_bytes()
         others = self._by_issuer.get(name, ())
+        self._found.clear()
         self._by_issuer[name] = (*(each for each in others if not _same_key(each.issuer, new.issuer)), new)
 
 

@@ -12,7 +12,7 @@ from gateway.pki.anchors import TrustAnchor
 from gateway.pki.certificates import parse, peer_data, short_name
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.fingerprints import equivalent_fingerprints
-from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_VERIFIED_CHAINS
+from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
 from gateway.pki.names import NameSource, organizations
 from gateway.pki.paths import Issuers, Paths
 from gateway.pki.policy import LEAF_CURVES, check_leaf_key
@@ -110,6 +110,8 @@ class TrustStore:
         self._revocations = revocations or Revocations()
         self._distrusted = frozenset(map(_fingerprint, distrusted))
         self._judge = object()
+        # CA certificates that are not banned, by identity, held: the library encodes a certificate to hash it.
+        self._innocent: dict[int, x509.Certificate] = {}
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -161,7 +163,7 @@ class TrustStore:
                 return known.verified
             else:
                 leaf, issuers, alternative_names = known.verified.leaf, known.issuers, None
-            judged = self._judged(leaf, issuers, alternative_names, seen[:32].hex(), at)
+            judged = self._judged(leaf, issuers, alternative_names, chain_der[0], at)
             if known is None and len(self._remembered) >= MAX_VERIFIED_CHAINS:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[seen] = judged
@@ -172,7 +174,7 @@ class TrustStore:
         leaf: x509.Certificate,
         issuers: Issuers,
         alternative_names: Sequence[x509.GeneralName] | None,
-        fingerprint: str,
+        leaf_der: bytes,
         at: datetime,
     ) -> _Remembered:
         """What the anchor's policy says about a path that verified.
@@ -189,7 +191,7 @@ class TrustStore:
                 refuse_dates(certificate, at, is_leaf=certificate is leaf, grace=anchor.expired_grace)
             expired = at.replace(microsecond=0) > end
         if self._distrusted:
-            self._refuse_distrusted(path, anchor)
+            self._refuse_distrusted(path, leaf_der, anchor)
         crl = CrlStatus() if anchor.crl is CrlPolicy.IGNORE else self._revocations.check(path, at)
         if crl.problem is not None and anchor.crl is CrlPolicy.FAIL_CLOSED:
             raise ChainRefused(crl.problem, crl.detail)
@@ -202,7 +204,7 @@ class TrustStore:
             issuers.certificates,
             found.name,
             found.source,
-            fingerprint,
+            hashlib.sha256(leaf_der).hexdigest(),
             begin,
             last,
             expired,
@@ -211,12 +213,14 @@ class TrustStore:
         until = last if expired else end
         return _Remembered(issuers, self._judge, at, min(until, crl.until) if crl.until else until, verified)
 
-    def _refuse_distrusted(self, path: tuple[x509.Certificate, ...], anchor: TrustAnchor) -> None:
+    def _refuse_distrusted(self, path: tuple[x509.Certificate, ...], leaf_der: bytes, anchor: TrustAnchor) -> None:
         for position, certificate in enumerate(path):
             is_leaf = position == 0
+            if id(certificate) in self._innocent:
+                continue
             # The anchor is what was given as such, byte for byte.
             names = (
-                equivalent_fingerprints(certificate, path[position + 1])
+                equivalent_fingerprints(certificate, path[position + 1], leaf_der if is_leaf else None)
                 if position + 1 < len(path)
                 else frozenset({anchor.id})
             )
@@ -231,15 +235,18 @@ class TrustStore:
                     f"the {'device' if is_leaf else 'CA'} certificate {short_name(certificate)} is banned here "
                     f"(SHA-256 fingerprint {min(banned)}); {remedy}, or lift the ban if it was a mistake",
                 )
+            if not is_leaf:
+                if len(self._innocent) >= MAX_KNOWN_ISSUERS:
+                    self._innocent.clear()
+                self._innocent[id(certificate)] = certificate
 
 
 def _digest(chain_der: Sequence[bytes]) -> bytes:
-    """Of the leaf, which is also its fingerprint, and of what came with it."""
-    others = hashlib.sha256()
-    for der in chain_der[1:]:
-        others.update(len(der).to_bytes(4))
-        others.update(der)
-    return hashlib.sha256(chain_der[0]).digest() + others.digest()
+    digest = hashlib.sha256()
+    for der in chain_der:
+        digest.update(len(der).to_bytes(4))
+        digest.update(der)
+    return digest.digest()
 
 
 def _fingerprint(text: str) -> str:
