@@ -3,6 +3,7 @@
 from gateway.config.environment import CONFIG_VARIABLE
 from gateway.config.errors import ConfigError
 from gateway.config.loading import load_settings
+from gateway.config.reloading import RELOADABLE, Source, differences, successor
 from gateway.config.settings import (
     AdminSettings,
     CoapSettings,
@@ -18,6 +19,7 @@ from gateway.config.values import Address, format_duration, parse_duration
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "RELOADABLE",
     "Address",
     "AdminSettings",
     "CoapSettings",
@@ -28,8 +30,11 @@ __all__ = [
     "RegistrySettings",
     "ServerSettings",
     "Settings",
+    "Source",
+    "differences",
     "format_duration",
     "load_settings",
     "parse_duration",
     "render_template",
+    "successor",
 ]

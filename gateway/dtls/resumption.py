@@ -182,7 +182,7 @@ class ServerSessions:
         self.outcomes: Counter[ResumptionOutcome] = Counter()
 
     def reconfigure(self, config: ResumptionConfig) -> None:
-        """Goes by another configuration from now on. Sessions that are kept by id stay; their number does not change."""
+        """Goes by another configuration from now on. Sessions kept by id stay; how many there can be stays."""
         self._config = config
 
     @property

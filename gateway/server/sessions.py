@@ -60,6 +60,10 @@ class Sessions:
         self._of_devices = of_devices
         self._log = get_logger("gateway.server").bind()  # bound once: the line of a handshake is on its path
 
+    def follow_log_level(self) -> None:
+        """The least important lines to write are others now: a logger that is bound does not notice."""
+        self._log = get_logger("gateway.server").bind()
+
     def drain(self, now: float) -> None:
         """Handles every event that waits."""
         while (event := self._endpoint.next_event()) is not None:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import Metric
 
 from gateway.cli import common
+from gateway.config import RELOADABLE
 from gateway.dtls import FailureReason
 from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DropReason
 from gateway.handlers import load_handlers
@@ -146,6 +147,11 @@ def test_limited_events() -> None:
     text = section(PAGE, "Log events").partition("A stranger can cause")[2].partition("\n\n")[0]
     assert {name for name in names(text) if "." in name} == set(limited)
     assert f"at most {EVENT_BURST} lines a second" in text
+
+
+def test_keys_that_can_change() -> None:
+    rows = table(PAGE, "Changing the configuration")
+    assert {f"{names(section)[0]}.{key}" for section, keys in rows for key in names(keys)} == RELOADABLE
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------

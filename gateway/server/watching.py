@@ -1,0 +1,136 @@
+"""Tells when one of some files has changed, however it was replaced.
+
+What counts is what the path leads to: its inode, size, times and mode. So an editor that renames a new file over the
+old one, a symlink that is turned to another folder (Kubernetes swaps `..data`, certbot relinks `live/`), and a `chmod`
+that makes a file readable at last are changes, and another file in the same folder is none. The kernel wakes us where
+it can (inotify, on the folders); a look every few seconds finds the rest, such as changes on a network file system.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final
+
+from watchfiles import Change, awatch
+
+from gateway.server.limits import MAX_LINKS, WATCH_POLL_S, WATCH_SETTLE_S
+from gateway.telemetry import get_logger
+
+_MS: Final = 1000
+
+Print = tuple[int, ...] | None
+
+
+class Watch:
+    """Calls back when a file has changed.
+
+    Each call means that at least one is not what it was; several changes at once are one call.
+    """
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        """Watches nothing yet."""
+        self._on_change = on_change
+        self._seen: dict[Path, Print] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._log = get_logger("gateway.server")
+
+    def follow(self, files: Iterable[Path]) -> None:
+        """From now on these files; none to watch nothing."""
+        wanted = {Path(os.path.abspath(file)) for file in files}
+        if wanted == self._seen.keys():
+            return
+        # What was watched before is compared with what was seen then: nothing is missed in between.
+        self._seen = {file: self._seen[file] if file in self._seen else look(file) for file in wanted}
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.create_task(self._watch(self._seen)) if wanted else None
+
+    async def stop(self) -> None:
+        """Returns when the watching thread has ended."""
+        task, self._task, self._seen = self._task, None, {}
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _watch(self, seen: dict[Path, Print]) -> None:
+        while True:
+            entries = {entry for file in seen for entry in entries_of(file)}
+            async with aclosing(self._wake_ups(entries)) as wake_ups:
+                async for _ in wake_ups:
+                    if all(look(file) == before for file, before in seen.items()):
+                        continue
+                    await asyncio.sleep(WATCH_SETTLE_S)
+                    seen.update((file, look(file)) for file in seen)
+                    self._on_change()
+                    if {entry for file in seen for entry in entries_of(file)} != entries:
+                        break  # a link leads elsewhere: other folders have to be watched
+
+    async def _wake_ups(self, entries: set[Path]) -> AsyncGenerator[None]:
+        """Something happened to one of these names, or some seconds went by."""
+        names = {str(entry) for entry in entries}
+
+        def concerns(_: Change, path: str) -> bool:
+            return path in names
+
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would report each change in words of its own
+        folders = sorted({entry.parent for entry in entries if entry.parent.is_dir()})
+        try:
+            events = awatch(
+                *folders,
+                watch_filter=concerns,
+                rust_timeout=int(WATCH_POLL_S * _MS),
+                yield_on_timeout=True,
+                recursive=False,
+                ignore_permission_denied=True,
+            )
+            async with aclosing(events):
+                async for _ in events:
+                    yield
+        except OSError as error:
+            # No inotify, or no watch left for us (fs.inotify.max_user_watches).
+            self._log.warning(
+                "config.watch_failed", error=str(error), hint=f"files are looked at every {WATCH_POLL_S:.0f} s instead"
+            )
+            while True:
+                await asyncio.sleep(WATCH_POLL_S)
+                yield
+
+
+def look(file: Path) -> Print:
+    """What a path leads to now; None for nothing that can be had."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
+
+
+def entries_of(file: Path) -> set[Path]:
+    """The directory entries of which one has to change so that an absolute path leads elsewhere: itself, and links."""
+    found: set[Path] = set()
+    walk, left = Path(file.anchor), list(file.parts[1:])
+    links = 0
+    while left:
+        part = left.pop(0)
+        if part == os.pardir:
+            walk = walk.parent
+            continue
+        entry = walk / part
+        if not left:
+            found.add(entry)
+        try:
+            target = Path(os.readlink(entry))
+        except OSError:
+            walk = entry
+            continue
+        found.add(entry)
+        links += 1
+        if links > MAX_LINKS:
+            break
+        if target.is_absolute():
+            walk = Path(target.anchor)
+        left = [*target.parts[1 if target.is_absolute() else 0 :], *left]
+    return found
