@@ -223,6 +223,8 @@ class Sessions:
             reason=event.reason,
             hint=event.detail,
             server_name=facts.server_name,
+            chain=facts.chain,
+            identity=facts.psk_identity,
             peer=_peer(facts),
             device=claimed.id if claimed is not None else None,
             tenant=claimed.tenant_id if claimed is not None else None,

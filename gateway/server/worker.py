@@ -323,7 +323,7 @@ class Worker:
                 heartbeat_limit_s=STALL_S,
                 apis={API_PREFIX: device_api},
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
-                pages={"/debug/failures": lambda: {"failures": [each.as_json() for each in self._failures.newest()]}},
+                pages={"/debug/failures": lambda query: self._failures.page(chains=query.get("chains") == "1")},
             )
         except AdminError as error:
             raise BindError(str(error)) from error

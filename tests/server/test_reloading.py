@@ -313,17 +313,20 @@ async def test_a_file_that_is_missing_is_waited_for(tmp_path: Path) -> None:
         assert "ab" * 32 not in str(gateway.lines)
 
 
+def watches(gateway: Gateway) -> bool:
+    assert gateway.worker._reloads is not None
+    return gateway.worker._reloads._watch._task is not None
+
+
 @pytest.mark.asyncio
 async def test_watching_can_be_switched_off_and_on(tmp_path: Path) -> None:
     async with changing(tmp_path, watched=True, server__watch_files=False) as gateway:
-        assert gateway.worker._reloads is not None
-        watch: Any = gateway.worker._reloads._watch
-        assert watch._task is None
+        assert not watches(gateway)
         gateway.values["server.watch_files"] = True
         await gateway.reload()
-        assert watch._task is not None
+        assert watches(gateway)
         replace_certificate(tmp_path)
         await gateway.event("config.reloaded", 2)
         gateway.values["server.watch_files"] = False
         await gateway.reload()
-        assert watch._task is None
+        assert not watches(gateway)
