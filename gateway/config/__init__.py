@@ -1,6 +1,6 @@
 """The configuration: its schema, how it is read, and the file that `gateway init` writes."""
 
-from gateway.config.environment import CONFIG_VARIABLE
+from gateway.config.environment import CONFIG_VARIABLE, environment_problems, misspelt_variables
 from gateway.config.errors import ConfigError
 from gateway.config.loading import load_settings
 from gateway.config.reloading import RELOADABLE, Source, differences, successor
@@ -32,8 +32,10 @@ __all__ = [
     "Settings",
     "Source",
     "differences",
+    "environment_problems",
     "format_duration",
     "load_settings",
+    "misspelt_variables",
     "parse_duration",
     "render_template",
     "successor",

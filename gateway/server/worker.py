@@ -98,7 +98,7 @@ class Worker:
         self._source = source or Source(lambda: settings, watched=False)
         self._secrets = Secrets()
         self._plan = Plan.read(settings, self._secrets)
-        self.app = app if app is not None else _load_handlers(settings)
+        self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
         self.registry, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
@@ -410,7 +410,12 @@ class Worker:
         yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
 
 
-def _load_handlers(settings: Settings) -> App:
+def load_application(settings: Settings) -> App:
+    """What answers requests: the handlers that are named, and the operator's own application.
+
+    Raises:
+        ConfigError: One of them cannot be loaded.
+    """
     handlers = settings.handlers
     try:
         app = load_handlers(handlers.enabled, handlers.options)
