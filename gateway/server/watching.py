@@ -14,7 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from watchfiles import Change, awatch
+from watchfiles import awatch
 
 from gateway.server.limits import MAX_LINKS, WATCH_POLL_S, WATCH_SETTLE_S
 from gateway.telemetry import get_logger
@@ -57,46 +57,56 @@ class Watch:
 
     async def _watch(self, seen: dict[Path, Print]) -> None:
         while True:
-            entries = {entry for file in seen for entry in entries_of(file)}
-            async with aclosing(self._wake_ups(entries)) as wake_ups:
+            places = _places(seen)
+            async with aclosing(self._wake_ups(places.keys())) as wake_ups:
                 async for _ in wake_ups:
                     if all(look(file) == before for file, before in seen.items()):
                         continue
                     await asyncio.sleep(WATCH_SETTLE_S)
                     seen.update((file, look(file)) for file in seen)
                     self._on_change()
-                    if {entry for file in seen for entry in entries_of(file)} != entries:
-                        break  # a link leads elsewhere: other folders have to be watched
+                    if _places(seen) != places:
+                        break  # a link leads elsewhere, or a folder is another one: that has to be watched
 
-    async def _wake_ups(self, entries: set[Path]) -> AsyncGenerator[None]:
+    async def _wake_ups(self, entries: Iterable[Path]) -> AsyncGenerator[None]:
         """Something happened to one of these names, or some seconds went by."""
         names = {str(entry) for entry in entries}
-
-        def concerns(_: Change, path: str) -> bool:
-            return path in names
-
+        clock = asyncio.get_running_loop().time
+        due = clock() + WATCH_POLL_S
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would report each change in words of its own
-        folders = sorted({entry.parent for entry in entries if entry.parent.is_dir()})
+        folders = sorted({entry.parent for entry in map(Path, names) if entry.parent.is_dir()})
         try:
             events = awatch(
                 *folders,
-                watch_filter=concerns,
+                watch_filter=None,
                 rust_timeout=int(WATCH_POLL_S * _MS),
                 yield_on_timeout=True,
                 recursive=False,
                 ignore_permission_denied=True,
             )
             async with aclosing(events):
-                async for _ in events:
-                    yield
-        except OSError as error:
-            # No inotify, or no watch left for us (fs.inotify.max_user_watches).
+                async for changes in events:
+                    # Where something else is written all the time, the seconds still go by.
+                    if not changes or clock() >= due or not names.isdisjoint(path for _, path in changes):
+                        due = clock() + WATCH_POLL_S
+                        yield
+        except (OSError, RuntimeError) as error:
+            # No inotify, no watch left for us (fs.inotify.max_user_watches), or a fault of the library.
             self._log.warning(
                 "config.watch_failed", error=str(error), hint=f"files are looked at every {WATCH_POLL_S:.0f} s instead"
             )
             while True:
                 await asyncio.sleep(WATCH_POLL_S)
                 yield
+
+
+def _places(files: Iterable[Path]) -> dict[Path, int | None]:
+    """The entries that lead to some files, each with the inode of its folder."""
+    found: dict[Path, int | None] = {}
+    for entry in {entry for file in files for entry in entries_of(file)}:
+        folder = look(entry.parent)
+        found[entry] = None if folder is None else folder[1]
+    return found
 
 
 def look(file: Path) -> Print:

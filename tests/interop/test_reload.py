@@ -78,6 +78,26 @@ def test_new_handshakes_see_the_new_certificate_and_sessions_go_on(tmp_path: Pat
         assert answer.code == "2.05", answer.transcript
 
 
+def test_a_mounted_secret_is_swapped_as_kubernetes_does(tmp_path: Path) -> None:
+    site = build_site(tmp_path)
+    device, mounted = new_device(site, "mounted"), site.folder / "pki"
+    (mounted / "..1").mkdir()
+    for name in ("server.key", "server.pem"):
+        (mounted / name).rename(mounted / "..1" / name)
+        (mounted / name).symlink_to(f"..data/{name}")
+    (mounted / "..data").symlink_to("..1")
+    with Gateway(site) as gateway:
+        before = presented(gateway, device)
+        made = issue_server(site.pki.intermediate, ["localhost", "127.0.0.1"])
+        (mounted / "..2").mkdir()
+        write_certified_key(made, mounted / "..2/server.pem", mounted / "..2/server.key")
+        (mounted / "..data_tmp").symlink_to("..2")
+        (mounted / "..data_tmp").rename(mounted / "..data")
+        gateway.log.wait("config.reloaded")
+        assert presented(gateway, device) == made.certificate != before
+        assert gateway.log.lines("config.reload_failed") == []
+
+
 def test_a_session_from_before_is_resumed(tmp_path: Path) -> None:
     site, kept = build_site(tmp_path), tmp_path / "session.pem"
     device = new_device(site, "resume")
