@@ -79,6 +79,7 @@ class Watch:
             events = awatch(
                 *folders,
                 watch_filter=None,
+                step=int(WATCH_SETTLE_S * _MS),  # its thread looks at us so often
                 rust_timeout=int(WATCH_POLL_S * _MS),
                 yield_on_timeout=True,
                 recursive=False,

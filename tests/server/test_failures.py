@@ -20,11 +20,12 @@ from gateway.model import DeviceStatus
 from gateway.pki import create_intermediate, create_root, issue_device
 from gateway.server.failures import Failures, shown_identity
 from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
-from gateway.server.presented import read_chain
+from gateway.server.presented import ReadChain, read_chain
 from gateway.server.remedies import REMEDY_FOR, command_for
 from gateway.telemetry import EventLimiter
 from tests.cli.support import run
 from tests.dtls.rawclient import RawClient
+from tests.pki.factory import make, name
 from tests.server.support import pki, running, wire_certificate
 
 
@@ -184,6 +185,11 @@ def test_the_issuer_that_a_chain_leads_to() -> None:
         read = read_chain(chain)
         assert (read.name, read.issuer_key_id) == ("dev7", key_id[issuer])
         assert read.issuer == f"'{issuer.certificate.subject.rfc4514_string()}'"
+    # A certificate that says as little as it can.
+    bare = make("dev8")
+    assert read_chain([bare.der]) == ReadChain("dev8", "'CN=dev8'", None)
+    assert read_chain([make("dev8", make("CA")).der]) == ReadChain("dev8", "'CN=CA'", None)
+    assert read_chain([make(name()).der]).name is None
     # Another CA of the same name is not the one that is asked for.
     namesake = create_intermediate(root, "Line 1").certificate.public_bytes(Encoding.DER)
     assert read_chain([device, namesake, above[1]]).issuer_key_id == key_id[line]
