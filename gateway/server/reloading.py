@@ -7,8 +7,9 @@ everything as it is; the next change of a file is the next try.
 """
 
 import asyncio
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,6 +84,7 @@ class Reloads:
         source: Source,
         parts: Changeable,
         *,
+        seen: Mapping[Path, Print],
         look_again: Callable[[], str | None],
     ) -> None:
         """Begins with a plan that is in force.
@@ -92,6 +94,7 @@ class Reloads:
             secrets: That it was read with.
             source: Where the configuration comes from.
             parts: What is changed.
+            seen: Its files, as they were before they were read: see `looked_at`.
             look_again: Has the trusted CAs and credentials read again from the registry, and says what is wrong with
                 it, if something is. They follow the registry by themselves too.
         """
@@ -105,7 +108,7 @@ class Reloads:
         self._task: asyncio.Task[None] | None = None
         self._successful = True
         self._succeeded_at = time.time()
-        self._taken: dict[Path, Print] = {}
+        self._taken = dict(seen)
         self._log = get_logger("gateway.server")
 
     def ask(self) -> None:
@@ -114,7 +117,6 @@ class Reloads:
 
     def start(self) -> None:
         """Waits for `ask` and for changed files, until `stop`."""
-        self._taken = {file: look(file) for file in self._files(self.plan.settings)}
         self._task = asyncio.create_task(self._run())
         self._follow(self.plan.settings)
 
@@ -173,15 +175,21 @@ class Reloads:
             )
 
     def _read(self, settings: Settings) -> tuple[Plan, dict[Path, Print]]:
-        # Looked at first: a change between the two is then seen as one.
-        found = {file: look(file) for file in self._files(settings)}
+        found = looked_at(self._source, settings)
         return Plan.read(settings, self._secrets), found
 
     def _follow(self, *settings: Settings) -> None:
         """Watches the files of these configurations, of which the first is in force, if it wants that."""
         wanted = self._source.watched and settings[0].server.watch_files
-        self._watch.follow(file for each in settings for file in self._files(each) if wanted)
+        files = {file for each in settings for file in _files(self._source, each)}
+        self._watch.follow(files if wanted else (), self._taken)
 
-    def _files(self, settings: Settings) -> set[Path]:
-        own = {self._source.file} if self._source.file is not None else set()
-        return own | set(files_of(settings))
+
+def looked_at(source: Source, settings: Settings) -> dict[Path, Print]:
+    """The files behind a configuration as they are now. To be asked before they are read: what changes then is seen."""
+    return {file: look(file) for file in _files(source, settings)}
+
+
+def _files(source: Source, settings: Settings) -> set[Path]:
+    own = [source.file] if source.file is not None else []
+    return {Path(os.path.abspath(file)) for file in (*own, *files_of(settings))}

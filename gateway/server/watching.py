@@ -9,7 +9,7 @@ it can (inotify, on the folders); a look every few seconds finds the rest, such 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final
@@ -37,13 +37,18 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._log = get_logger("gateway.server")
 
-    def follow(self, files: Iterable[Path]) -> None:
-        """From now on these files; none to watch nothing."""
+    def follow(self, files: Iterable[Path], known: Mapping[Path, Print] | None = None) -> None:
+        """From now on these files; none to watch nothing.
+
+        Args:
+            files: All of them; what was watched before goes on from what was seen of it then.
+            known: What was seen earlier of those that are new, for whoever has read them meanwhile.
+        """
         wanted = {Path(os.path.abspath(file)) for file in files}
         if wanted == self._seen.keys():
             return
-        # What was watched before is compared with what was seen then: nothing is missed in between.
-        self._seen = {file: self._seen[file] if file in self._seen else look(file) for file in wanted}
+        earlier = {**(known or {}), **self._seen}
+        self._seen = {file: earlier[file] if file in earlier else look(file) for file in wanted}
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.create_task(self._watch(self._seen)) if wanted else None

@@ -43,7 +43,7 @@ from gateway.server.metrics import (
 from gateway.server.observations import ObservedRoutes
 from gateway.server.plan import Plan, Secrets
 from gateway.server.pushes import Pushes
-from gateway.server.reloading import Changeable, Reloads
+from gateway.server.reloading import Changeable, Reloads, looked_at
 from gateway.server.secret_files import KeyLogFile
 from gateway.server.sessions import Sessions
 from gateway.server.udp import BindError, UdpServer, open_socket
@@ -97,6 +97,7 @@ class Worker:
         self._settings = settings
         self._source = source or Source(lambda: settings, watched=False)
         self._secrets = Secrets()
+        self._seen = looked_at(self._source, settings)
         self._plan = Plan.read(settings, self._secrets)
         self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
@@ -202,7 +203,7 @@ class Worker:
             pushes.drain(now)
 
         parts = Changeable(endpoint, self.app, layer, dispatcher, routes, of_devices, glue)
-        reloads = Reloads(self._plan, self._secrets, self._source, parts, look_again=self._look_again)
+        reloads = Reloads(self._plan, self._secrets, self._source, parts, seen=self._seen, look_again=self._look_again)
         server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
         self._server = server
         metrics = Metrics()

@@ -287,6 +287,22 @@ async def test_files_are_watched_and_stopping_leaves_no_task(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_file_that_changes_during_the_start_is_no_exception(tmp_path: Path) -> None:
+    values = prepare(tmp_path)
+
+    def load() -> Settings:
+        return load_settings(None, values, environ={})
+
+    with capture_logs() as lines:
+        worker = Worker(load(), app=echo_app(), source=Source(load))
+        made = replace_certificate(tmp_path)
+        async with worker as bound:
+            gateway = Gateway(worker, bound, str(values["registry.url"]), lines)
+            await gateway.event("config.reloaded")
+            assert await presented(gateway) == made.chain_der[0]
+
+
+@pytest.mark.asyncio
 async def test_a_key_without_its_certificate_keeps_the_old_pair_until_both_are_there(tmp_path: Path) -> None:
     async with changing(tmp_path, watched=True) as gateway:
         before = await presented(gateway)
