@@ -38,6 +38,11 @@ class ServerSettings(Section):
         le=3600,
         description="How long a stop waits for running requests before the sessions are closed.",
     )
+    watch_files: bool = Field(
+        default=True,
+        description="Whether this file, the certificates with their keys and the ticket keys are read again when they "
+        "change. SIGHUP does it in any case. docs/operations.md lists the keys that can change without a restart.",
+    )
 
     @field_validator("workers")
     @classmethod

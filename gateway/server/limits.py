@@ -47,6 +47,19 @@ MAX_FAILURES_PER_REASON: Final = 32
 MAX_FAILURE_TEXT: Final = 500
 """Characters of a hint or name kept with one: a stranger chooses some of them."""
 
+WATCH_POLL_S: Final = 2.0
+"""Seconds between two looks at the files of the configuration where the kernel does not tell of a change."""
+
+WATCH_SETTLE_S: Final = 0.25
+"""Seconds after a change for which more of them are waited for: a certificate is replaced by two files."""
+
+MAX_LINKS: Final = 40
+"""Symbolic links on the way to a file: what Linux follows before it gives up."""
+
+MAX_FAILURE_CHAIN: Final = 8 * 1024
+"""Bytes of the certificates kept with a failure, the device's own first: four large ones. A stranger who can present
+certificates with their keys makes some of them; 19 reasons have any, which is 5 megabytes at the very most."""
+
 COLLECT_AFTER_OBJECTS: Final = 20_000
 """Containers made, less those freed, before the garbage collector looks at the young ones: a few megabytes at most."""
 

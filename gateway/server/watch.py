@@ -82,6 +82,10 @@ class RegistryWatch:
         self._seen[device.tenant_id, device.id] = at
         self._used[session.principal.credential_id] = at
 
+    def read_again(self) -> None:
+        """At the next look, what is trusted is read again, whatever the change log says."""
+        self._trust_changed = True
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:

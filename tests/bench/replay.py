@@ -86,7 +86,7 @@ class Server:
     """What a worker is made of, without its socket."""
 
     def __init__(self, worker: Worker) -> None:
-        config = worker._config
+        config = worker._plan.engine
         resumption = config.resumption
         if resumption is not None:
             wall = time.time()
