@@ -70,5 +70,9 @@ MAX_SERIAL_BYTES = 21
 MAX_EXPIRED_GRACE = timedelta(days=20 * 365)
 """The longest grace for expired certificates. Beyond a root's life there is no certificate left to be lenient with."""
 
+MAX_GRACE_MOMENTS = 4
+"""Moments of the past for which the verifier is asked about an expired path, 85 us each for a stranger's: the ends of a
+device, of two certificates of its CA, and of a root."""
+
 MAX_IDENTITY_RULE_CHARACTERS = 512
 """Characters of an identity rule as text: all sources, each with literal text around it, have room."""
