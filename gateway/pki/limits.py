@@ -56,7 +56,7 @@ SERVER_LIFETIME = timedelta(days=397)
 """What public CAs allow; a server certificate is renewed by whoever runs the server."""
 
 MAX_VERIFIED_CHAINS = 20_000
-"""Chains whose signatures are remembered as good, about 600 bytes each. Only who holds a valid certificate adds one."""
+"""Chains whose signatures are remembered as good, about 1.2 kB each. Only who holds a valid certificate adds one."""
 
 MAX_CRL_BYTES = 16 * 1024 * 1024
 """Bytes of one revocation list, as DER. An entry with a reason takes about 53: room for the entries below."""
