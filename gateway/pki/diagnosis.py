@@ -28,7 +28,7 @@ from gateway.pki.certificates import (
 )
 from gateway.pki.errors import ChainProblem, ChainRefused
 from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_DEPTH, MAX_DIAGNOSIS_SIGNATURES
-from gateway.pki.validity import refuse_dates
+from gateway.pki.validity import earliest_end, refuse_dates, stamp
 
 _TRUST_IT = "trust it with `gateway ca trust FILE` if its devices belong here"
 
@@ -124,17 +124,20 @@ def diagnose(
             refuse_dates(certificate, at, is_leaf=position == 0, grace=path.anchor.expired_grace)
     except ChainRefused as refused:
         return refused
-    return _broken(path.certificates, signatures) or ChainRefused(
-        ChainProblem.INVALID,
-        f"the chain of {short_name(leaf)} does not verify: {printable(verifier_text, 300)}; "
-        "look at its certificates with `openssl x509 -text`",
+    return (
+        _broken(path.certificates, signatures)
+        or _never_valid(path.certificates, at)
+        or ChainRefused(
+            ChainProblem.INVALID,
+            f"the chain of {short_name(leaf)} does not verify: {printable(verifier_text, 300)}; "
+            "look at its certificates with `openssl x509 -text`",
+        )
     )
 
 
-def likely_path(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> list[x509.Certificate] | None:
-    """A path to a trust anchor by names and key ids, from the leaf upwards; a guess, to be verified."""
-    path = _follow(leaf, helpers, shelf, _Signatures())
-    return path.certificates if path.anchor else None
+def leads_to_an_anchor(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> bool:
+    """Whether names and key ids do, which is cheap to ask and proves nothing."""
+    return _follow(leaf, helpers, shelf, _Signatures()).anchor is not None
 
 
 def _refuse_version(certificate: x509.Certificate) -> None:
@@ -163,6 +166,7 @@ def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shel
             return _Path(certificates, anchor=None, namesakes=named)
         if len(fitting) > 1:
             # The same name and no key id to tell them apart: the one whose key made the signature.
+            fitting.sort(key=lambda each: each.not_valid_after_utc, reverse=True)
             fitting = [next((c for c in fitting if signatures.check(top, c)), fitting[0])]
         certificates.append(fitting[0])
     return _Path(certificates, anchor=None, namesakes=[])
@@ -246,6 +250,19 @@ def _broken(path: list[x509.Certificate], signatures: _Signatures) -> ChainRefus
                 f"(pathLenConstraint), the chain has {above}; issue the device's certificate from a CA higher up",
             )
     return None
+
+
+def _never_valid(path: list[x509.Certificate], at: datetime) -> ChainRefused | None:
+    """The reason if one certificate had ended before another one began, which no grace can help."""
+    end, begin = earliest_end(path), max(certificate.not_valid_before_utc for certificate in path)
+    if begin <= end or at <= end:
+        return None
+    return ChainRefused(
+        ChainProblem.EXPIRED,
+        f"the certificates of {short_name(path[0])} and its CAs were never valid at the same time: one expired at "
+        f"{stamp(end)}, before another one began at {stamp(begin)}, and the trust anchor's grace cannot help there; "
+        "issue the device a new certificate with `gateway cert issue`",
+    )
 
 
 def _too_long(length: int) -> ChainRefused:

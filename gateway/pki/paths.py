@@ -7,6 +7,7 @@ asked about the last second at which the path still was.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -17,8 +18,8 @@ from cryptography.x509.verification import VerifiedClient
 
 from gateway.pki.anchors import TrustAnchor
 from gateway.pki.certificates import parse
-from gateway.pki.diagnosis import Shelf, diagnose, likely_path
-from gateway.pki.limits import MAX_KNOWN_ISSUERS
+from gateway.pki.diagnosis import Shelf, diagnose, leads_to_an_anchor
+from gateway.pki.limits import MAX_GRACE_MOMENTS, MAX_KNOWN_ISSUERS
 from gateway.pki.policy import check_ca_key, check_leaf_profile, one_of_each_name
 from gateway.pki.validity import NO_GRACE, earliest_end
 from gateway.pki.verifier import NoPath, Verifier
@@ -79,12 +80,9 @@ class Paths:
         self._anchors = {anchor.certificate: anchor for anchor in anchors}
         self._intermediates = tuple(intermediates)
         self._shelf = Shelf(self._anchors, self._intermediates)
-        self._verifiers: dict[bool, Verifier] = {}
-        for strict in (True, False):
-            certificates = [a.certificate for a in self._anchors.values() if a.strict is strict]
-            if certificates:
-                self._verifiers[strict] = Verifier(certificates, strict=strict)
-        self._graceful = any(anchor.expired_grace for anchor in self._anchors.values())
+        self._verifiers = _verifiers(self._anchors.values())
+        self._grace_of = {c: anchor.expired_grace for c, anchor in self._anchors.items() if anchor.expired_grace}
+        self._late_verifiers = _verifiers(self._anchors[certificate] for certificate in self._grace_of)
         self._known: dict[tuple[bytes, ...], _KnownIssuer] = {}
 
     @property
@@ -124,14 +122,14 @@ class Paths:
     def _full_path(self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime) -> Found:
         presented = self._presented(chain_der)
         text = ""
-        for verifier in self._verifiers.values():
+        for verifier in self._verifiers:
             try:
                 verified = verifier.path(leaf, (*presented, *self._intermediates), at)
             except NoPath as error:
                 text = str(error)
             else:
                 return self._found(verified, chain_der)
-        if self._graceful and (expired := self._expired_path(leaf, presented, at)):
+        if self._grace_of and (expired := self._expired_path(leaf, presented, at)):
             return self._found(expired, chain_der)
         check_leaf_profile(leaf)
         raise diagnose(leaf, presented, self._shelf, at, text)
@@ -139,17 +137,22 @@ class Paths:
     def _expired_path(
         self, leaf: x509.Certificate, presented: list[x509.Certificate], at: datetime
     ) -> VerifiedClient | None:
-        """The path as it was when the first certificate of it expired, if that is within its anchor's grace."""
-        likely = likely_path(leaf, presented, self._shelf)
-        if likely is None:
+        """The path as it was at the last second at which all of it was valid, to an anchor with a grace.
+
+        That second is the end of a certificate on the path: the verifier is asked about the latest ends that may be it.
+        Whether its own anchor's grace goes as far is not asked here.
+        """
+        if not leads_to_an_anchor(leaf, presented, self._shelf):
             return None
-        anchor, end = self._anchors[likely[-1]], earliest_end(likely)
-        if not NO_GRACE < at - end <= anchor.expired_grace + timedelta(seconds=1):
-            return None
-        try:
-            return self._verifiers[anchor.strict].path_at(leaf, (*presented, *self._intermediates), end)
-        except NoPath:
-            return None
+        helpers = (*presented, *self._intermediates)
+        ends = {each.not_valid_after_utc for each in (leaf, *helpers, *self._grace_of)}
+        latest, longest = leaf.not_valid_after_utc, max(self._grace_of.values()) + timedelta(seconds=1)
+        moments = sorted((end for end in ends if end <= latest and NO_GRACE < at - end < longest), reverse=True)
+        for moment in moments[:MAX_GRACE_MOMENTS]:
+            for verifier in self._late_verifiers:
+                with suppress(NoPath):
+                    return verifier.path_at(leaf, helpers, moment)
+        return None
 
     def _presented(self, chain_der: Sequence[bytes]) -> list[x509.Certificate]:
         """The CA certificates that the device sent, none of which costs much to look at. Anchors are known anyway."""
@@ -183,6 +186,14 @@ class Paths:
         self._known[_issuers_key(leaf, chain_der)] = _KnownIssuer(
             issuers, Verifier(issuers.certificates[:1], strict=issuers.anchor.strict)
         )
+
+
+def _verifiers(anchors: Iterable[TrustAnchor]) -> list[Verifier]:
+    """At most one for each profile."""
+    certificates: dict[bool, list[x509.Certificate]] = {True: [], False: []}
+    for anchor in anchors:
+        certificates[anchor.strict].append(anchor.certificate)
+    return [Verifier(found, strict=strict) for strict, found in certificates.items() if found]
 
 
 def _issuers_key(leaf: x509.Certificate, chain_der: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.pki.certificates import describe, short_name
 from gateway.pki.crl import CrlProblem, CrlRefused, RevocationList
@@ -53,11 +54,11 @@ class CrlStatus:
         if self.due is None:
             return (
                 f"there is no revocation list of {whose}, so that nobody knows which of its certificates are revoked; "
-                "import its current list, or set the revocation policy of the trust anchor to fail_open or ignore"
+                "import its current one (the trust anchor's policy says whether devices are let in without: fail_open)"
             )
         return (
             f"the revocation list of {whose} is outdated, the next one was due at {self.due:%Y-%m-%d %H:%M:%SZ}; "
-            "import its newest list, or set the revocation policy of the trust anchor to fail_open or ignore"
+            "import its newest one (the trust anchor's policy says whether devices are let in without: fail_open)"
         )
 
 
@@ -66,8 +67,7 @@ class Revocations:
 
     def __init__(self, lists: Iterable[RevocationList] = ()) -> None:
         """Takes lists of different CAs, or several of one, of which the newest counts."""
-        # By the issuer's name: the key behind it is compared when a list is looked for.
-        self._by_issuer: dict[bytes, tuple[RevocationList, ...]] = {}
+        self._by_key: dict[bytes, tuple[RevocationList, ...]] = {}
         # By identity, with the certificate held: the library encodes a certificate to hash it.
         self._found: dict[int, tuple[x509.Certificate, RevocationList | None]] = {}
         for each in sorted(lists, key=_age):
@@ -76,7 +76,7 @@ class Revocations:
     @property
     def lists(self) -> tuple[RevocationList, ...]:
         """The lists that count."""
-        return tuple(each for lists in self._by_issuer.values() for each in lists)
+        return tuple(each for lists in self._by_key.values() for each in lists)
 
     def with_list(self, new: RevocationList) -> "Revocations":
         """The same with one more list, or with a newer list of a CA that has one.
@@ -92,7 +92,7 @@ class Revocations:
                 f"({_shown(old)}), which stays; somebody may have sent an old list again: take the newest of the CA",
             )
         made = Revocations()
-        made._by_issuer = dict(self._by_issuer)
+        made._by_key = dict(self._by_key)
         made._put(new)
         return made
 
@@ -101,8 +101,8 @@ class Revocations:
         known = self._found.get(id(issuer))
         if known is not None:
             return known[1]
-        lists = self._by_issuer.get(issuer.subject.public_bytes(), ())
-        found = next((each for each in lists if _same_key(each.issuer, issuer)), None)
+        lists = self._by_key.get(_key(issuer), ())
+        found = next((each for each in lists if each.issuer.subject == issuer.subject), None)
         if len(self._found) >= MAX_KNOWN_ISSUERS:
             self._found.clear()
         self._found[id(issuer)] = issuer, found
@@ -118,7 +118,7 @@ class Revocations:
         Raises:
             ChainRefused: One of them is revoked (`REVOKED`), be the list current or outdated.
         """
-        if not self._by_issuer:
+        if not self._by_key:
             return CrlStatus(ChainProblem.CRL_UNAVAILABLE, path[1]) if len(path) > 1 else CrlStatus()
         missing: CrlStatus | None = None
         until: datetime | None = None
@@ -137,14 +137,15 @@ class Revocations:
         return CrlStatus(until=until) if missing is None else replace(missing, until=until)
 
     def _put(self, new: RevocationList) -> None:
-        name = new.issuer.subject.public_bytes()
-        others = self._by_issuer.get(name, ())
+        key = _key(new.issuer)
+        others = (each for each in self._by_key.get(key, ()) if each.issuer.subject != new.issuer.subject)
+        self._by_key[key] = (*others, new)
         self._found.clear()
-        self._by_issuer[name] = (*(each for each in others if not _same_key(each.issuer, new.issuer)), new)
 
 
-def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
-    return one == other or one.public_key() == other.public_key()
+def _key(issuer: x509.Certificate) -> bytes:
+    # Names are compared as names, by the library: a CA that renews its certificate may encode its name anew.
+    return issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _age(one: RevocationList) -> tuple[int, datetime]:

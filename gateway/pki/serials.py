@@ -32,7 +32,7 @@ class Revoked:
 
 
 class SerialTable:
-    """A hash table with open addressing over fixed-size entries; a dictionary takes four times as much.
+    """A hash table with open addressing over fixed-size entries; a dictionary takes three times as much.
 
     The serial numbers are a CA's choice, so that bytes are hashed, with Python's keyed hash, and not their low bits.
     """

@@ -27,7 +27,7 @@ class VerifiedChain:
     """A chain that verified.
 
     Attributes:
-        leaf: The device's certificate.
+        leaf_der: The device's certificate as it was presented.
         anchor: The trust anchor that the path ends in.
         issuers: The path above the leaf, up to the anchor's certificate; empty for an anchor that pins one device.
         device_name: The name by the anchor's identity rule.
@@ -40,7 +40,7 @@ class VerifiedChain:
             for, a missing or outdated list, and its `detail` is that in words; always None where lists are ignored.
     """
 
-    leaf: x509.Certificate = field(repr=False)
+    leaf_der: bytes = field(repr=False)
     anchor: TrustAnchor
     issuers: tuple[x509.Certificate, ...] = field(repr=False)
     device_name: str
@@ -50,6 +50,11 @@ class VerifiedChain:
     not_after: datetime
     expired_within_grace: bool
     crl: CrlStatus
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The device's certificate, read anew: twenty thousand verdicts are remembered, and a read one takes 2 kB."""
+        return parse(self.leaf_der, 0)
 
     @property
     def organizations(self) -> tuple[str, ...]:
@@ -162,7 +167,7 @@ class TrustStore:
             elif known.judge is self._judge and known.since <= at and at.replace(microsecond=0) <= known.until:
                 return known.verified
             else:
-                leaf, issuers, alternative_names = known.verified.leaf, known.issuers, None
+                leaf, issuers, alternative_names = parse(chain_der[0], 0), known.issuers, None
             judged = self._judged(leaf, issuers, alternative_names, chain_der[0], at)
             if known is None and len(self._remembered) >= MAX_VERIFIED_CHAINS:
                 del self._remembered[next(iter(self._remembered))]
@@ -199,7 +204,7 @@ class TrustStore:
         found = anchor.identity_rule.find(leaf, issuer, alternative_names)
         last = with_grace(end, anchor.expired_grace) if anchor.expired_grace else end
         verified = VerifiedChain(
-            leaf,
+            leaf_der,
             anchor,
             issuers.certificates,
             found.name,

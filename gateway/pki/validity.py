@@ -30,7 +30,7 @@ def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool, 
     if at < begin:
         raise ChainRefused(
             ChainProblem.NOT_YET_VALID,
-            f"{what} is valid only from {_stamp(begin)}, in {_span(begin - at)}; our own clock says {_stamp(at)}. "
+            f"{what} is valid only from {stamp(begin)}, in {_span(begin - at)}; our own clock says {stamp(at)}. "
             "If that is right, the clock of whatever issued the certificate, often the device itself, is ahead: set it "
             "and issue the certificate again",
         )
@@ -40,7 +40,7 @@ def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool, 
         else "renew the CA and trust the new one with `gateway ca trust FILE`"
     )
     over = f", longer than the grace of {_span(grace)} that its trust anchor gives" if grace else ""
-    raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {_stamp(end)}, {_span(at - end)} ago{over}; {remedy}")
+    raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {stamp(end)}, {_span(at - end)} ago{over}; {remedy}")
 
 
 def earliest_end(path: Iterable[x509.Certificate]) -> datetime:
@@ -56,7 +56,8 @@ def with_grace(end: datetime, grace: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """A moment as operators read it."""
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 

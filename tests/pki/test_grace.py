@@ -133,7 +133,27 @@ def test_a_renewed_intermediate_serves_devices_from_before() -> None:
     assert verify(graceful(), expired(NOW - 10 * DAY), renewed).expired_within_grace
     # Issued afterwards there was none, and no verifier can be asked about it.
     late = ca(name("Issuing", "Works"), ROOT, key=ISSUING.key, begin=NOW - 5 * DAY, end=NOW + DAY)
-    assert problem(graceful(), expired(NOW - 10 * DAY), late) in (ChainProblem.EXPIRED, ChainProblem.INVALID)
+    with pytest.raises(ChainRefused) as caught:
+        verify(graceful(), expired(NOW - 10 * DAY), late)
+    assert caught.value.problem is ChainProblem.EXPIRED
+    assert "never valid at the same time" in caught.value.detail
+    assert "2026-05-22 12:00:00Z, before another one began at 2026-05-27 12:00:00Z" in caught.value.detail
+
+
+@pytest.mark.parametrize("ago", [1, 5, 15])
+def test_older_and_newer_certificates_of_the_intermediate_do_not_confuse_it(ago: int) -> None:
+    # One that ended long ago, one that ended lately, one that has begun lately; all with one key.
+    ends = (NOW - 100 * DAY, NOW - 12 * DAY, NOW + 900 * DAY)
+    begins = (BEGIN, NOW - 300 * DAY, NOW - 10 * DAY)
+    forms = [
+        ca(name("Issuing", "Works"), ROOT, key=ISSUING.key, begin=begin, end=end)
+        for begin, end in zip(begins, ends, strict=True)
+    ]
+    leaf = expired(NOW - ago * DAY)
+    for sent in ([], [forms[0]], [forms[2]]):
+        for stored in (forms, forms[::-1]):
+            verified = verify(graceful(intermediates=tuple(stored)), leaf, *sent)
+            assert verified.expired_within_grace
 
 
 # It excuses nothing else.

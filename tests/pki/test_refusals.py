@@ -1,6 +1,8 @@
 """The sentence that an operator reads for each kind of refusal, and the limits."""
 
-from collections.abc import Sequence
+import gc
+import weakref
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -9,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import VerifiedClient
 
-from gateway.pki import ChainProblem, ChainRefused, TrustStore
+from gateway.pki import ChainProblem, ChainRefused, Revocations, TrustStore
 from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
 from gateway.pki.verifier import Verifier
 from tests.pki.factory import DAY, NOW, Made, aki, ca, eku, make, name, san, store, verify
@@ -189,6 +191,37 @@ def test_remembered_issuers_are_bounded_and_still_right() -> None:
         thief = make("Thief")
         forged = make("dev", thief, aki(issuer), issuer_name=issuer.certificate.subject)
         assert refused(trust, forged, issuer).problem is ChainProblem.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("sent", [[], [ISSUING], [ISSUING, ROOT]], ids=["alone", "issuer", "issuer and root"])
+def test_an_issuer_is_remembered_however_it_is_made_known(monkeypatch: pytest.MonkeyPatch, sent: list[Made]) -> None:
+    trust = store(ROOT, intermediates=[ISSUING])
+    verify(trust, LEAF, *sent)
+    monkeypatch.setattr("gateway.pki.paths.Paths._full_path", lambda *_: pytest.fail("the path is searched again"))
+    verified = verify(trust, make("dev2", ISSUING), *sent)
+    assert [each.subject for each in verified.issuers] == [ISSUING.certificate.subject, ROOT.certificate.subject]
+
+
+@pytest.mark.parametrize("sent", [[ROOT, ISSUING], [ISSUING, STRANGER], [ISSUING, ISSUING], [ISSUING, ROOT, ROOT]])
+def test_company_of_an_issuer_is_not_remembered(sent: list[Made]) -> None:
+    # Else a single device could push every issuer out of the table.
+    trust = store(ROOT)
+    assert verify(trust, LEAF, *sent).device_name == "dev"
+    assert len(trust._paths._known) == 0
+
+
+def test_a_trust_store_is_not_left_to_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        trust = store(ROOT)
+        verify(trust, LEAF, ISSUING)
+        newer = trust.with_revocations(Revocations(), [])
+        verify(newer, LEAF, ISSUING)
+        gone: list[Callable[[], object]] = [weakref.ref(trust), weakref.ref(newer), weakref.ref(newer._paths)]
+        del trust, newer
+        assert [each() for each in gone] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_verified_chains_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

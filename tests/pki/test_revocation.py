@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 
 from gateway.pki import (
     ChainProblem,
@@ -72,6 +74,16 @@ def test_a_list_counts_for_every_certificate_of_its_ca() -> None:
     assert renewed.certificate != ISSUING.certificate
     problem = refused(trust(crl(ROOT), crl(ISSUING, LEAF)), LEAF, renewed)
     assert problem.problem is ChainProblem.REVOKED
+
+
+def test_a_name_that_is_encoded_anew_is_the_same_name() -> None:
+    # The CA renewed its certificate, with its key, by another tool.
+    pairs = ((NameOID.ORGANIZATION_NAME, "Works"), (NameOID.COMMON_NAME, "Issuing"))
+    printable = x509.Name([x509.NameAttribute(oid, value, _ASN1Type.PrintableString) for oid, value in pairs])
+    renewed = ca(printable, ROOT, key=ISSUING.key)
+    assert renewed.certificate.subject.public_bytes() != ISSUING.certificate.subject.public_bytes()
+    leaf = make("dev", renewed)
+    assert refused(trust(crl(ROOT), crl(ISSUING, leaf)), leaf, renewed).problem is ChainProblem.REVOKED
 
 
 def test_ignoring_lists() -> None:
