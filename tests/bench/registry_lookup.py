@@ -3,7 +3,8 @@
     python -m tests.bench.registry_lookup [--devices 1000000] [--count 20000] [--rounds 5] [--file FILE]
 
 Prints microseconds for each look-up of a random identity: of CPU (the kernel's reads included), which counts, for
-others' work on the machine does not change it; and by the clock. With `--file`, the registry is kept, and used again by the next run.
+others' work on the machine does not change it; and by the clock. With `--file`, the registry is kept, and used again by
+the next run.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def main() -> int:
     cpu, clock = (statistics.median(times) for times in zip(*rounds, strict=True))
     print(f"look-up: {cpu:.1f} us of CPU, {clock:.1f} us by the clock (medians of {options.rounds} rounds)")
     print(f"target: {TARGET_US:g} us of CPU, {'met' if cpu < TARGET_US else 'missed'}")
-    return cpu >= TARGET_US
+    return int(cpu >= TARGET_US)
 
 
 if __name__ == "__main__":
