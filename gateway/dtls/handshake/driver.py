@@ -21,7 +21,14 @@ from gateway.dtls.handshake.states import (
     SuspendedState,
 )
 from gateway.dtls.limits import MAX_EARLY_RECORD_BYTES, MAX_EARLY_RECORDS, MAX_REMEMBERED_RECORDS
-from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, HANDSHAKE_HEADER_LENGTH, Alert, Fragment, decode_fragments
+from gateway.dtls.messages.framing import (
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE_HEADER_LENGTH,
+    Alert,
+    Fragment,
+    decode_fragments,
+    decode_whole,
+)
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
 
@@ -171,12 +178,16 @@ class Driver:
         return DropReason.UNEXPECTED
 
     def _receive_handshake(self, content: bytes, now: float, plain_number: int | None = None) -> DropReason | None:
+        whole = decode_whole(content)
+        if whole is not None and self._reassembler.add_due(whole):
+            self._remember_record(plain_number, whole.message_seq)
+            self._advance(now)
+            return None
         try:
             fragments = decode_fragments(content)
         except DecodeError:
             return DropReason.MALFORMED  # an invalid record, not yet a message (RFC 6347 section 4.1.2.7)
-        if plain_number is not None and len(self._message_in) < MAX_REMEMBERED_RECORDS:
-            self._message_in[plain_number] = fragments[-1].message_seq
+        self._remember_record(plain_number, fragments[-1].message_seq)
         dropped = None
         answers, add, asked = self._flight.answers_seq, self._reassembler.add, False
         for fragment in fragments:
@@ -186,6 +197,10 @@ class Driver:
             self._repeat_if_asked(fragments, now)
         self._advance(now)
         return dropped
+
+    def _remember_record(self, plain_number: int | None, message_seq: int) -> None:
+        if plain_number is not None and len(self._message_in) < MAX_REMEMBERED_RECORDS:
+            self._message_in[plain_number] = message_seq
 
     def _receive_late(self, record: Record, now: float) -> DropReason:
         """Plain handshake records after ChangeCipherSpec: repetitions, which ask for our flight if it got lost, or
