@@ -26,6 +26,7 @@ from gateway.dtls.events import (
 from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import Random
+from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
 from gateway.dtls.handshake_table import Handshakes
 from gateway.dtls.limits import (
@@ -75,6 +76,7 @@ class ServerEndpoint:
         self.sessions = ServerSessions(config.resumption, random) if config.resumption is not None else None
         self._random = random
         self._gate = Gate(config.cookie_secret)
+        self._agreements = Agreements(config.parameters)
         self._table = Associations()
         self.associations = self._table.by_address
         self.associations_by_id = self._table.by_id
@@ -416,7 +418,7 @@ class ServerEndpoint:
             client_random=random,
             first_seq=hello.message_seq,
             first_record=hello.sequence,
-            parameters=self.config.parameters,
+            agreements=self._agreements,
             random=self._random,
             datagram_limit=self.config.datagram_limit,
             retransmit_initial=self.config.retransmit_initial_s,

@@ -16,7 +16,7 @@ from gateway.dtls.handshake.common import KeyLog, Outbox, Random
 from gateway.dtls.handshake.driver import Driver
 from gateway.dtls.handshake.flight import Flight, Sealer
 from gateway.dtls.handshake.linger import Linger
-from gateway.dtls.handshake.negotiation import ServerParameters
+from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server_states import (
     AwaitCertificateVerdict,
     AwaitPsk,
@@ -67,7 +67,7 @@ class ServerHandshake(Driver):
         client_random: bytes,
         first_seq: int,
         first_record: int,
-        parameters: ServerParameters,
+        agreements: Agreements,
         random: Random,
         datagram_limit: int,
         retransmit_initial: float,
@@ -89,7 +89,7 @@ class ServerHandshake(Driver):
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
         outbox = Outbox(transcript, first_seq)
         self._context = ServerContext(
-            address, parameters, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid
+            address, agreements, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid
         )
         super().__init__(
             state=ExpectClientHello(self._context),
