@@ -49,6 +49,8 @@ _COOKIE_LOOP = (
 )
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
 _BAD_RECORD_MAC = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
+# Plain integers: in Python 3.11 a member of an enum costs four times as much to look up.
+_HANDSHAKE = int(ContentType.HANDSHAKE)
 _TLS12_CID = int(ContentType.TLS12_CID)
 _PERHAPS_OF_THE_HANDSHAKE = (
     DropReason.NO_SESSION,
@@ -348,7 +350,7 @@ class ServerEndpoint:
         if len(record.fragment) > MAX_PLAINTEXT:
             self._drop(DropReason.MALFORMED)
             return
-        if record.content_type == ContentType.HANDSHAKE:
+        if record.content_type == _HANDSHAKE:
             handshake = self._pass_gate(record, handshake, address, size, now)
             if handshake is None:
                 return
@@ -460,10 +462,13 @@ class ServerEndpoint:
         if outcome is not None:
             self._conclude(handshake, outcome, now)
             return
-        self._handshakes.schedule(handshake)
-        self._buffers.account(handshake.id, handshake.buffered)
-        while self._buffers.total > self.config.max_reassembly:
-            self._give_up_number(self._buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
+        if handshake.timer < handshake.scheduled_at:
+            self._handshakes.schedule(handshake)
+        buffered, buffers = handshake.buffered, self._buffers
+        if buffered or buffers.total:  # nearly never
+            buffers.account(handshake.id, buffered)
+            while buffers.total > self.config.max_reassembly:
+                self._give_up_number(buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
 
     def _send_flight(self, handshake: ServerHandshake) -> None:
         address, cid_length, outgoing = handshake.facts.address, len(handshake.peer_cid), self._delivery.outgoing

@@ -37,8 +37,10 @@ from gateway.dtls.record import Record
 _HANDSHAKE = int(ContentType.HANDSHAKE)
 _CHANGE_CIPHER_SPEC = int(ContentType.CHANGE_CIPHER_SPEC)
 _CLIENT_HELLO = int(HandshakeType.CLIENT_HELLO)
+_ALERT = int(ContentType.ALERT)
 # A connection id hides what is in a record (RFC 9146 section 4).
 _FINISHED_COMES_IN = (_HANDSHAKE, int(ContentType.TLS12_CID))
+_TAKES_NO_MESSAGE = (SuspendedState, Established)
 _NOT_TRUSTED: Final = "it does not accept our certificate: look at the CA, the host name and the clock that it has"
 _MEANS: Final[dict[int, str]] = {
     AlertDescription.BAD_CERTIFICATE: _NOT_TRUSTED,
@@ -171,7 +173,7 @@ class Driver:
             return self._receive_change_cipher_spec(record, now)
         if record.content_type == ContentType.APPLICATION_DATA:
             return DropReason.EPOCH_ZERO_DATA
-        if record.content_type == ContentType.ALERT:
+        if record.content_type == _ALERT:
             if isinstance(self._state, FinishedState):
                 return DropReason.OLD_EPOCH  # what is not protected no longer has a say
             return self._receive_alert(record.fragment, now)
@@ -254,7 +256,7 @@ class Driver:
         content_type, content = opened
         if content_type == _HANDSHAKE:
             return self._receive_handshake(content, now)
-        return self._receive_alert(content, now) if content_type == ContentType.ALERT else DropReason.UNEXPECTED
+        return self._receive_alert(content, now) if content_type == _ALERT else DropReason.UNEXPECTED
 
     def _receive_alert(self, content: bytes, now: float) -> DropReason | None:
         try:
@@ -272,7 +274,7 @@ class Driver:
         """Feeds whole messages, and the ChangeCipherSpec at its place, to the states until one has to wait."""
         while self.outcome is None:
             state = self._state
-            if isinstance(state, (SuspendedState, Established)):
+            if isinstance(state, _TAKES_NO_MESSAGE):
                 return
             message = self._reassembler.next_message()
             if message is not None:
@@ -343,7 +345,7 @@ class Driver:
         alert = Alert.fatal(description) if description is not None else None
         if alert is not None:
             # RFC 5246 section 7.2: protected as the current write state says, which our ChangeCipherSpec has changed.
-            self.datagrams.append(self._sealer.seal(ContentType.ALERT, alert.encode()))
+            self.datagrams.append(self._sealer.seal(_ALERT, alert.encode()))
         self._end(HandshakeFailed(error.reason, error.detail, alert.name if alert else None, self.facts), now)
 
     def _timed_out(self) -> HandshakeError:

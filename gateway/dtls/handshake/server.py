@@ -32,6 +32,7 @@ from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
 
 NEVER = float("inf")
+_ALERT = int(ContentType.ALERT)
 _WRONG_KEY = (
     "the device's key is not the one on record: compare them, hex and text are often mixed up; to change the one on "
     "record, delete the device and add it again"
@@ -113,7 +114,7 @@ class ServerHandshake(Driver):
     def receive(self, record: Record, now: float) -> DropReason | None:
         flight = self._flight
         dropped = self._receive(record, now)
-        used = dropped is None and record.content_type != ContentType.ALERT
+        used = dropped is None and record.content_type != _ALERT
         # A client that resumes has no timer for its last flight, which is the last of all: a part of it that got lost
         # comes again only when ours does.
         if used and flight.items and self._flight is flight and not self.facts.resumed:
