@@ -121,8 +121,10 @@ def payload_limit(configured: int, repetitions: int) -> int:
 
     The path may be narrower than configured, and nobody tells. What got smaller stays so: the count never falls.
     """
+    if repetitions <= REPETITIONS_AT_ONE_SIZE:
+        return configured
     step = min((repetitions - 1) // REPETITIONS_AT_ONE_SIZE, len(FALLBACK_DATAGRAM_PAYLOADS))
-    return min(configured, FALLBACK_DATAGRAM_PAYLOADS[step - 1]) if step > 0 else configured
+    return min(configured, FALLBACK_DATAGRAM_PAYLOADS[step - 1])
 
 
 class _Packer:
