@@ -73,15 +73,15 @@ class Dispatcher:
             metrics: Where requests are counted.
             send: Takes an answer that comes later: session, CoAP message, time.
             clock: Seconds, monotonic.
-            time_limit_s: Seconds that an asynchronous handler may take.
-            max_concurrent: Asynchronous handlers at once.
+            time_limit_s: Seconds that an asynchronous handler may take, for each block of a stream.
+            max_concurrent: Asynchronous handlers at once; and as many that take a stream.
             max_concurrent_per_device: Those that work for one device.
             block_size: Bytes of the largest block of a body.
             rates: Of devices and tenants, None where they may ask as often as they like.
             observed: Sees the answers of observable routes.
         """
         self.layer = layer
-        self.transfers = Transfers(app, block_size=block_size)
+        self.transfers = Transfers(app, block_size=block_size, max_streams=max_concurrent, stream_grace_s=time_limit_s)
         self.metrics = metrics
         self._app = app
         self._send = send
