@@ -110,17 +110,21 @@ class Dispatcher:
         if self._rates is not None and (refused := self._rates.refuse(request.device, now)) is not None:
             return self._turn_away(session, request, refused.scope, refused.retry_after_s, now)
         options = message.options
-        in_parts = options and options[-1][0] > _ACCEPT
+        reply = self._reply
         started = perf_counter()
-        result = self.transfers.dispatch(session, request, now) if in_parts else self._app.dispatch(request)
+        if options and options[-1][0] > _ACCEPT:
+            result = self.transfers.dispatch(session, request, now)
+            reply = self._reply_in_parts
+        else:
+            result = self._app.dispatch(request)
         if isinstance(result, Response):
             took = perf_counter() - started
             if took > SLOW_HANDLER_S:
                 self._warn_slow(request, took)
             route = request.route
-            if in_parts or (route is not None and route.observable):
-                return self._reply_in_parts(session, request, result, took, now)
-            return self._reply(session, request, result, took, now)
+            if route is not None and route.observable:
+                reply = self._reply_in_parts
+            return reply(session, request, result, took, now)
         if self._draining or len(self._tasks) >= self._max_concurrent:
             result.close()
             self.metrics.limited["global"] += not self._draining
