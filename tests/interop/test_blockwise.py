@@ -3,8 +3,8 @@
 libcoap waits two to three seconds before it repeats (ACK_TIMEOUT), so a megabyte in 65,536 blocks over a path that
 loses one in ten takes it five hours with any server. Under loss the smaller sizes carry a body of as many blocks as the
 megabyte has at 1024. And libcoap 4.3.1 forgets a download 93 s after its first block (MAX_TRANSMIT_WAIT; its log says
-`lg_crcv released`), however well it goes on, so that under loss it gets 80 blocks; the megabyte of every block size over
-such a path is aiocoap's, which can be told to wait less.
+`lg_crcv released`), however well it goes on, so that under loss it gets 80 blocks. The megabyte in every block size
+over such a path is aiocoap's, which can be told to wait less.
 """
 
 import json
