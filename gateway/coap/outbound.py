@@ -195,11 +195,11 @@ class Outbound:
 
     def on_timer(self, outgoing: Outgoing, now: float) -> None:
         """Repeat or give up what is due."""
-        if now >= outgoing.until:
-            self._end(outgoing, Outcome.UNSENT if outgoing.stage == WAITING else Outcome.UNANSWERED, None, now)
-        elif self._back_off.is_over(outgoing):
+        if outgoing.stage == SENT and self._back_off.is_over(outgoing) and now >= outgoing.waits_until:
             self._counters.gave_up += 1
             self._end(outgoing, Outcome.UNACKNOWLEDGED, None, now)
+        elif now >= outgoing.until:
+            self._end(outgoing, Outcome.UNSENT if outgoing.stage == WAITING else Outcome.UNANSWERED, None, now)
         else:
             if isinstance(outgoing, Notification):
                 if outgoing.successor is None and outgoing.retransmissions >= limits.REPETITIONS_OF_ONE_ID:
