@@ -8,6 +8,7 @@ from gateway.pki.anchors import TrustAnchor
 from gateway.pki.certificates import describe, fingerprint, is_ca, short_name
 from gateway.pki.crl import CrlProblem, CrlRefused, RevocationList, read_crl
 from gateway.pki.development import DevelopmentPki, write_development_pki
+from gateway.pki.diagnosis import signed_by
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.files import (
     ServerCertificate,
@@ -25,16 +26,27 @@ from gateway.pki.files import (
 from gateway.pki.fingerprints import equivalent_fingerprints, stable_fingerprint
 from gateway.pki.issuing import (
     CertifiedKey,
+    Curve,
     DeviceKey,
     create_intermediate,
     create_root,
     enclose,
+    generate_key,
     issue_device,
     issue_server,
 )
 from gateway.pki.names import IdentityRule, NameSource, NameTemplate, device_name, is_device_name
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
+from gateway.pki.requests import (
+    is_server,
+    load_request,
+    parse_request,
+    renew,
+    requested_name,
+    sign_device,
+    sign_intermediate,
+)
 from gateway.pki.revocation import CrlPolicy, Revocations
 from gateway.pki.trust import TrustStore, VerifiedChain
 
@@ -46,6 +58,7 @@ __all__ = [
     "CrlPolicy",
     "CrlProblem",
     "CrlRefused",
+    "Curve",
     "DevelopmentPki",
     "DeviceKey",
     "IdentityRule",
@@ -65,8 +78,10 @@ __all__ = [
     "enclose",
     "equivalent_fingerprints",
     "fingerprint",
+    "generate_key",
     "is_ca",
     "is_device_name",
+    "is_server",
     "issue_device",
     "issue_server",
     "load_certificates",
@@ -74,13 +89,20 @@ __all__ = [
     "load_device_key",
     "load_private_key",
     "load_public_key",
+    "load_request",
     "load_server_certificate",
     "parse_certificates",
     "parse_public_key",
+    "parse_request",
     "pem_bundle",
     "public_key_fingerprint",
     "read_crl",
+    "renew",
+    "requested_name",
     "short_name",
+    "sign_device",
+    "sign_intermediate",
+    "signed_by",
     "stable_fingerprint",
     "write_certificates",
     "write_certified_key",
