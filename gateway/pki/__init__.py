@@ -7,6 +7,7 @@ way out of it that is not a `VerifiedChain`.
 from gateway.pki.anchors import TrustAnchor
 from gateway.pki.certificates import describe, fingerprint, is_ca, short_name
 from gateway.pki.crl import CrlProblem, CrlRefused, RevocationList, read_crl
+from gateway.pki.crl_issuing import Revocation, RevocationReason, make_crl
 from gateway.pki.development import DevelopmentPki, write_development_pki
 from gateway.pki.diagnosis import signed_by
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
@@ -65,7 +66,9 @@ __all__ = [
     "NameSource",
     "NameTemplate",
     "PkiError",
+    "Revocation",
     "RevocationList",
+    "RevocationReason",
     "Revocations",
     "ServerCertificate",
     "TrustAnchor",
@@ -91,6 +94,7 @@ __all__ = [
     "load_public_key",
     "load_request",
     "load_server_certificate",
+    "make_crl",
     "parse_certificates",
     "parse_public_key",
     "parse_request",
