@@ -24,6 +24,7 @@ from gateway.pki.files import (
     write_certified_key,
     write_private_key,
 )
+from gateway.pki.findings import Finding, LintCode, Role, Severity
 from gateway.pki.fingerprints import equivalent_fingerprints, stable_fingerprint
 from gateway.pki.issuing import (
     CertifiedKey,
@@ -36,9 +37,11 @@ from gateway.pki.issuing import (
     issue_device,
     issue_server,
 )
+from gateway.pki.lint import guess_role, lint
 from gateway.pki.names import IdentityRule, NameSource, NameTemplate, device_name, is_device_name
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
+from gateway.pki.reading import facts_of
 from gateway.pki.requests import (
     is_server,
     load_request,
@@ -62,7 +65,9 @@ __all__ = [
     "Curve",
     "DevelopmentPki",
     "DeviceKey",
+    "Finding",
     "IdentityRule",
+    "LintCode",
     "NameSource",
     "NameTemplate",
     "PkiError",
@@ -70,7 +75,9 @@ __all__ = [
     "RevocationList",
     "RevocationReason",
     "Revocations",
+    "Role",
     "ServerCertificate",
+    "Severity",
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
@@ -80,13 +87,16 @@ __all__ = [
     "device_name",
     "enclose",
     "equivalent_fingerprints",
+    "facts_of",
     "fingerprint",
     "generate_key",
+    "guess_role",
     "is_ca",
     "is_device_name",
     "is_server",
     "issue_device",
     "issue_server",
+    "lint",
     "load_certificates",
     "load_certified_key",
     "load_device_key",
