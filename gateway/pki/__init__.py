@@ -26,6 +26,7 @@ from gateway.pki.files import (
 )
 from gateway.pki.findings import Finding, LintCode, Role, Severity
 from gateway.pki.fingerprints import equivalent_fingerprints, stable_fingerprint
+from gateway.pki.firmware import Profile, render
 from gateway.pki.issuing import (
     CertifiedKey,
     Curve,
@@ -71,6 +72,7 @@ __all__ = [
     "NameSource",
     "NameTemplate",
     "PkiError",
+    "Profile",
     "Revocation",
     "RevocationList",
     "RevocationReason",
@@ -111,6 +113,7 @@ __all__ = [
     "pem_bundle",
     "public_key_fingerprint",
     "read_crl",
+    "render",
     "renew",
     "requested_name",
     "short_name",
