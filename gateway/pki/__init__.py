@@ -5,6 +5,8 @@ way out of it that is not a `VerifiedChain`.
 """
 
 from gateway.pki.anchors import TrustAnchor
+from gateway.pki.bulk import BulkJob, IssuedDevice, OtherJob, Outcome, write_whole
+from gateway.pki.bulk_names import counted, from_csv
 from gateway.pki.certificates import describe, fingerprint, is_ca, short_name
 from gateway.pki.crl import CrlProblem, CrlRefused, RevocationList, read_crl
 from gateway.pki.crl_issuing import Revocation, RevocationReason, make_crl
@@ -40,6 +42,7 @@ from gateway.pki.issuing import (
 )
 from gateway.pki.lint import guess_role, lint
 from gateway.pki.names import IdentityRule, NameSource, NameTemplate, device_name, is_device_name
+from gateway.pki.packing import Layout, issue_into
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
 from gateway.pki.reading import facts_of
@@ -57,6 +60,7 @@ from gateway.pki.trust import TrustStore, VerifiedChain
 
 __all__ = [
     "LEAF_CURVES",
+    "BulkJob",
     "CertifiedKey",
     "ChainProblem",
     "ChainRefused",
@@ -68,9 +72,13 @@ __all__ = [
     "DeviceKey",
     "Finding",
     "IdentityRule",
+    "IssuedDevice",
+    "Layout",
     "LintCode",
     "NameSource",
     "NameTemplate",
+    "OtherJob",
+    "Outcome",
     "PkiError",
     "Profile",
     "Revocation",
@@ -83,6 +91,7 @@ __all__ = [
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
+    "counted",
     "create_intermediate",
     "create_root",
     "describe",
@@ -91,12 +100,14 @@ __all__ = [
     "equivalent_fingerprints",
     "facts_of",
     "fingerprint",
+    "from_csv",
     "generate_key",
     "guess_role",
     "is_ca",
     "is_device_name",
     "is_server",
     "issue_device",
+    "issue_into",
     "issue_server",
     "lint",
     "load_certificates",
@@ -125,4 +136,5 @@ __all__ = [
     "write_certified_key",
     "write_development_pki",
     "write_private_key",
+    "write_whole",
 ]
