@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from gateway import __version__
 
-_COMMANDS = ("init", "serve", "demo", "simulate", "device", "ca", "cert", "explain")
+_COMMANDS = ("init", "serve", "demo", "simulate", "device", "psk", "keys", "fleet", "ca", "cert", "explain")
 
 
 class _OnDemand(TyperGroup):
@@ -39,7 +39,8 @@ app = typer.Typer(
     cls=_OnDemand,
     help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys, X.509 certificates "
     "and raw public keys.",
-    epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict with what exists.",
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict with what exists, "
+    "5 done in part.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
