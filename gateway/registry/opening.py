@@ -58,6 +58,6 @@ def _postgres(url: str, *, migrate: bool) -> Database:
 
     try:
         parsed = make_url(url).set(drivername="postgresql+asyncpg")
-    except ArgumentError as error:
-        raise InvalidValue("the registry URL is not understood; write postgresql://USER@HOST/DATABASE") from error
+    except (ArgumentError, ValueError):  # whose text may hold the password
+        raise InvalidValue("the registry URL is not understood; write postgresql://USER@HOST/DATABASE") from None
     return PostgresDatabase(parsed, migrate=migrate)

@@ -51,8 +51,11 @@ from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.garbage import tune_garbage_collector
+from gateway.server.identities import Identities
+from gateway.server.lookups import Lookups
 from gateway.server.metrics import RequestMetrics, SessionMetrics
 from gateway.server.sessions import Sessions
+from gateway.server.watch import RegistryWatch
 from gateway.server.worker import Worker
 from gateway.telemetry import configure_logging
 
@@ -103,8 +106,25 @@ class Server:
             max_concurrent=100,
             max_concurrent_per_device=100,
         )
+
+        def nothing() -> None: ...
+
+        of_devices = DeviceSessions(0)
+        watch = RegistryWatch(
+            worker.registry,
+            worker._reads,
+            worker._identity,
+            self.endpoint,
+            of_devices,
+            flush_soon=nothing,
+            clock=lambda: NOW,
+            utc=time.time,
+        )
+        identities = Identities(
+            self.endpoint, worker._identity, self.metrics, Lookups(nothing), backend="sqlite", clock=lambda: NOW
+        )
         self.sessions = Sessions(
-            self.endpoint, worker._identity, self.dispatcher, self.metrics, Failures(time.time), DeviceSessions(0)
+            self.endpoint, identities, self.dispatcher, self.metrics, Failures(time.time), of_devices, watch.seen
         )
 
     def serve(self, datagrams: list[bytes], address: Address) -> list[bytes]:

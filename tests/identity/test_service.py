@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,30 @@ from hypothesis import strategies as st
 from gateway.identity import IdentityRefused, IdentityService, Refusal
 from gateway.model import AuthKind, DeviceStatus
 from gateway.pki import CertifiedKey, ChainProblem, create_intermediate, create_root, issue_device
-from gateway.registry import AnchorRecord, CredentialStatus, Registry, open_registry
+from gateway.registry import (
+    AnchorPolicy,
+    AnchorRecord,
+    CachedReads,
+    CredentialStatus,
+    Provision,
+    Registry,
+    open_registry,
+    run,
+)
+from gateway.registry.limits import CACHE_CHECK_S
 from tests.pki.factory import DAY, NOW, ca, make, name
 
 KEY = bytes(range(16))
+ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
 ROOT = create_root("Factory A", at=NOW)
 FACTORY = create_intermediate(ROOT, "Factory A Line 1", at=NOW)
 OTHER_ROOT = create_root("Factory B", at=NOW)
 DEVICE = issue_device(FACTORY, "meter-1", at=NOW)
+NOT_ACTIVE = {
+    DeviceStatus.PENDING: Refusal.DEVICE_PENDING,
+    DeviceStatus.DISABLED: Refusal.DEVICE_DISABLED,
+    DeviceStatus.QUARANTINED: Refusal.DEVICE_QUARANTINED,
+}
 
 
 class Clock:
@@ -48,19 +65,19 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def service(registry: Registry, clock: Clock) -> IdentityService:
-    return IdentityService(registry, clock)
+    return IdentityService(CachedReads(registry), clock)
 
 
 def trust(
     registry: Registry, root: CertifiedKey = ROOT, *, auto: bool = False, tenant: str = "default"
 ) -> AnchorRecord:
     der = root.certificate.public_bytes(Encoding.DER)
-    return registry.add_trust_anchor(der, "CN=Root", auto_provision=auto, tenant_id=tenant)
+    return registry.add_trust_anchor(der, "CN=Root", tenant_ids=(tenant,), policy=ADMIT if auto else AnchorPolicy())
 
 
 def refusal(service: IdentityService, credential: bytes | list[bytes]) -> IdentityRefused:
     with pytest.raises(IdentityRefused) as caught:
-        service.psk(credential) if isinstance(credential, bytes) else service.certificate(credential)
+        run(service.psk(credential)) if isinstance(credential, bytes) else run(service.certificate(credential))
     return caught.value
 
 
@@ -69,7 +86,7 @@ def refusal(service: IdentityService, credential: bytes | list[bytes]) -> Identi
 
 def test_a_psk_identity_proves_its_device(registry: Registry, service: IdentityService) -> None:
     added = registry.add_psk_device("meter-1", b"id", KEY)
-    answer = service.psk(b"id")
+    answer = run(service.psk(b"id"))
     assert answer.key == KEY
     principal = answer.principal
     assert (principal.device, principal.auth) == (added.device, AuthKind.PSK)
@@ -85,7 +102,7 @@ SPKI_SHA256 = sha256(SPKI).hexdigest()
 
 def test_a_raw_public_key_proves_its_device(registry: Registry, service: IdentityService) -> None:
     added = registry.add_rpk_device("meter-1", SPKI)
-    principal = service.raw_public_key(SPKI)
+    principal = run(service.raw_public_key(SPKI))
     assert (principal.device, principal.auth) == (added.device, AuthKind.RPK)
     assert (principal.credential_id, principal.credential_version) == (added.credential_id, 1)
     assert (principal.anchor_id, principal.fingerprint, principal.created) == (None, SPKI_SHA256, False)
@@ -93,7 +110,7 @@ def test_a_raw_public_key_proves_its_device(registry: Registry, service: Identit
 
 def test_an_unknown_raw_public_key_is_refused_with_what_to_do(service: IdentityService) -> None:
     with pytest.raises(IdentityRefused) as caught:
-        service.raw_public_key(SPKI)
+        run(service.raw_public_key(SPKI))
     assert caught.value.reason is Refusal.UNKNOWN_PUBLIC_KEY
     assert SPKI_SHA256 in caught.value.detail
     assert "gateway device add ID --public-key FILE" in caught.value.detail
@@ -103,16 +120,16 @@ def test_a_raw_public_key_that_may_not_be_used(registry: Registry, service: Iden
     added = registry.add_rpk_device("meter-1", SPKI)
     registry.set_status("meter-1", DeviceStatus.DISABLED)
     with pytest.raises(IdentityRefused) as caught:
-        service.raw_public_key(SPKI)
+        run(service.raw_public_key(SPKI))
     assert caught.value.reason is Refusal.DEVICE_DISABLED
     registry.set_status("meter-1", DeviceStatus.ACTIVE)
     registry.set_credential_status(added.credential_id, CredentialStatus.REVOKED)
     with pytest.raises(IdentityRefused) as caught:
-        service.raw_public_key(SPKI)
+        run(service.raw_public_key(SPKI))
     assert caught.value.reason is Refusal.CREDENTIAL_REVOKED
     registry.close()
     with pytest.raises(IdentityRefused) as caught:
-        service.raw_public_key(SPKI)
+        run(service.raw_public_key(SPKI + b"2"))
     assert caught.value.reason is Refusal.REGISTRY_UNAVAILABLE
 
 
@@ -123,7 +140,7 @@ def test_the_sha_256_of_a_public_key_is_no_psk_identity(registry: Registry, serv
 
 def test_the_key_has_no_repr(registry: Registry, service: IdentityService) -> None:
     registry.add_psk_device("meter-1", b"id", b"TOP-SECRET-BYTES")
-    assert "SECRET" not in repr(service.psk(b"id"))
+    assert "SECRET" not in repr(run(service.psk(b"id")))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +171,7 @@ def test_an_unknown_identity_is_shown_safely_with_the_remedy(
 @settings(max_examples=200, deadline=None)
 def test_any_identity_bytes_are_refused_in_one_printable_line(identity: bytes) -> None:
     with open_registry("sqlite://") as registry:
-        refused = refusal(IdentityService(registry, Clock()), identity)
+        refused = refusal(IdentityService(CachedReads(registry), Clock()), identity)
     assert refused.reason is Refusal.UNKNOWN_IDENTITY
     assert refused.detail.isprintable()
 
@@ -167,11 +184,11 @@ def test_only_an_active_device_gets_in(registry: Registry, service: IdentityServ
     registry.set_status("meter-1", status)
     for credential in (b"id", DEVICE.presented_der):
         refused = refusal(service, credential)
-        assert refused.reason is Refusal.DEVICE_DISABLED
+        assert refused.reason is NOT_ACTIVE[status]
         assert f"is {status.value}" in refused.detail
         assert "gateway device enable meter-1" in refused.detail
     registry.set_status("meter-1", DeviceStatus.ACTIVE)
-    assert service.psk(b"id").principal.device.status is DeviceStatus.ACTIVE
+    assert run(service.psk(b"id")).principal.device.status is DeviceStatus.ACTIVE
 
 
 @pytest.mark.parametrize("status", CredentialStatus)
@@ -184,8 +201,8 @@ def test_only_active_and_next_credentials_count(
     registry.set_credential_status(psk.credential_id, status)
     registry.set_credential_status(certificate.credential_id, status)
     if status in (CredentialStatus.ACTIVE, CredentialStatus.NEXT):
-        assert service.psk(b"id").principal.credential_version == 2
-        assert service.certificate(DEVICE.presented_der).credential_version == 2
+        assert run(service.psk(b"id")).principal.credential_version == 2
+        assert run(service.certificate(DEVICE.presented_der)).credential_version == 2
     else:
         for credential in (b"id", DEVICE.presented_der):
             assert refusal(service, credential).reason is Refusal.CREDENTIAL_REVOKED
@@ -196,13 +213,13 @@ def test_only_active_and_next_credentials_count(
 
 def test_a_device_seen_for_the_first_time_is_created(registry: Registry, service: IdentityService) -> None:
     anchor = trust(registry, auto=True)
-    first = service.certificate(DEVICE.presented_der)
+    first = run(service.certificate(DEVICE.presented_der))
     assert (first.device.id, first.auth, first.created) == ("meter-1", AuthKind.X509, True)
     assert first.device == registry.device("meter-1")
     assert first.device.auto_provisioned
     assert first.anchor_id == anchor.id == ROOT.certificate.fingerprint(hashes.SHA256()).hex()
     assert first.fingerprint == DEVICE.certificate.fingerprint(hashes.SHA256()).hex()
-    again = service.certificate(DEVICE.presented_der)
+    again = run(service.certificate(DEVICE.presented_der))
     assert not again.created
     assert again.credential_id == first.credential_id
     assert registry.counts().devices == 1
@@ -221,10 +238,10 @@ def test_without_auto_provision_the_operator_reads_both_remedies(registry: Regis
 def test_each_remedy_helps(registry: Registry, service: IdentityService) -> None:
     anchor = trust(registry)
     registry.add_device("meter-1")
-    assert not service.certificate(DEVICE.presented_der).created
-    registry.set_auto_provision(anchor.id, True)
+    assert not run(service.certificate(DEVICE.presented_der)).created
+    registry.set_trust_anchor(anchor.id, policy=ADMIT)
     other = issue_device(FACTORY, "meter-2", at=NOW)
-    assert service.certificate(other.presented_der).created
+    assert run(service.certificate(other.presented_der)).created
 
 
 def test_a_psk_device_needs_leave_to_use_a_certificate(registry: Registry, service: IdentityService) -> None:
@@ -235,7 +252,7 @@ def test_a_psk_device_needs_leave_to_use_a_certificate(registry: Registry, servi
     assert refused.reason is Refusal.NOT_PROVISIONED
     assert "`gateway device add meter-1 --certificate`" in refused.detail
     registry.allow_certificate("meter-1")
-    by_certificate, by_key = service.certificate(DEVICE.presented_der), service.psk(b"id").principal
+    by_certificate, by_key = run(service.certificate(DEVICE.presented_der)), run(service.psk(b"id")).principal
     assert by_certificate.device == by_key.device
     assert by_certificate.credential_id != by_key.credential_id
 
@@ -243,7 +260,7 @@ def test_a_psk_device_needs_leave_to_use_a_certificate(registry: Registry, servi
 def test_another_factory_cannot_speak_for_a_provisioned_device(registry: Registry, service: IdentityService) -> None:
     trust(registry, auto=True)
     other = trust(registry, OTHER_ROOT, auto=True)
-    service.certificate(DEVICE.presented_der)
+    run(service.certificate(DEVICE.presented_der))
     impostor = issue_device(OTHER_ROOT, "meter-1", at=NOW)
     refused = refusal(service, impostor.presented_der)
     assert refused.reason is Refusal.OTHER_ISSUER
@@ -253,7 +270,7 @@ def test_another_factory_cannot_speak_for_a_provisioned_device(registry: Registr
     assert refused.detail.isprintable()
     assert "`gateway device add meter-1 --certificate`" in refused.detail
     registry.allow_certificate("meter-1")
-    assert service.certificate(impostor.presented_der).anchor_id == other.id
+    assert run(service.certificate(impostor.presented_der)).anchor_id == other.id
 
 
 def test_the_first_certificate_of_an_added_device_decides_its_factory(
@@ -262,11 +279,11 @@ def test_the_first_certificate_of_an_added_device_decides_its_factory(
     anchor = trust(registry)
     trust(registry, OTHER_ROOT)
     registry.add_device("meter-1")
-    assert service.certificate(DEVICE.presented_der).anchor_id == anchor.id
+    assert run(service.certificate(DEVICE.presented_der)).anchor_id == anchor.id
     impostor = issue_device(OTHER_ROOT, "meter-1", at=NOW)
     assert refusal(service, impostor.presented_der).reason is Refusal.OTHER_ISSUER
     renewed = issue_device(FACTORY, "meter-1", at=NOW)
-    assert service.certificate(renewed.presented_der).device.id == "meter-1"
+    assert run(service.certificate(renewed.presented_der)).device.id == "meter-1"
 
 
 def test_an_allowed_certificate_is_of_any_anchor_or_of_the_one_named(
@@ -278,9 +295,9 @@ def test_an_allowed_certificate_is_of_any_anchor_or_of_the_one_named(
     registry.allow_certificate("meter-1")
     by_b = issue_device(OTHER_ROOT, "meter-1", at=NOW).presented_der
     for chain in (DEVICE.presented_der, by_b, DEVICE.presented_der):
-        assert service.certificate(chain).device.id == "meter-1"
+        assert run(service.certificate(chain)).device.id == "meter-1"
     registry.allow_certificate("meter-1", anchor_id=anchor.id)
-    assert service.certificate(DEVICE.presented_der).device.id == "meter-1"
+    assert run(service.certificate(DEVICE.presented_der)).device.id == "meter-1"
     assert refusal(service, by_b).reason is Refusal.OTHER_ISSUER
 
 
@@ -288,8 +305,8 @@ def test_the_anchor_decides_the_tenant(registry: Registry, service: IdentityServ
     registry.add_tenant("acme")
     trust(registry, auto=True)
     trust(registry, OTHER_ROOT, auto=True, tenant="acme")
-    ours = service.certificate(DEVICE.presented_der)
-    theirs = service.certificate(issue_device(OTHER_ROOT, "meter-1", at=NOW).presented_der)
+    ours = run(service.certificate(DEVICE.presented_der))
+    theirs = run(service.certificate(issue_device(OTHER_ROOT, "meter-1", at=NOW).presented_der))
     assert (ours.device.tenant_id, theirs.device.tenant_id) == ("default", "acme")
     assert ours.device.id == theirs.device.id
     assert registry.counts().devices == 2
@@ -308,7 +325,7 @@ def test_a_full_registry_is_said_so(
     registry: Registry, service: IdentityService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust(registry, auto=True)
-    monkeypatch.setattr("gateway.registry.sqlite.MAX_DEVICES_PER_TENANT", 0)
+    monkeypatch.setattr("gateway.registry.store.MAX_DEVICES_PER_TENANT", 0)
     assert refusal(service, DEVICE.presented_der).reason is Refusal.REGISTRY_FULL
 
 
@@ -319,7 +336,7 @@ def test_nothing_is_written_for_a_device_that_is_not_active(
     trust(registry, auto=True)
     registry.add_device("meter-1", status=status)
     refused = refusal(service, DEVICE.presented_der)
-    assert refused.reason is Refusal.DEVICE_DISABLED
+    assert refused.reason is NOT_ACTIVE[status]
     assert "`gateway device enable meter-1`" in refused.detail
     assert registry.credentials("meter-1") == []
 
@@ -335,7 +352,7 @@ def test_a_refusal_does_not_wait_for_another_process(tmp_path: Path, clock: Cloc
     with open_registry(f"sqlite:///{path}", create=True) as registry:
         trust(registry)
         registry.add_psk_device("meter-2", b"id", KEY)
-        service = IdentityService(registry, clock)
+        service = IdentityService(CachedReads(registry), clock)
         writer = sqlite3.connect(path, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         assert refusal(service, DEVICE.presented_der).reason is Refusal.NOT_PROVISIONED
@@ -373,25 +390,26 @@ def test_a_stored_intermediate_helps_a_device_that_sends_only_itself(
     trust(registry, auto=True)
     assert refusal(service, DEVICE.presented_der[:1]).reason is Refusal.MISSING_INTERMEDIATE
     registry.add_intermediate(FACTORY.certificate.public_bytes(Encoding.DER))
-    assert service.certificate(DEVICE.presented_der[:1]).device.id == "meter-1"
+    assert run(service.certificate(DEVICE.presented_der[:1])).device.id == "meter-1"
 
 
 def test_factory_cas_of_the_plain_kind_are_trusted(registry: Registry, service: IdentityService) -> None:
     plain = ca(name("Plain Root", "Works"))
-    registry.add_trust_anchor(plain.der, "CN=Plain Root", auto_provision=True)
-    assert service.certificate([make("meter-9", plain).der]).created
+    registry.add_trust_anchor(plain.der, "CN=Plain Root", policy=ADMIT)
+    assert run(service.certificate([make("meter-9", plain).der])).created
 
 
 # Changes while the gateway runs.
 
 
-def test_trust_given_and_taken_elsewhere_counts_at_the_next_handshake(tmp_path: Path, clock: Clock) -> None:
+def test_trust_given_and_taken_elsewhere_counts_within_the_interval(tmp_path: Path, clock: Clock) -> None:
+    ticks = count(step=CACHE_CHECK_S)  # each look at the clock is an interval later
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     with open_registry(url, create=True) as running, open_registry(url) as command_line:
-        service = IdentityService(running, clock)
+        service = IdentityService(CachedReads(running, lambda: next(ticks)), clock)
         assert refusal(service, DEVICE.presented_der).reason is Refusal.UNKNOWN_ROOT
         anchor = trust(command_line, auto=True)
-        assert service.certificate(DEVICE.presented_der).created
+        assert run(service.certificate(DEVICE.presented_der)).created
         assert [a.id for a in service.trust_anchors] == [anchor.id]
         command_line.delete_trust_anchor(anchor.id)
         assert refusal(service, DEVICE.presented_der).reason is Refusal.UNKNOWN_ROOT
@@ -402,9 +420,9 @@ def test_a_certificate_expires_while_the_gateway_runs(
 ) -> None:
     trust(registry, auto=True)
     short = issue_device(FACTORY, "meter-1", at=NOW, lifetime=timedelta(seconds=30))
-    assert service.certificate(short.presented_der).created
+    assert run(service.certificate(short.presented_der)).created
     clock.now = NOW + timedelta(seconds=30, microseconds=999_999)
-    assert service.certificate(short.presented_der).device.id == "meter-1"
+    assert run(service.certificate(short.presented_der)).device.id == "meter-1"
     clock.now = NOW + timedelta(seconds=31)
     assert refusal(service, short.presented_der).reason is Refusal.EXPIRED
 
@@ -413,14 +431,15 @@ def test_an_anchor_that_is_no_certificate_is_left_out(registry: Registry, clock:
     broken = registry.add_trust_anchor(b"not DER", "CN=Broken")
     registry.add_intermediate(b"not DER either")
     anchor = trust(registry, auto=True)
-    service = IdentityService(registry, clock)
+    service = IdentityService(CachedReads(registry), clock)
     assert service.unusable_anchors == (broken.id,)
     assert [a.id for a in service.trust_anchors] == [anchor.id]
-    assert service.certificate(DEVICE.presented_der).created
+    assert run(service.certificate(DEVICE.presented_der)).created
 
 
 def test_a_registry_that_fails_is_a_refusal(registry: Registry, service: IdentityService) -> None:
     trust(registry)
+    assert refusal(service, DEVICE.presented_der).reason is Refusal.NOT_PROVISIONED
     registry.close()
     for credential in (b"id", DEVICE.presented_der):
         assert refusal(service, credential).reason is Refusal.REGISTRY_UNAVAILABLE

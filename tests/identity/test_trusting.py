@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.identity import IdentityRefused, IdentityService, Refusal, trust_ca
 from gateway.pki import CertifiedKey, PkiError, create_intermediate, create_root, issue_device, issue_server
-from gateway.registry import AnchorRecord, Conflict, NotFound, Registry, open_registry
+from gateway.registry import AnchorRecord, CachedReads, Conflict, NotFound, Registry, open_registry, run
 from tests.pki.factory import NOW
 
 ROOT = create_root("Factory A", at=NOW)
@@ -37,7 +37,7 @@ def der(owner: CertifiedKey) -> bytes:
 
 
 def leaf_alone(service: IdentityService) -> str:
-    return service.certificate([der(DEVICE)]).device.id
+    return run(service.certificate([der(DEVICE)])).device.id
 
 
 def test_a_root_is_stored_under_its_fingerprint(registry: Registry) -> None:
@@ -53,20 +53,20 @@ def test_a_bundle_keeps_its_intermediates_so_that_devices_may_send_their_own_cer
 ) -> None:
     (record,) = trust(registry, LINE, ROOT, auto=True)
     assert (record.certificate, registry.intermediates()) == (der(ROOT), [der(LINE)])
-    assert leaf_alone(IdentityService(registry, lambda: NOW)) == "meter-1"
+    assert leaf_alone(IdentityService(CachedReads(registry), lambda: NOW)) == "meter-1"
 
 
 def test_a_root_alone_does_not_know_its_intermediates(registry: Registry) -> None:
     trust(registry, ROOT, auto=True)
     with pytest.raises(IdentityRefused) as caught:
-        leaf_alone(IdentityService(registry, lambda: NOW))
+        leaf_alone(IdentityService(CachedReads(registry), lambda: NOW))
     assert caught.value.reason is Refusal.MISSING_INTERMEDIATE
 
 
 def test_a_file_without_a_root_trusts_its_first_ca(registry: Registry) -> None:
     (record,) = trust(registry, LINE, auto=True)
     assert record.certificate == der(LINE)
-    assert leaf_alone(IdentityService(registry, lambda: NOW)) == "meter-1"
+    assert leaf_alone(IdentityService(CachedReads(registry), lambda: NOW)) == "meter-1"
 
 
 def test_every_root_of_a_file_is_trusted_once(registry: Registry) -> None:
@@ -97,7 +97,7 @@ def test_trusting_again_changes_only_what_is_said(
 
 
 def test_a_running_gateway_follows(registry: Registry) -> None:
-    service = IdentityService(registry, lambda: NOW)
+    service = IdentityService(CachedReads(registry), lambda: NOW)
     for auto, reason in ((None, Refusal.NOT_PROVISIONED), (True, None)):
         trust(registry, ROOT, LINE, auto=auto)
         if reason is None:

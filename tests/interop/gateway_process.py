@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import render_template
 from gateway.pki import DevelopmentPki, write_development_pki
-from gateway.registry import open_registry
+from gateway.registry import AnchorPolicy, Provision, open_registry
 from tests.pki.factory import DAY, Made, aki, make
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def build_site(folder: Path, settings: Mapping[str, object] | None = None) -> Si
     with open_registry(f"sqlite:///{folder}/registry.db", create=True) as registry:
         registry.add_psk_device(IDENTITY, IDENTITY.encode(), KEY)
         root = pki.root.certificate.public_bytes(Encoding.DER)
-        registry.add_trust_anchor(root, "root", auto_provision=True)
+        registry.add_trust_anchor(root, "root", policy=AnchorPolicy(provision=Provision.ACTIVE))
     telemetry = folder / "telemetry.jsonl"
     config = folder / "gateway.toml"
     own: dict[str, object] = {

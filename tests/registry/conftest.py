@@ -1,30 +1,71 @@
 """The backends that the contract tests run against. A new backend is a new entry of `BACKENDS`."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from gateway.registry import Registry, open_registry
+from tests.registry.postgres import PostgresServer, programs
 
 Opener = Callable[[], Registry]
 """Opens one more connection to the same store, as another process would."""
 
-
-def _sqlite_file(folder: Path) -> Opener:
-    url = f"sqlite:///{folder / 'registry.db'}"
-    return lambda: open_registry(url, create=True)
+BACKENDS = ("sqlite", "postgresql")
+_DATABASES = count(1)
 
 
-BACKENDS: dict[str, Callable[[Path], Opener]] = {"sqlite": _sqlite_file}
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    folder = programs()
+    if folder is None:
+        if os.environ.get("REQUIRE_PEERS") == "1":
+            pytest.fail("there is no PostgreSQL on this system, and REQUIRE_PEERS=1: run `make peers`")
+        pytest.skip("there is no PostgreSQL on this system: run `make peers`")
+    server = PostgresServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> PostgresServer:
+    """The server, running, whatever a test before did to it."""
+    postgres_server.start()
+    return postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """The name of a registry that nothing is in: quicker to copy than to make."""
+    postgres_server.start()
+    open_registry(postgres_server.create("made"), create=True).close()
+    return "made"
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, postgres_template: str) -> str:
+    """A registry that nothing is in."""
+    return postgres.create(f"registry{next(_DATABASES)}", like=postgres_template)
 
 
 @pytest.fixture(params=BACKENDS)
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    opener = BACKENDS[request.param](tmp_path)
+def registry_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a registry can be made, for each backend."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'registry.db'}"
+
+
+@pytest.fixture
+def open_store(registry_url: str) -> Iterator[Opener]:
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(opener())
+        yield lambda: stack.enter_context(open_registry(registry_url, create=True))
 
 
 @pytest.fixture

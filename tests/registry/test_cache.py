@@ -1,15 +1,25 @@
 """The cache in front of the registry: what it saves, and when it must not."""
 
-from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.model import DeviceStatus
-from gateway.registry import CachedReads, CredentialStatus, Registry, Unavailable
+from gateway.registry import (
+    CachedReads,
+    Changes,
+    CredentialStatus,
+    PskCredential,
+    Registry,
+    Steps,
+    Unavailable,
+    open_registry,
+    run,
+)
 from gateway.registry.limits import CACHE_CHECK_S, MAX_CACHED_CREDENTIALS
-
-Opener = Callable[[], Registry]
+from tests.registry.conftest import Opener
 
 
 class Clock:
@@ -32,53 +42,72 @@ def cached(registry: Registry, clock: Clock) -> CachedReads:
     return CachedReads(registry, clock)
 
 
+def psk(cached: CachedReads, identity: bytes = b"id-1") -> PskCredential | None:
+    return run(cached.find_psk("default", identity))
+
+
+def certificate(cached: CachedReads, device_id: str = "meter-1") -> object:
+    return run(cached.find_certificate_device("default", device_id))
+
+
+def look(cached: CachedReads, clock: Clock) -> None:
+    """What the owner of the event loop does every `CACHE_CHECK_S` for a store behind a network."""
+    clock.now += CACHE_CHECK_S
+    if cached.remote:
+        cached.apply(cached.fetch())
+
+
 def test_a_second_read_does_not_ask_the_store(cached: CachedReads, registry: Registry) -> None:
-    first = cached.find_psk(b"id-1"), cached.find_certificate_device("default", "meter-1"), cached.anchor_revision()
+    first = psk(cached), certificate(cached), cached.tenant("default")
     assert None not in first
     registry.close()
-    second = cached.find_psk(b"id-1"), cached.find_certificate_device("default", "meter-1"), cached.anchor_revision()
-    assert first == second
+    assert first == (psk(cached), certificate(cached), cached.tenant("default"))
 
 
-def test_public_keys_are_kept_and_forgotten_as_the_others(cached: CachedReads, registry: Registry) -> None:
+def test_public_keys_are_kept_and_forgotten_as_the_others(
+    cached: CachedReads, registry: Registry, clock: Clock
+) -> None:
     digest = sha256(b"key").digest()
-    assert cached.find_rpk(digest) is None
+    assert run(cached.find_rpk(digest)) is None
     registry.add_rpk("meter-1", b"key")
-    first = cached.find_rpk(digest)
+    first = run(cached.find_rpk(digest))
     assert first is not None
     registry.set_credential_status(first.credential_id, CredentialStatus.REVOKED)
-    second = cached.find_rpk(digest)
+    look(cached, clock)
+    second = run(cached.find_rpk(digest))
     assert second is not None
     assert second.status is CredentialStatus.REVOKED
     registry.close()
-    assert cached.find_rpk(digest) == second
+    assert run(cached.find_rpk(digest)) == second
     with pytest.raises(Unavailable):
-        cached.find_rpk(bytes(32))
+        run(cached.find_rpk(bytes(32)))
 
 
 def test_what_is_not_there_is_asked_for_again(cached: CachedReads, registry: Registry) -> None:
-    assert cached.find_psk(b"id-2") is None
-    assert cached.find_certificate_device("default", "meter-2") is None
+    assert psk(cached, b"id-2") is None
+    assert certificate(cached, "meter-2") is None
     registry.close()
     with pytest.raises(Unavailable):
-        cached.find_psk(b"id-2")
+        psk(cached, b"id-2")
     with pytest.raises(Unavailable):
-        cached.find_certificate_device("default", "meter-2")
+        certificate(cached, "meter-2")
 
 
-def test_own_changes_are_seen_at_once(cached: CachedReads, registry: Registry) -> None:
-    assert cached.find_psk(b"id-1") is not None
+def test_own_changes_to_a_file_are_seen_at_once(cached: CachedReads, registry: Registry) -> None:
+    assert psk(cached) is not None
     registry.set_status("meter-1", DeviceStatus.DISABLED)
-    found = cached.find_psk(b"id-1")
+    if cached.remote:  # not before it is told
+        cached.apply(cached.fetch())
+    found = psk(cached)
     assert found is not None
     assert found.device.status is DeviceStatus.DISABLED
 
 
-@pytest.mark.parametrize("change", ["disabled", "revoked", "deleted", "rotated"])
+@pytest.mark.parametrize("change", ["disabled", "revoked", "deleted", "rotated", "described"])
 def test_changes_of_another_process_are_seen_within_the_interval(
     change: str, cached: CachedReads, open_store: Opener, clock: Clock
 ) -> None:
-    before = cached.find_psk(b"id-1")
+    before = psk(cached)
     assert before is not None
     other = open_store()
     if change == "disabled":
@@ -87,42 +116,171 @@ def test_changes_of_another_process_are_seen_within_the_interval(
         other.set_credential_status(before.credential_id, CredentialStatus.REVOKED)
     elif change == "deleted":
         other.delete_device("meter-1")
+    elif change == "described":
+        other.set_details("meter-1", tags=["roof"])
     else:
         other.delete_device("meter-1")
         other.add_psk_device("meter-1", b"id-1", b"n" * 16)
-    clock.now += CACHE_CHECK_S
-    assert cached.find_psk(b"id-1") == other.find_psk(b"id-1") != before
+    look(cached, clock)
+    assert psk(cached) == other.find_psk("default", b"id-1") != before
 
 
-def test_new_anchors_of_another_process_are_seen_within_the_interval(
+def test_other_devices_stay_in_memory(cached: CachedReads, registry: Registry, clock: Clock) -> None:
+    registry.add_psk_device("meter-2", b"id-2", b"k" * 16)
+    kept = psk(cached, b"id-2")
+    psk(cached)
+    registry.set_status("meter-1", DeviceStatus.DISABLED)
+    look(cached, clock)
+    psk(cached)
+    registry.close()
+    assert psk(cached, b"id-2") == kept is not None
+
+
+def test_tenants_and_their_server_names_are_followed(cached: CachedReads, open_store: Opener, clock: Clock) -> None:
+    other = open_store()
+    assert cached.tenant("acme") is None
+    other.add_tenant("acme", sni_names=["acme.example.com"])
+    look(cached, clock)
+    acme = cached.tenant("acme")
+    assert acme is not None
+    assert acme.active
+    assert cached.tenant_of_server_name("ACME.example.com") == "acme"
+    assert cached.tenant_of_server_name("example.com") is None
+    other.set_tenant("acme", active=False, sni_names=[])
+    look(cached, clock)
+    acme = cached.tenant("acme")
+    assert acme is not None
+    assert not acme.active
+    assert cached.tenant_of_server_name("acme.example.com") is None
+    other.delete_tenant("acme")
+    look(cached, clock)
+    assert cached.tenant("acme") is None
+
+
+def test_listeners_are_told_after_the_cache_has_forgotten(
     cached: CachedReads, open_store: Opener, clock: Clock
 ) -> None:
-    before = cached.anchor_revision()
-    open_store().add_intermediate(b"der")
-    clock.now += CACHE_CHECK_S
-    assert cached.anchor_revision() != before
+    told: list[Changes] = []
+    seen: list[PskCredential | None] = []
+    cached.on_change(told.append)
+    cached.on_change(lambda changes: seen.append(psk(cached)))
+    psk(cached)
+    other = open_store()
+    other.set_status("meter-1", DeviceStatus.DISABLED)
+    other.add_intermediate(b"der")
+    look(cached, clock)
+    psk(cached)
+    [changes] = told
+    assert (changes.devices, changes.trust, changes.tenants, changes.everything) == (
+        (("default", "meter-1"),),
+        True,
+        False,
+        False,
+    )
+    assert seen == [other.find_psk("default", b"id-1")]
+
+
+def test_whoever_missed_too_much_forgets_everything(
+    cached: CachedReads, open_store: Opener, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = psk(cached), certificate(cached)
+    told: list[Changes] = []
+    cached.on_change(told.append)
+    other = open_store()
+    monkeypatch.setattr("gateway.registry.trail.MAX_CHANGE_LOG_ROWS", 2)
+    other.set_status("meter-1", DeviceStatus.DISABLED)
+    other.add_tenant("acme")
+    for number in range(3):
+        other.add_intermediate(b"der %d" % number)
+    other.prune()
+    look(cached, clock)
+    assert psk(cached) == other.find_psk("default", b"id-1") != before[0]
+    assert certificate(cached) == other.find_certificate_device("default", "meter-1") != before[1]
+    assert cached.tenant("acme") is not None
+    assert [changes.everything for changes in told] == [True]
+
+
+def test_what_is_read_while_something_changes_is_not_kept(cached: CachedReads, registry: Registry) -> None:
+    # A look-up in a thread: it has read the old state, then the change is applied, then it comes back.
+    cached._store = Remote(registry)  # type: ignore[assignment]  # stands in for every method
+    steps: Steps[PskCredential | None] = cached.find_psk("default", b"id-1")
+    work = next(steps)
+    old = work()
+    registry.set_status("meter-1", DeviceStatus.DISABLED)
+    cached.apply(cached.fetch())
+    with pytest.raises(StopIteration) as end:
+        steps.send(old)
+    assert end.value.value == old
+    # It was good for that one answer, whose session the watch looks at; the next one reads anew.
+    found = psk(cached)
+    assert found is not None
+    assert found.device.status is DeviceStatus.DISABLED
+
+
+def test_a_store_behind_a_network_is_never_read_in_place(cached: CachedReads, registry: Registry) -> None:
+    cached._store = Remote(registry, forbidden=True)  # type: ignore[assignment]
+    for steps in (
+        cached.find_psk("default", b"id-1"),
+        cached.find_rpk(bytes(32)),
+        cached.find_certificate_device("default", "meter-1"),
+        cached.standing("x"),
+    ):
+        next(steps)  # work to be done elsewhere
+        steps.close()
+    assert cached.tenant("default") is not None
+    assert cached.tenant_of_server_name("x") is None
+
+
+class Remote:
+    """A store as if it were behind a network; with `forbidden`, one that nobody may read."""
+
+    remote = True
+
+    def __init__(self, registry: Registry, *, forbidden: bool = False) -> None:
+        self._registry = registry
+        self._forbidden = forbidden
+
+    def __getattr__(self, name: str) -> Any:
+        assert not self._forbidden, f"{name} was called in the event loop"
+        return getattr(self._registry, name)
+
+
+def test_a_standing_is_never_out_of_memory(cached: CachedReads, registry: Registry) -> None:
+    found = psk(cached)
+    assert found is not None
+    first = run(cached.standing(found.credential_id))
+    assert first is not None
+    registry.set_credential_status(found.credential_id, CredentialStatus.REVOKED)
+    second = run(cached.standing(found.credential_id))
+    assert second is not None
+    assert (second.version, second.status) == (first.version + 1, CredentialStatus.REVOKED)
 
 
 def test_the_interval_is_below_a_second() -> None:
     assert CACHE_CHECK_S < 1
 
 
-def test_the_store_is_asked_for_changes_once_an_interval(registry: Registry, clock: Clock) -> None:
-    asked = 0
+def test_a_file_is_asked_for_changes_once_an_interval(clock: Clock, tmp_path: Path) -> None:
+    with open_registry(f"sqlite:///{tmp_path / 'registry.db'}", create=True) as registry:
+        registry.add_psk_device("meter-1", b"id-1", b"k" * 16)
+        asked: list[str] = []
 
-    class Counting:
-        def __getattr__(self, name: str) -> object:
-            nonlocal asked
-            asked += name == "foreign_changes"
-            return getattr(registry, name)
+        class Counting:
+            def __getattr__(self, name: str) -> object:
+                asked.append(name)
+                return getattr(registry, name)
 
-    cached = CachedReads(Counting(), clock)  # type: ignore[arg-type]  # stands in for every method
-    for _ in range(10):
-        cached.find_psk(b"id-1")
-    assert asked == 1
-    clock.now += CACHE_CHECK_S
-    cached.find_psk(b"id-1")
-    assert asked == 2
+        cached = CachedReads(Counting(), clock)  # type: ignore[arg-type]  # stands in for every method
+        psk(cached)
+        asked.clear()
+        for _ in range(10):
+            psk(cached)
+        assert asked.count("touched") == 0
+        clock.now += CACHE_CHECK_S
+        for _ in range(10):
+            psk(cached)
+        assert asked.count("touched") == 1
+        assert "changes_since" not in asked  # nothing was written: the log need not be read
 
 
 def test_the_cache_is_bounded(cached: CachedReads, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,12 +289,12 @@ def test_the_cache_is_bounded(cached: CachedReads, registry: Registry, monkeypat
     for number in range(2, 7):
         registry.add_psk_device(f"meter-{number}", b"id-%d" % number, b"k" * 16)
     for number in range(1, 7):
-        assert cached.find_psk(b"id-%d" % number) is not None
+        assert psk(cached, b"id-%d" % number) is not None
     registry.close()
     kept = []
     for number in range(1, 7):
         try:
-            cached.find_psk(b"id-%d" % number)
+            psk(cached, b"id-%d" % number)
             kept.append(number)
         except Unavailable:
             pass

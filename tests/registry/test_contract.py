@@ -6,17 +6,21 @@ import pytest
 
 from gateway.model import Device, DeviceStatus
 from gateway.registry import (
+    AnchorPolicy,
     Conflict,
     CredentialStatus,
     InvalidValue,
     LimitReached,
     NotFound,
+    Provision,
     Registry,
 )
 from tests.registry.conftest import Opener
 
 KEY = bytes(range(16))
 CERTIFICATE = b"stands for DER"
+ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
+CLOSED = AnchorPolicy()
 
 
 # Pre-shared keys.
@@ -24,15 +28,15 @@ CERTIFICATE = b"stands for DER"
 
 def test_a_psk_identity_finds_its_device_and_key(registry: Registry) -> None:
     added = registry.add_psk_device("meter-1", b"id-1", KEY)
-    found = registry.find_psk(b"id-1")
+    found = registry.find_psk("default", b"id-1")
     assert found == added
     assert (found.device.id, found.key, found.version, found.status) == ("meter-1", KEY, 1, CredentialStatus.ACTIVE)
 
 
 def test_an_unknown_identity_finds_nothing(registry: Registry) -> None:
     registry.add_psk_device("meter-1", b"id-1", KEY)
-    assert registry.find_psk(b"id-2") is None
-    assert registry.find_psk(b"") is None
+    assert registry.find_psk("default", b"id-2") is None
+    assert registry.find_psk("default", b"") is None
 
 
 NEIGHBOURS = [b"id", b"id\0", b"id\0x", b"ID", b"id ", b"\0", b"\xff\xfe", b"\xff\xff", b"\xc3\xa9", b"e\xcc\x81", b"%"]
@@ -43,13 +47,18 @@ def test_identities_are_compared_byte_for_byte(registry: Registry) -> None:
     for number, identity in enumerate(NEIGHBOURS):
         registry.add_psk_device(f"dev{number}", identity, KEY)
     for number, identity in enumerate(NEIGHBOURS):
-        found = registry.find_psk(identity)
+        found = registry.find_psk("default", identity)
         assert found is not None
         assert found.device.id == f"dev{number}"
 
 
-def test_an_identity_belongs_to_one_device(registry: Registry) -> None:
-    registry.add_psk_device("meter-1", b"id", KEY)
+def test_an_identity_belongs_to_one_device_of_its_tenant(registry: Registry) -> None:
+    registry.add_tenant("acme")
+    ours = registry.add_psk_device("meter-1", b"id", KEY)
+    theirs = registry.add_psk_device("meter-1", b"id", KEY[::-1], tenant_id="acme")
+    assert registry.find_psk("default", b"id") == ours
+    assert registry.find_psk("acme", b"id") == theirs
+    assert registry.find_psk("ghost", b"id") is None
     with pytest.raises(Conflict, match="meter-1"):
         registry.add_psk_device("meter-2", b"id", KEY)
     with pytest.raises(NotFound):
@@ -59,7 +68,7 @@ def test_an_identity_belongs_to_one_device(registry: Registry) -> None:
 @pytest.mark.parametrize("length", [1, 128, 256])
 def test_identity_lengths_that_are_taken(registry: Registry, length: int) -> None:
     registry.add_psk_device("meter-1", b"i" * length, KEY)
-    assert registry.find_psk(b"i" * length)
+    assert registry.find_psk("default", b"i" * length)
 
 
 @pytest.mark.parametrize("length", [0, 257])
@@ -89,7 +98,7 @@ def test_a_device_may_have_several_keys_and_a_certificate(registry: Registry) ->
     kinds = [(c.kind, c.psk_identity) for c in registry.credentials("meter-1")]
     assert kinds == [("psk", b"old"), ("psk", b"new"), ("x509", None)]
     for identity in (b"old", b"new"):
-        found = registry.find_psk(identity)
+        found = registry.find_psk("default", identity)
         assert found is not None
         assert found.device.id == "meter-1"
     certificate = registry.find_certificate_device("default", "meter-1")
@@ -134,7 +143,7 @@ def test_a_public_key_beside_other_credentials(registry: Registry) -> None:
         ("rpk", None, SPKI_SHA256.hex()),
         ("rpk", None, sha256(SPKI + b"2").hexdigest()),
     ]
-    psk, rpk = registry.find_psk(SPKI_SHA256), registry.find_rpk(SPKI_SHA256)
+    psk, rpk = registry.find_psk("default", SPKI_SHA256), registry.find_rpk(SPKI_SHA256)
     assert psk is not None
     assert rpk is not None
     assert psk.credential_id != rpk.credential_id
@@ -163,7 +172,7 @@ def test_public_keys_of_no_possible_size_are_refused(registry: Registry, size: i
 def test_a_device_with_a_public_key_takes_no_certificate_unasked(registry: Registry) -> None:
     registry.add_rpk_device("meter-1", SPKI)
     with pytest.raises(Conflict):
-        registry.provision_device("default", "meter-1", anchor_id="anchor", create=True)
+        registry.provision_device("default", "meter-1", anchor_id="anchor", policy=ADMIT)
 
 
 def test_no_secret_in_any_repr(registry: Registry) -> None:
@@ -189,7 +198,7 @@ def test_device_life(registry: Registry) -> None:
 def test_a_status_reaches_the_credentials_look_up(registry: Registry) -> None:
     registry.add_psk_device("meter-1", b"id", KEY)
     registry.set_status("meter-1", DeviceStatus.QUARANTINED)
-    found = registry.find_psk(b"id")
+    found = registry.find_psk("default", b"id")
     assert found is not None
     assert found.device.status is DeviceStatus.QUARANTINED
 
@@ -198,7 +207,7 @@ def test_deleting_a_device_deletes_its_credentials(registry: Registry) -> None:
     first = registry.add_psk_device("meter-1", b"id", KEY)
     registry.allow_certificate("meter-1")
     registry.delete_device("meter-1")
-    assert registry.find_psk(b"id") is None
+    assert registry.find_psk("default", b"id") is None
     assert registry.find_certificate_device("default", "meter-1") is None
     # The id of a credential is never used again: a session that remembers the old one stays void.
     assert registry.add_psk_device("meter-1", b"id", KEY).credential_id != first.credential_id
@@ -222,7 +231,7 @@ def test_ids_that_are_refused(registry: Registry, bad: str) -> None:
     with pytest.raises(InvalidValue):
         registry.add_device(bad)
     with pytest.raises(InvalidValue):
-        registry.provision_device("default", bad, anchor_id="a", create=True)
+        registry.provision_device("default", bad, anchor_id="a", policy=ADMIT)
     with pytest.raises(InvalidValue):
         registry.add_tenant(bad)
 
@@ -230,8 +239,8 @@ def test_ids_that_are_refused(registry: Registry, bad: str) -> None:
 def test_lists_are_sorted_and_paged(registry: Registry) -> None:
     for number in (3, 1, 2, 5, 4):
         registry.add_device(f"dev{number}")
-    assert [d.id for d in registry.list_devices()] == ["dev1", "dev2", "dev3", "dev4", "dev5"]
-    assert [d.id for d in registry.list_devices(after="dev2", limit=2)] == ["dev3", "dev4"]
+    assert [each.device.id for each in registry.list_devices()] == ["dev1", "dev2", "dev3", "dev4", "dev5"]
+    assert [each.device.id for each in registry.list_devices(after=("default", "dev2"), limit=2)] == ["dev3", "dev4"]
     assert registry.list_devices(tenant_id="ghost") == []
 
 
@@ -241,8 +250,8 @@ def test_tenants_keep_their_devices_apart(registry: Registry) -> None:
     registry.add_device("dev", tenant_id="acme")
     registry.set_status("dev", DeviceStatus.DISABLED, tenant_id="acme")
     assert registry.device("dev").status is DeviceStatus.ACTIVE
-    assert [d.tenant_id for d in registry.list_devices()] == ["acme", "default"]
-    assert registry.tenants() == ["acme", "default"]
+    assert [each.device.tenant_id for each in registry.list_devices()] == ["acme", "default"]
+    assert [each.id for each in registry.tenants()] == ["acme", "default"]
     with pytest.raises(NotFound, match="tenant 'ghost'"):
         registry.add_device("dev", tenant_id="ghost")
     with pytest.raises(Conflict):
@@ -265,7 +274,7 @@ def test_counts(registry: Registry) -> None:
 
 
 def test_provisioning_creates_device_and_credential_at_once(registry: Registry) -> None:
-    made = registry.provision_device("default", "dev", anchor_id="anchor", create=True)
+    made = registry.provision_device("default", "dev", anchor_id="anchor", policy=ADMIT)
     assert made.created
     assert made.device.auto_provisioned
     assert made.anchor_id == "anchor"
@@ -279,8 +288,8 @@ def test_provisioning_twice_gives_the_same_credential(open_store: Opener) -> Non
     here, there = open_store(), open_store()
     assert here.find_certificate_device("default", "dev") is None
     assert there.find_certificate_device("default", "dev") is None
-    first = here.provision_device("default", "dev", anchor_id="anchor", create=True)
-    second = there.provision_device("default", "dev", anchor_id="anchor", create=True)
+    first = here.provision_device("default", "dev", anchor_id="anchor", policy=ADMIT)
+    second = there.provision_device("default", "dev", anchor_id="anchor", policy=ADMIT)
     assert (first.created, second.created) == (True, False)
     assert first.credential_id == second.credential_id
     assert here.counts() == there.counts()
@@ -289,27 +298,27 @@ def test_provisioning_twice_gives_the_same_credential(open_store: Opener) -> Non
 
 def test_provisioning_without_leave_creates_nothing(registry: Registry) -> None:
     with pytest.raises(NotFound, match="dev"):
-        registry.provision_device("default", "dev", anchor_id="anchor", create=False)
+        registry.provision_device("default", "dev", anchor_id="anchor", policy=CLOSED)
     assert registry.counts().devices == 0
 
 
 def test_a_device_added_without_credentials_is_bound_by_its_first_certificate(registry: Registry) -> None:
     registry.add_device("dev")
-    made = registry.provision_device("default", "dev", anchor_id="anchor", create=False)
+    made = registry.provision_device("default", "dev", anchor_id="anchor", policy=CLOSED)
     assert (made.created, made.anchor_id, made.device.auto_provisioned) == (False, "anchor", False)
-    later = registry.provision_device("default", "dev", anchor_id="other", create=True)
+    later = registry.provision_device("default", "dev", anchor_id="other", policy=ADMIT)
     assert (later.credential_id, later.anchor_id) == (made.credential_id, "anchor")
 
 
 def test_a_psk_device_takes_no_certificate_unasked(registry: Registry) -> None:
     registry.add_psk_device("dev", b"id", KEY)
     with pytest.raises(Conflict, match="never allowed"):
-        registry.provision_device("default", "dev", anchor_id="anchor", create=True)
+        registry.provision_device("default", "dev", anchor_id="anchor", policy=ADMIT)
     assert registry.find_certificate_device("default", "dev") is None
 
 
 def test_allowing_a_certificate_anew_changes_its_version(registry: Registry) -> None:
-    made = registry.provision_device("default", "dev", anchor_id="anchor", create=True)
+    made = registry.provision_device("default", "dev", anchor_id="anchor", policy=ADMIT)
     again = registry.allow_certificate("dev")
     assert (again.credential_id, again.version, again.anchor_id) == (made.credential_id, made.version + 1, None)
     assert registry.find_certificate_device("default", "dev") == again
@@ -319,7 +328,7 @@ def test_allowing_a_certificate_anew_changes_its_version(registry: Registry) -> 
 
 def test_a_device_cannot_be_bound_to_another_tenants_anchor(registry: Registry) -> None:
     registry.add_tenant("acme")
-    theirs = registry.add_trust_anchor(CERTIFICATE, "CN=Root", tenant_id="acme")
+    theirs = registry.add_trust_anchor(CERTIFICATE, "CN=Root", tenant_ids=("acme",))
     registry.add_device("dev")
     registry.add_device("dev", tenant_id="acme")
     with pytest.raises(Conflict, match="tenant 'acme'"):
@@ -342,7 +351,7 @@ def test_a_taken_identity_is_shown_as_text_or_hex(registry: Registry, identity: 
 def test_a_credential_is_revoked_with_a_new_version(registry: Registry) -> None:
     made = registry.add_psk_device("dev", b"id", KEY)
     registry.set_credential_status(made.credential_id, CredentialStatus.REVOKED)
-    found = registry.find_psk(b"id")
+    found = registry.find_psk("default", b"id")
     assert found is not None
     assert (found.status, found.version) == (CredentialStatus.REVOKED, 2)
     with pytest.raises(NotFound):
@@ -350,40 +359,41 @@ def test_a_credential_is_revoked_with_a_new_version(registry: Registry) -> None:
 
 
 def test_a_full_tenant_takes_no_more(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.registry.sqlite.MAX_DEVICES_PER_TENANT", 20)
+    monkeypatch.setattr("gateway.registry.store.MAX_DEVICES_PER_TENANT", 20)
     for number in range(20):
-        registry.provision_device("default", f"dev{number}", anchor_id="anchor", create=True)
+        registry.provision_device("default", f"dev{number}", anchor_id="anchor", policy=ADMIT)
     for number in range(20, 120):
         with pytest.raises(LimitReached):
-            registry.provision_device("default", f"dev{number}", anchor_id="anchor", create=True)
+            registry.provision_device("default", f"dev{number}", anchor_id="anchor", policy=ADMIT)
     assert registry.counts().devices == 20
     registry.delete_device("dev0")
-    assert registry.provision_device("default", "dev20", anchor_id="anchor", create=True).created
+    assert registry.provision_device("default", "dev20", anchor_id="anchor", policy=ADMIT).created
 
 
 # Trust anchors.
 
 
 def test_trust_anchor_life(registry: Registry) -> None:
-    added = registry.add_trust_anchor(CERTIFICATE, "CN=Root", auto_provision=True)
+    added = registry.add_trust_anchor(CERTIFICATE, "CN=Root", policy=ADMIT)
     # printf 'stands for DER' | sha256sum
     assert added.id == "1c749679e6efedb8ddf05a834b488ad231e0690bad612c6ca91981ded7df819b"
     assert registry.trust_anchors() == [added]
-    assert not registry.set_auto_provision(added.id, False).auto_provision
+    assert not registry.set_trust_anchor(added.id, policy=CLOSED).auto_provision
     registry.delete_trust_anchor(added.id)
     assert registry.trust_anchors() == []
-    for call in (lambda: registry.delete_trust_anchor(added.id), lambda: registry.set_auto_provision(added.id, True)):
-        with pytest.raises(NotFound):
-            call()
+    with pytest.raises(NotFound):
+        registry.delete_trust_anchor(added.id)
+    with pytest.raises(NotFound):
+        registry.set_trust_anchor(added.id, policy=ADMIT)
 
 
 def test_an_anchor_belongs_to_one_tenant(registry: Registry) -> None:
     registry.add_tenant("acme")
     registry.add_trust_anchor(CERTIFICATE, "CN=Root")
     with pytest.raises(Conflict, match="tenant 'default'"):
-        registry.add_trust_anchor(CERTIFICATE, "CN=Root", tenant_id="acme")
+        registry.add_trust_anchor(CERTIFICATE, "CN=Root", tenant_ids=("acme",))
     with pytest.raises(NotFound):
-        registry.add_trust_anchor(b"other", "CN=Other", tenant_id="ghost")
+        registry.add_trust_anchor(b"other", "CN=Other", tenant_ids=("ghost",))
 
 
 @pytest.mark.parametrize("size", [0, 8193])
@@ -401,50 +411,28 @@ def test_intermediates_are_kept_once(registry: Registry) -> None:
     assert list(registry.intermediates()) == [b"one", b"two"]
 
 
-def test_the_anchor_revision_sees_every_change_and_nothing_else(open_store: Opener) -> None:
-    here, there = open_store(), open_store()
-    seen = [here.anchor_revision()]
-
-    def changed() -> bool:
-        seen.append(here.anchor_revision())
-        return seen[-1] != seen[-2]
-
-    anchor = there.add_trust_anchor(CERTIFICATE, "CN=Root")
-    assert changed()
-    there.set_auto_provision(anchor.id, True)
-    assert changed()
-    there.add_intermediate(b"one")
-    assert changed()
-    there.delete_trust_anchor(anchor.id)
-    assert changed()
-    there.add_psk_device("dev", b"id", KEY)
-    here.provision_device("default", "dev2", anchor_id="a", create=True)
-    there.set_status("dev", DeviceStatus.DISABLED)
-    assert not changed()
-
-
 # Another process.
 
 
 def test_what_another_process_writes_is_seen_at_the_next_look_up(open_store: Opener) -> None:
     server, command_line = open_store(), open_store()
-    assert server.find_psk(b"id") is None
+    assert server.find_psk("default", b"id") is None
     command_line.add_psk_device("dev", b"id", KEY)
-    found = server.find_psk(b"id")
+    found = server.find_psk("default", b"id")
     assert found is not None
     command_line.set_status("dev", DeviceStatus.DISABLED)
-    found = server.find_psk(b"id")
+    found = server.find_psk("default", b"id")
     assert found is not None
     assert found.device.status is DeviceStatus.DISABLED
     command_line.delete_device("dev")
-    assert server.find_psk(b"id") is None
+    assert server.find_psk("default", b"id") is None
 
 
 def test_what_was_written_is_there_after_reopening(open_store: Opener) -> None:
     with open_store() as first:
         first.add_psk_device("dev", b"id", KEY)
     with open_store() as second:
-        assert second.find_psk(b"id") is not None
+        assert second.find_psk("default", b"id") is not None
 
 
 def test_closing_twice_is_fine(open_store: Opener) -> None:

@@ -11,12 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model import DeviceStatus
-from gateway.registry import Conflict, InvalidValue, LimitReached, NotActive, NotFound, Unavailable, open_registry
-from gateway.registry.database import connect
-from gateway.registry.schema import MIGRATIONS
-from gateway.registry.sqlite import SqliteRegistry
+from gateway.registry import (
+    AnchorPolicy,
+    Conflict,
+    InvalidValue,
+    LimitReached,
+    NotActive,
+    NotFound,
+    Provision,
+    Registry,
+    Unavailable,
+    open_registry,
+)
+from gateway.registry.sqlite_database import connect
 
 KEY = bytes(16)
+ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
+CLOSED = AnchorPolicy()
 
 
 def url(path: Path) -> str:
@@ -61,53 +72,6 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
         assert path.read_bytes() == before
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    open_registry(url(path), create=True).close()
-    connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    connection.close()
-    with pytest.raises(Unavailable, match="newer"):
-        open_registry(url(path))
-
-
-def test_a_registry_of_the_first_schema_is_taken_over_whole(tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    old = sqlite3.connect(path)
-    old.executescript(MIGRATIONS[0])
-    old.execute("PRAGMA user_version = 1")
-    old.execute("INSERT INTO device VALUES ('default', 'dev', 'active', 0, 1.0, 1.0)")
-    rows = [
-        ("c2", "default", "dev", "psk", b"id\0", b"k" * 16, None, None, "active", 3, 2.0, 2.0),
-        ("c1", "default", "dev", "x509", b"default\0dev", None, None, "anchor", "revoked", 1, 2.0, 2.0),
-    ]
-    old.executemany(f"INSERT INTO credential VALUES ({','.join('?' * 12)})", rows)
-    old.commit()
-    old.close()
-    path.chmod(0o600)
-    with open_registry(url(path)) as registry:
-        found = registry.find_psk(b"id\0")
-        assert found is not None
-        assert (found.key, found.credential_id, found.version) == (b"k" * 16, "c2", 3)
-        assert [each.credential_id for each in registry.credentials("dev")] == ["c2", "c1"]
-        registry.add_rpk("dev", b"public key")
-    new = sqlite3.connect(path)
-    new.execute("PRAGMA foreign_keys = ON")
-    assert new.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
-    assert new.execute("SELECT * FROM credential ORDER BY rowid LIMIT 2").fetchall() == rows
-    assert new.execute("PRAGMA foreign_key_check").fetchall() == []
-    # As strict as before.
-    for kind, lookup in (("other", b"x"), ("psk", "text"), ("psk", b"id\0")):
-        with pytest.raises(sqlite3.IntegrityError):
-            new.execute(
-                f"INSERT INTO credential VALUES ({','.join('?' * 12)})",
-                ("c3", *rows[0][1:3], kind, lookup, *rows[0][5:]),
-            )
-    new.execute("DELETE FROM device")
-    assert new.execute("SELECT count(*) FROM credential").fetchone() == (0,)
-    new.close()
-
-
 def test_relative_and_memory_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with open_registry("sqlite:///odd name?.db".replace("?", "%"), create=True) as registry:
@@ -118,11 +82,14 @@ def test_relative_and_memory_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert memory.counts().devices == 1
 
 
-@pytest.mark.parametrize("bad", ["", "registry.db", "sqlite:registry.db", "sqlite:///", "postgresql://u:secret@h/d"])
+@pytest.mark.parametrize(
+    "bad",
+    ["", "registry.db", "sqlite:registry.db", "sqlite:///", "mysql://u:secret@h/d", "postgresql://u:secret@h:x/d"],
+)
 def test_urls_that_are_not_understood(bad: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         open_registry(bad)
-    assert "sqlite:///FILE" in str(caught.value)
+    assert "postgresql://USER@HOST/DATABASE" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
@@ -133,8 +100,8 @@ def test_readers_do_not_wait_for_a_writer_and_writers_give_up_readably(tmp_path:
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("DELETE FROM device")
-    with SqliteRegistry(connect(path, create=False, busy_timeout_ms=1)) as registry:
-        assert registry.find_psk(b"id") is not None  # the last committed state
+    with Registry(connect(path, create=False, busy_timeout_ms=1)) as registry:
+        assert registry.find_psk("default", b"id") is not None  # the last committed state
         with pytest.raises(Unavailable, match="locked"):
             registry.add_device("dev2")
         writer.execute("ROLLBACK")
@@ -145,18 +112,23 @@ def test_readers_do_not_wait_for_a_writer_and_writers_give_up_readably(tmp_path:
 def test_using_a_closed_registry_is_unavailable(tmp_path: Path) -> None:
     registry = open_registry(url(tmp_path / "registry.db"), create=True)
     registry.close()
-    for call in (lambda: registry.find_psk(b"x"), registry.anchor_revision, lambda: registry.add_device("d")):
+    for call in (
+        lambda: registry.find_psk("default", b"x"),
+        registry.trust_anchors,
+        lambda: registry.add_device("d"),
+    ):
         with pytest.raises(Unavailable):
             call()
 
 
 PROVISION = """
 import sys
-from gateway.registry import open_registry
+from gateway.registry import AnchorPolicy, Provision, open_registry
+ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
 with open_registry(sys.argv[1]) as registry:
     sys.stdin.readline()
     for number in range(50):
-        made = registry.provision_device("default", f"dev{number}", anchor_id="anchor", create=True)
+        made = registry.provision_device("default", f"dev{number}", anchor_id="anchor", policy=ADMIT)
         print(made.credential_id, made.created)
 """
 
@@ -192,23 +164,23 @@ def test_the_identity_map_is_a_dictionary(identities: list[bytes], probe: bytes)
             registry.add_psk_device(f"dev{number}", identity, KEY)
         model = {identity: f"dev{number}" for number, identity in enumerate(identities)}
         for identity in (*identities, probe):
-            found = registry.find_psk(identity)
+            found = registry.find_psk("default", identity)
             assert (found.device.id if found else None) == model.get(identity)
 
 
-def test_hot_look_ups_use_an_index(tmp_path: Path) -> None:
-    connection = connect(None, create=True)
+def test_hot_look_ups_use_an_index() -> None:
+    database = connect(None, create=True)
     seen: list[str] = []
-    connection.set_trace_callback(seen.append)
-    with SqliteRegistry(connection) as registry:
-        registry.find_psk(b"id")
+    database._raw.set_trace_callback(seen.append)
+    with Registry(database) as registry:
+        registry.find_psk("default", b"id")
+        registry.find_rpk(bytes(32))
         registry.find_certificate_device("default", "dev")
-        registry.anchor_revision()
-        connection.set_trace_callback(None)
-        statements = [statement for statement in seen if statement.startswith("SELECT")]
-        assert len(statements) == 3
-        for statement in statements:
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        registry.standing("credential")
+        database._raw.set_trace_callback(None)
+        assert len(seen) == 4
+        for statement in seen:
+            plan = [row[3] for row in database._raw.execute(f"EXPLAIN QUERY PLAN {statement}")]
             assert plan
             assert all(step.startswith("SEARCH") for step in plan), plan
 
@@ -218,23 +190,23 @@ def test_a_certificate_that_is_refused_takes_no_write_lock(tmp_path: Path, monke
     with open_registry(url(path), create=True) as first:
         first.add_psk_device("keyed", b"id", KEY)
         first.add_device("off", status=DeviceStatus.DISABLED)
-        bound = first.provision_device("default", "bound", anchor_id="anchor", create=True)
+        bound = first.provision_device("default", "bound", anchor_id="anchor", policy=ADMIT)
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    with SqliteRegistry(connect(path, create=False, busy_timeout_ms=1)) as registry:
+    with Registry(connect(path, create=False, busy_timeout_ms=1)) as registry:
         with pytest.raises(NotFound):
-            registry.provision_device("default", "nobody", anchor_id="anchor", create=False)
+            registry.provision_device("default", "nobody", anchor_id="anchor", policy=CLOSED)
         with pytest.raises(Conflict):
-            registry.provision_device("default", "keyed", anchor_id="anchor", create=True)
+            registry.provision_device("default", "keyed", anchor_id="anchor", policy=ADMIT)
         with pytest.raises(NotActive):
-            registry.provision_device("default", "off", anchor_id="anchor", create=True)
-        again = registry.provision_device("default", "bound", anchor_id="anchor", create=True)
+            registry.provision_device("default", "off", anchor_id="anchor", policy=ADMIT)
+        again = registry.provision_device("default", "bound", anchor_id="anchor", policy=ADMIT)
         assert again.credential_id == bound.credential_id
         with pytest.raises(Unavailable, match="locked"):
-            registry.provision_device("default", "nobody", anchor_id="anchor", create=True)
-        monkeypatch.setattr("gateway.registry.sqlite.MAX_DEVICES_PER_TENANT", 3)
+            registry.provision_device("default", "nobody", anchor_id="anchor", policy=ADMIT)
+        monkeypatch.setattr("gateway.registry.store.MAX_DEVICES_PER_TENANT", 3)
         with pytest.raises(LimitReached):
-            registry.provision_device("default", "nobody", anchor_id="anchor", create=True)
+            registry.provision_device("default", "nobody", anchor_id="anchor", policy=ADMIT)
         writer.execute("ROLLBACK")
         assert registry.counts().devices == 3
     writer.close()

@@ -22,13 +22,14 @@ from gateway.config import Address, load_settings
 from gateway.dtls import Credential, SigningKey
 from gateway.handlers import App, Changed, Content, Request
 from gateway.pki import CertifiedKey, create_intermediate, create_root, issue_device, issue_server, write_certified_key
-from gateway.registry import Registry, open_registry
+from gateway.registry import AnchorPolicy, Provision, Registry, open_registry
 from gateway.server import Bound, Worker
 from gateway.simulator import DeviceIdentity, SimulatedDevice
 from tests.dtls.rawclient import ALERT, DATA, Device, RawClient, Received
 
 PSK_IDENTITY = b"dev1-identity"
 PSK = bytes.fromhex("8f14e45fceea167a5a36dedd4bea2543")
+ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
 PATIENCE_S = 20.0
 """Seconds after which a test gives up. Nothing is measured by it."""
 
@@ -182,7 +183,7 @@ def prepare(folder: Path) -> dict[str, object]:
     with open_registry(url, create=True) as registry:
         registry.add_psk_device("dev1", PSK_IDENTITY, PSK)
         root = pki().root.certificate
-        registry.add_trust_anchor(pki().root.presented_der[0], root.subject.rfc4514_string(), auto_provision=True)
+        registry.add_trust_anchor(pki().root.presented_der[0], root.subject.rfc4514_string(), policy=ADMIT)
     certificate, key = folder / "server.pem", folder / "server.key"
     write_certified_key(pki().server, certificate, key)
     return {

@@ -10,6 +10,7 @@ import pytest
 from gateway.dtls import ServerEndpoint
 from gateway.handlers import Request
 from gateway.identity import IdentityService
+from gateway.registry import Steps, wait_for
 from gateway.server import Worker
 from gateway.server.udp import UdpServer
 from tests.dtls.rawclient import RawClient
@@ -34,8 +35,11 @@ def udp_server(worker: Worker) -> UdpServer:
 
 @pytest.mark.parametrize("method", ["psk", "certificate"])
 async def test_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    def broken(self: object, credential: object) -> None:
-        raise Bug("secret detail")
+    def broken(*_: object) -> Steps[None]:
+        def fail() -> None:
+            raise Bug("secret detail")
+
+        yield from wait_for(fail)
 
     async with running(tmp_path) as gateway, gateway.wire() as connected:
         with monkeypatch.context() as patch:

@@ -7,10 +7,11 @@ import aiocoap  # type: ignore[import-untyped]
 import pytest
 
 from gateway.model import DeviceStatus
+from gateway.registry import AnchorPolicy
 from gateway.registry.limits import CACHE_CHECK_S
 from gateway.simulator import DeviceError
 from tests.dtls.rawclient import RawClient
-from tests.server.support import pki, running
+from tests.server.support import ADMIT, pki, running
 
 pytestmark = pytest.mark.asyncio
 
@@ -68,7 +69,7 @@ async def test_an_anchor_that_is_added_or_removed(tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="unknown_ca"):
             await gateway.certificate_device("dev2").connect()
         with gateway.registry() as registry:
-            registry.add_trust_anchor(root.presented_der[0], "again", auto_provision=True)
+            registry.add_trust_anchor(root.presented_der[0], "again", policy=ADMIT)
         await changes_seen()
         async with gateway.certificate_device("dev2") as device:
             assert (await device.get("/device")).payload == b"default/dev2"
@@ -78,7 +79,7 @@ async def test_auto_provisioning_that_is_switched_off(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         with gateway.registry() as registry:
             [anchor] = registry.trust_anchors()
-            registry.set_auto_provision(anchor.id, False)
+            registry.set_trust_anchor(anchor.id, policy=AnchorPolicy())
         await changes_seen()
         with pytest.raises(DeviceError, match="access_denied"):
             await gateway.certificate_device("dev2").connect()

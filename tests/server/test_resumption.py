@@ -9,6 +9,7 @@ from prometheus_client import Metric
 from gateway.config import ConfigError
 from gateway.dtls import TicketKeys
 from gateway.model import DeviceStatus
+from gateway.registry import Steps, wait_for
 from gateway.server.secret_files import KeyLogFile, load_ticket_keys
 from gateway.simulator import DeviceError, SimulatedDevice
 from tests.server.support import Gateway, running
@@ -75,8 +76,11 @@ async def test_fault_in_the_identity_room_gives_a_full_handshake(
         device = gateway.psk_device()
         await visit(device)
 
-        def broken(*_: object) -> None:
-            raise RuntimeError("a fault of ours")
+        def broken(*_: object) -> Steps[None]:
+            def fail() -> None:
+                raise RuntimeError("a fault of ours")
+
+            yield from wait_for(fail)
 
         monkeypatch.setattr(gateway.worker._identity, "resume", broken)
         await visit(device)
@@ -102,15 +106,27 @@ async def test_gateways_that_share_keys_and_registry_take_each_other_s_tickets(t
         running(one, dtls__ticket_keys=str(keys)) as here,
         running(two, dtls__ticket_keys=str(keys), registry__url=here.url) as there,
     ):
-        device = here.certificate_device("line-1-0005")
-        await visit(device)
-        device._port = there.port
-        await visit(device)
-        device._port = here.port
-        await visit(device)
-        assert modes(there) == ["full", "resumed", "resumed"]  # the inner log takes the lines of both
-        for gateway in (here, there):
-            assert await gateway.samples("gateway_dtls_resumptions_total") == {("resumed",): 1}
+        first, second, keyed = (
+            here.certificate_device("line-1-0005"),
+            here.certificate_device("line-1-0006"),
+            here.psk_device(),
+        )
+        for device in (first, second, keyed):
+            await visit(device)
+        # The inner log takes the lines of both.
+        assert modes(there) == ["full", "full", "full"]
+        # The path above a certificate does not stand in its ticket: a gateway that has not met it asks for it once, and
+        # takes the tickets of all devices under the same CA from then on.
+        for device in (first, second, keyed):
+            device._port = there.port
+            await visit(device)
+        assert modes(there)[3:] == ["full", "resumed", "resumed"]
+        for device in (first, second, keyed):
+            device._port = here.port
+            await visit(device)
+        assert modes(there)[6:] == ["resumed", "resumed", "resumed"]
+        assert await here.samples("gateway_dtls_resumptions_total") == {("resumed",): 3}
+        assert await there.samples("gateway_dtls_resumptions_total") == {("refused",): 1, ("resumed",): 2}
 
 
 # --- the files ------------------------------------------------------------------------------------------------------
