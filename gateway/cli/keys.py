@@ -91,8 +91,10 @@ def rewrap(
     as backups of the registry that need it.
     """
     with readable_errors(), registry_of(config) as registry:
-        count = registry.rewrap_keys(to)
-        print_facts({"data_keys": count, "master_key": to}, output)
+        path = to.removeprefix("file:")
+        source = to if path == to else f"file:{Path(path).absolute()}"
+        count = registry.rewrap_keys(source)
+        print_facts({"data_keys": count, "master_key": source}, output)
 
 
 @contextmanager

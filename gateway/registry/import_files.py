@@ -164,7 +164,9 @@ def _row(line: int, fields: dict[str, Any], default_tenant: str) -> ImportRow | 
     for name in _NEEDED:
         if not isinstance(fields.get(name), str) or not fields[name]:
             return _refused(line, fields, f"{name} is missing")
-    tenant, tags = fields.get("tenant") or default_tenant, fields.get("tags")
+    tenant, tags = fields.get("tenant"), fields.get("tags")
+    if tenant is None or tenant == "":
+        tenant = default_tenant
     if not isinstance(tenant, str):
         return _refused(line, fields, "tenant is not a text")
     if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
