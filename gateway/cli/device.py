@@ -73,11 +73,11 @@ def add(
         if psk_identity is None and (any(sources) or psk_text or allow_short_key):
             raise UsageError("a key needs --psk-identity")
         if psk_identity is not None and sum(sources) != 1:
-            raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin, --generate and --derived")
+            raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate, or --derived")
         if psk_identity is not None and public_key is not None:
             raise UsageError("one key at a time: call again with the other one")
         if (generate or derived) and (psk_text or allow_short_key):
-            raise UsageError("--generate and --derived make the key; leave --psk-text and --allow-short-key away")
+            raise UsageError("--generate makes a random key, --derived its own; leave the options for given keys away")
         facts: dict[str, Any] = {"device": id, "tenant": tenant}
         with registry_of(config) as registry:
             known = (certificate or public_key is not None) and _is_known(registry, id, tenant)

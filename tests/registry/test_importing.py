@@ -298,12 +298,21 @@ def test_a_bad_line_of_csv_is_one_refusal(line: bytes) -> None:
     assert isinstance(good, ImportRow)
 
 
+ODD_FIELDS: list[dict[str, object]] = [
+    {"tags": 1},
+    {"tags": [1]},
+    {"tenant": []},
+    {"psk_identity": "\ud800"},
+    {"psk_hex": "\udcff"},
+]
+
+
 @pytest.mark.parametrize(
     "line",
     [b"{", b"[]", b"1", b"null", b'"x"', b'{"device_id": 1}', b'{"psk": "x"}', b"\xff", b"[" * 100_000, b"1" * 5000]
     + [
         json.dumps({"device_id": "a", "psk_identity": "i", "psk_hex": KEY.decode(), **more}).encode()
-        for more in ({"tags": 1}, {"tags": [1]}, {"tenant": []}, {"psk_identity": "\ud800"}, {"psk_hex": "\udcff"})
+        for more in ODD_FIELDS
     ],
 )
 def test_a_bad_line_of_json_is_one_refusal(line: bytes) -> None:

@@ -159,7 +159,7 @@ def test_a_rotation_gives_way_to_one_that_began_later(opened: Open, master: str)
     first, second = opened(master), opened(master)
     for number in range(RESEAL_BATCH + 1):
         add(first, number)
-    others = []
+    others: list[object] = []
 
     def meanwhile(sealed: int) -> None:
         if not others:
