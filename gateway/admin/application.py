@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -13,7 +14,8 @@ from gateway.admin.health import Health
 from gateway.admin.limits import MAX_BODY
 from gateway.telemetry import get_logger
 
-Page = Callable[[], Health]
+Page = Callable[[Mapping[str, str]], Health]
+"""From the parameters behind the question mark, of which the last of a name counts, to an answer."""
 _Headers = list[tuple[str, str]]
 
 
@@ -61,7 +63,7 @@ class Application:
             return status, [*headers, ("Allow", "GET, HEAD")], body
         if path == "/metrics":
             return self._scrape(environ)
-        health = self._pages[path]()
+        health = self._pages[path](dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)))
         return _json(HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE, health.body)
 
     def _ask(self, api: Api, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:

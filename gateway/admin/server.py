@@ -45,7 +45,7 @@ class AdminServer:
         registry: CollectorRegistry,
         loop_age_s: Callable[[], float],
         checks: Mapping[str, Check],
-        pages: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
+        pages: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]] | None = None,
         apis: Mapping[str, Api] | None = None,
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
@@ -60,7 +60,8 @@ class AdminServer:
             loop_age_s: Seconds since the event loop's last heartbeat.
             checks: Name -> check of `/readyz`. Read at every request, so the mapping may change. Checks run in
                 threads of this server.
-            pages: Path -> what computes the JSON object that it shows, in a thread of this server.
+            pages: Path -> what computes the JSON object that it shows from the query's parameters, in a thread of this
+                server.
             apis: Beginning of paths, with a slash at its end -> who answers them, in a thread of this server.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
@@ -72,8 +73,8 @@ class AdminServer:
         application = Application(
             registry,
             {
-                "/livez": lambda: liveness(loop_age_s(), heartbeat_limit_s),
-                "/readyz": lambda: readiness(dict(checks)),
+                "/livez": lambda _: liveness(loop_age_s(), heartbeat_limit_s),
+                "/readyz": lambda _: readiness(dict(checks)),
                 **{path: partial(_page, compute) for path, compute in (pages or {}).items()},
             },
             apis or {},
@@ -198,8 +199,8 @@ class _RequestHandler(WSGIRequestHandler):
         get_logger("gateway.admin").debug("admin.request_completed", request=format % args)
 
 
-def _page(compute: Callable[[], dict[str, Any]]) -> Health:
-    return Health(True, compute())
+def _page(compute: Callable[[Mapping[str, str]], dict[str, Any]], query: Mapping[str, str]) -> Health:
+    return Health(True, compute(query))
 
 
 def _explain(host: str, port: int, error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from http.client import HTTPConnection, HTTPException
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from gateway.cli.common import (
     new_app,
     print_facts,
     print_json,
+    printable,
     readable_errors,
     settings_for,
 )
@@ -22,6 +24,7 @@ from gateway.cli.common import (
 _PAGE: Final = "/debug/failures"
 _PATIENCE_S: Final = 10.0
 _MAX_BODY: Final = 16 * 1024 * 1024
+_NEWEST: Final = {"identity", "issuer", "issuer_key_id", "command"}
 
 app = new_app()
 
@@ -34,7 +37,16 @@ class NotRunning(Exception):
 def explain(
     who: Annotated[
         str | None,
-        typer.Argument(metavar="[DEVICE|PEER]", help="Only this device or address."),
+        typer.Argument(metavar="[WHO]", help="Only this device, identity or address, whichever it is."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Only this device, as the registry or its certificate names it.", metavar="ID")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Only this PSK identity, or name in a certificate.", metavar="TEXT")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only from this address or network (192.0.2.0/24).", metavar="ADDR")
     ] = None,
     last: Annotated[int, typer.Option(help="How many at most, the newest first.", min=1)] = 20,
     server: Annotated[
@@ -47,11 +59,20 @@ def explain(
     """Say why handshakes failed lately, and what to do about it."""
     with readable_errors(failure=(NotRunning,)):
         url = server if server is not None else _url(config)
-        found = [each for each in _fetch(url) if who is None or _concerns(each, who)][:last]
+        network = _network(source) if source is not None else None
+        found = [
+            each
+            for each in _fetch(url)
+            if (who is None or _concerns(each, who))
+            and device in (None, each["device"], _certificate_name(each))
+            and identity in (None, each["identity"])
+            and (network is None or _comes_from(each, network))
+        ][:last]
         if output is Output.JSON:
             print_json(found)
         elif not found:
-            print("no failed handshake is remembered" + (f" of {who}" if who is not None else ""))
+            asked = [word for word in (who, device, identity, source) if word is not None]
+            print(printable("no failed handshake is remembered" + (f" of {', '.join(asked)}" if asked else "")))
         else:
             # One under the other: a hint is a sentence or two, for which a column is too narrow.
             for place, failure in enumerate(found):
@@ -80,7 +101,10 @@ def _fetch(url: str) -> list[dict[str, Any]]:
     finally:
         connection.close()
     try:
-        return list(json.loads(body)["failures"])
+        failures = list(json.loads(body)["failures"])
+        if not all(each.keys() >= _NEWEST for each in failures):
+            raise KeyError("a gateway of another version")
+        return failures
     except (ValueError, KeyError, TypeError) as error:
         raise NotRunning(f"{url}{_PAGE} answers {response.status}, but not as this version's gateway does") from error
 
@@ -93,16 +117,46 @@ def _facts(failure: dict[str, Any]) -> dict[str, Any]:
         "at": failure["last_at"] + (f", {count} times since {failure['first_at']}" if count > 1 else ""),
         "peer": failure["peer"],
         "device": failure["device"],
+        "identity": failure["identity"],
+        "server name": failure["server_name"],
+        "issuer": _issuer(failure),
         "alert": failure["alert"],
         "suite": failure["suite"],
         "hint": failure["hint"],
         "remedy": failure["remedy"],
+        "command": failure["command"],
     }
     return {name: value for name, value in facts.items() if value is not None}
 
 
 def _concerns(failure: dict[str, Any], who: str) -> bool:
-    """Whether it is about this device or address; an unknown identity stands in the hint only."""
-    peer = failure["peer"]
-    host = peer.rpartition(":")[0].strip("[]")
-    return who in (failure["device"], peer, host) or f"'{who}'" in failure["hint"]
+    """Whether it is about this device, identity or address."""
+    return who in (failure["device"], failure["identity"], failure["peer"], _host(failure))
+
+
+def _certificate_name(failure: dict[str, Any]) -> str | None:
+    name: str | None = failure["identity"]
+    return name if failure["auth"] == "x509" else None
+
+
+def _issuer(failure: dict[str, Any]) -> str | None:
+    if failure["issuer"] is None:
+        return None
+    return f"{failure['issuer']}, key id {failure['issuer_key_id'] or 'not stated'}"
+
+
+def _host(failure: dict[str, Any]) -> str:
+    host: str = failure["peer"].rpartition(":")[0].strip("[]")
+    return host
+
+
+def _network(source: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(source, strict=False)
+    except ValueError as error:
+        raise UsageError(f"--source {source}: give an address such as 192.0.2.7, or a network: 192.0.2.0/24") from error
+
+
+def _comes_from(failure: dict[str, Any], network: IPv4Network | IPv6Network) -> bool:
+    # An address of an interface has its name at the end: fe80::1%eth0.
+    return ip_address(_host(failure).partition("%")[0]) in network

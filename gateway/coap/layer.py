@@ -45,6 +45,7 @@ class MessageLayer:
     Attributes:
         counters: See `Counters`.
         parameters: Timing.
+        max_payload: Bytes of request payload, more gets 4.13; may change.
         outbound: Sends requests to peers.
         observations: Sends notifications to them.
     """
@@ -84,7 +85,7 @@ class MessageLayer:
         self._random = random
         self.parameters = TransmissionParameters() if parameters is None else parameters
         self._lifetime_s = self.parameters.exchange_lifetime_s
-        self._max_payload = max_payload
+        self.max_payload = max_payload
         self._ring_size = ring_size
         self._critical_options = critical_options
         self._outbox: list[tuple[Peer, bytes]] = []
@@ -150,7 +151,7 @@ class MessageLayer:
             del ring[next(iter(ring))]
         ring[message_id] = (now, PENDING)
         bad = find_bad_option(message.options, self._critical_options)
-        if bad >= 0 or len(message.payload) > self._max_payload or message.code > 7:
+        if bad >= 0 or len(message.payload) > self.max_payload or message.code > 7:
             self._refuse(peer, message, bad, now)
             return None
         self.counters.requests += 1
@@ -356,9 +357,9 @@ class MessageLayer:
             payload = f"option {describe_option(bad_option)} is not supported, or not in this form".encode()
             if len(payload) + HEADER_BYTES + len(message.token) + 1 > peer.max_message:
                 payload = b""  # it is for a human; the device goes by the code
-        elif len(message.payload) > self._max_payload:
+        elif len(message.payload) > self.max_payload:
             code = Code.REQUEST_ENTITY_TOO_LARGE
-            options = [(int(Option.SIZE1), encode_uint(self._max_payload))]  # RFC 7252 section 5.9.2.9
+            options = [(int(Option.SIZE1), encode_uint(self.max_payload))]  # RFC 7252 section 5.9.2.9
         else:
             code = Code.METHOD_NOT_ALLOWED  # RFC 7252 section 5.8, for a method that nobody has defined yet
         self._queue(peer, self.reply(peer, message, code, options, payload, now))

@@ -98,7 +98,12 @@ class Notification(Outgoing):
 
 
 class Observations:
-    """All observations of a server."""
+    """All observations of a server.
+
+    Attributes:
+        max_total: Observations at once; may change, and ends none then.
+        max_per_owner: Observations of one owner at once; likewise.
+    """
 
     def __init__(
         self,
@@ -137,8 +142,8 @@ class Observations:
         self._timers = timers
         self._events = events
         self._counters = counters
-        self._max_total = max_total
-        self._max_per_owner = max_per_owner
+        self.max_total = max_total
+        self.max_per_owner = max_per_owner
         self._confirm_every = confirm_every
         self._confirm_after_s = confirm_after_s
         # One sequence for all: each observer sees it rise, and it cannot go round in the 256 seconds of section 4.4.
@@ -190,7 +195,7 @@ class Observations:
                 self._timers.schedule(observation, now + self._confirm_after_s)
                 return observation
             self.end(observation, EndOfObservation.REPLACED, now)
-        if self._count >= self._max_total or len(known) >= self._max_per_owner:
+        if self._count >= self.max_total or len(known) >= self.max_per_owner:
             self._counters.observations_refused += 1
             return None
         observation = Observation(peer, token, resource, context)

@@ -1,8 +1,9 @@
 """The configuration: its schema, how it is read, and the file that `gateway init` writes."""
 
-from gateway.config.environment import CONFIG_VARIABLE
+from gateway.config.environment import CONFIG_VARIABLE, environment_problems, misspelt_variables
 from gateway.config.errors import ConfigError
 from gateway.config.loading import load_settings
+from gateway.config.reloading import RELOADABLE, Source, differences, successor
 from gateway.config.settings import (
     AdminSettings,
     CoapSettings,
@@ -18,6 +19,7 @@ from gateway.config.values import Address, format_duration, parse_duration
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "RELOADABLE",
     "Address",
     "AdminSettings",
     "CoapSettings",
@@ -28,8 +30,13 @@ __all__ = [
     "RegistrySettings",
     "ServerSettings",
     "Settings",
+    "Source",
+    "differences",
+    "environment_problems",
     "format_duration",
     "load_settings",
+    "misspelt_variables",
     "parse_duration",
     "render_template",
+    "successor",
 ]

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from gateway.config.errors import ConfigError
 from gateway.config.schema import keys, section_models, suggest
-from gateway.config.settings import ENV_DELIMITER, ENV_PREFIX
+from gateway.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from gateway.config.values import Names, is_duration
 
 CONFIG_VARIABLE: Final = "GATEWAY_CONFIG"
@@ -27,6 +27,9 @@ _SERVICE_LINK: Final = re.compile(
     r"GATEWAY_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 
+
+_MISSPELT: Final = 0.9
+"""How much alike a foreign variable's name must be to one of ours."""
 
 _FILE_ONLY: Final = {
     ("dtls", "key_log"): "it gives every session away; set it in the configuration file",
@@ -93,6 +96,27 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         if field.annotation is dict or path == ["handlers", "options"]:
             raise ConfigError(name, "is a table", f"set one option: {ENV_PREFIX}HANDLERS__NAME__OPTION=value")
         return text
+
+
+def environment_problems(environ: Mapping[str, str]) -> list[ConfigError]:
+    """All that `EnvironmentSource` would refuse, and not only the first."""
+    found = []
+    for name, value in sorted(environ.items()):
+        try:
+            EnvironmentSource(Settings, {name: value})()
+        except ConfigError as error:
+            found.append(error)
+    return found
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables that are somebody else's, each with the one of ours that was probably meant."""
+    known = [CONFIG_VARIABLE, *(variable_name(section, key) for section in section_models() for key in keys(section))]
+    found = []
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) and (near := get_close_matches(name.upper(), known, 1, _MISSPELT)):
+            found.append((name, near[0]))
+    return found
 
 
 def variable_name(section: str, key: str) -> str:

@@ -168,7 +168,7 @@ def _resolve(settings: Settings, base: Path) -> Settings:
 
 def _resolve_url(url: str, base: Path) -> str:
     path = url.removeprefix(_SQLITE)
-    return url if path == ":memory:" else f"{_SQLITE}{base / path}"
+    return url if path in (url, ":memory:") else f"{_SQLITE}{base / path}"
 
 
 def _resolve_source(source: str | None, base: Path) -> str | None:

@@ -38,6 +38,11 @@ class ServerSettings(Section):
         le=3600,
         description="How long a stop waits for running requests before the sessions are closed.",
     )
+    watch_files: bool = Field(
+        default=True,
+        description="Whether this file, the certificates with their keys and the ticket keys are read again when they "
+        "change. SIGHUP does it in any case. docs/operations.md lists the keys that can change without a restart.",
+    )
 
     @field_validator("workers")
     @classmethod
@@ -180,8 +185,9 @@ class RegistrySettings(Section):
     url: str = Field(
         default="sqlite:///registry.db",
         repr=False,
-        pattern=r"^sqlite:///.+",
-        description="sqlite:/// and a path. The file holds the devices' keys: it is created with mode 0600.",
+        pattern=r"^(sqlite:///|postgres(ql)?://|postgresql\+asyncpg://).+",
+        description="sqlite:/// and a path, or postgresql://USER@HOST/DATABASE. It holds the devices' keys: a file is "
+        "created with mode 0600, and a password is better in PGPASSFILE than here.",
     )
     master_key: KeySource | None = Field(
         default=None,

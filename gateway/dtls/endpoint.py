@@ -243,6 +243,25 @@ class ServerEndpoint:
             waiting.resumption_verdict(accepted, now, context)
             self._settle(waiting, now)
 
+    def reconfigure(self, config: ServerConfig) -> None:
+        """Goes by another configuration from now on.
+
+        Associations and handshakes in progress go on as they are: a handshake ends with the certificate that it began
+        with. An idle association is judged by the new time at the next sweep. Tickets stay good as long as the ticket
+        keys open them.
+
+        Raises:
+            ApiMisuse: The configuration differs in what cannot change (`ServerConfig.fixed_differences`); nothing has
+                changed.
+        """
+        if fixed := self.config.fixed_differences(config):
+            raise ApiMisuse(f"cannot change while the endpoint lives: {', '.join(fixed)}")
+        self.config = config
+        self._established.idle_timeout_s = config.idle_timeout_s
+        self._forgeries.short_tag = config.max_auth_failures
+        if self.sessions is not None and config.resumption is not None:
+            self.sessions.reconfigure(config.resumption)
+
     def close(self, association: Association, now: float, reason: str = "local") -> None:
         """Sends close_notify and forgets the association."""
         self._established.close(association, reason)

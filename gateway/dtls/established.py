@@ -27,6 +27,7 @@ _FATAL = frozenset({"alert", "authentication_failures", "revoked"})
 
 class Established:
     """Attributes:
+    idle_timeout_s: Seconds of silence after which an association ends; may change.
     next_timer: When `handle_timer` is due, seconds; infinite without associations.
     """
 
@@ -35,9 +36,9 @@ class Established:
         "_delivery",
         "_events",
         "_forgeries",
-        "_idle_timeout_s",
         "_sessions",
         "_table",
+        "idle_timeout_s",
         "next_timer",
     )
 
@@ -58,7 +59,7 @@ class Established:
         self._counters = counters
         self._events = events
         self._sessions = sessions
-        self._idle_timeout_s = idle_timeout_s
+        self.idle_timeout_s = idle_timeout_s
         self.next_timer = NEVER
 
     def enter(self, association: Association, limit: int, now: float) -> None:
@@ -136,7 +137,7 @@ class Established:
         """Closes associations that were silent for too long; lets the merely quiet ones rest."""
         if now < self.next_timer:
             return
-        idle_since = now - self._idle_timeout_s
+        idle_since = now - self.idle_timeout_s
         quiet_since = now - SWEEP_INTERVAL_S
         for association in self._table.all():
             if association.last_heard <= idle_since:

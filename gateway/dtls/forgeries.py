@@ -21,13 +21,17 @@ _SHORT_TAG = 8
 
 
 class Forgeries:
-    """The bounds of one endpoint."""
+    """The bounds of one endpoint.
 
-    __slots__ = ("_short_tag",)
+    Attributes:
+        short_tag: Records with a tag of 8 bytes that may fail; may change.
+    """
+
+    __slots__ = ("short_tag",)
 
     def __init__(self, short_tag: int) -> None:
         """With the bound for tags of 8 bytes."""
-        self._short_tag = short_tag
+        self.short_tag = short_tag
 
     def failed(self, association: Association, address: Address) -> None:
         """A record of an association has failed to authenticate, and was counted by it."""
@@ -50,4 +54,4 @@ class Forgeries:
 
     def _limit(self, association: Association) -> int:
         short = association.suite.tag_length <= _SHORT_TAG
-        return self._short_tag if short else MAX_AUTHENTICATION_FAILURES_LONG_TAG
+        return self.short_tag if short else MAX_AUTHENTICATION_FAILURES_LONG_TAG

@@ -181,6 +181,10 @@ class ServerSessions:
         self.cache = SessionCache(config.max_sessions)
         self.outcomes: Counter[ResumptionOutcome] = Counter()
 
+    def reconfigure(self, config: ResumptionConfig) -> None:
+        """Goes by another configuration from now on. Sessions kept by id stay; how many there can be stays."""
+        self._config = config
+
     @property
     def tickets(self) -> bool:
         """Whether tickets are given out."""

@@ -21,6 +21,9 @@ from gateway.dtls.limits import (
 )
 from gateway.dtls.resumption import ResumptionConfig
 
+_FIXED = ("cookie_secret", "connection_ids", "connection_id_prefix", "enhanced_path_check", "max_waiting")
+"""Peers hold cookies and connection ids that were made with the first three; the others are built in."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
@@ -65,6 +68,13 @@ class ServerConfig:
     max_reassembly: int = MAX_REASSEMBLY_TOTAL
     max_waiting: int = MAX_WAITING
     max_auth_failures: int = MAX_AUTHENTICATION_FAILURES
+
+    def fixed_differences(self, other: "ServerConfig") -> list[str]:
+        """What two configurations differ in that an endpoint cannot change once it has peers."""
+        names = [name for name in _FIXED if getattr(self, name) != getattr(other, name)]
+        if (self.resumption is None) != (other.resumption is None):
+            names.append("resumption")
+        return names
 
     def __post_init__(self) -> None:
         if self.datagram_limit < MIN_DATAGRAM_PAYLOAD:

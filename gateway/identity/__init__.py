@@ -1,8 +1,22 @@
 """From a proven credential to a device: the one identity path of the gateway (DESIGN D6)."""
 
+from gateway.identity.admission import Admission, would_admit
+from gateway.identity.crls import import_crl
+from gateway.identity.possession import check_possession
 from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.identity.remembering import remember
 from gateway.identity.service import IdentityService, PskAnswer
 from gateway.identity.trusting import trust_ca
 
-__all__ = ["IdentityRefused", "IdentityService", "PskAnswer", "Refusal", "remember", "trust_ca"]
+__all__ = [
+    "Admission",
+    "IdentityRefused",
+    "IdentityService",
+    "PskAnswer",
+    "Refusal",
+    "check_possession",
+    "import_crl",
+    "remember",
+    "trust_ca",
+    "would_admit",
+]

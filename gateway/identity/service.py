@@ -33,7 +33,7 @@ from gateway.identity.tenancy import certificate_tenant, check_tenant, psk_candi
 from gateway.identity.texts import add_command, device_command, not_active, shown_psk_identity
 from gateway.identity.trusted import Trusted
 from gateway.model import AuthKind, Device, DeviceStatus, Principal
-from gateway.pki import LEAF_CURVES, ChainRefused, TrustAnchor, VerifiedChain
+from gateway.pki import LEAF_CURVES, ChainRefused, RevocationList, TrustAnchor, VerifiedChain
 from gateway.registry import (
     CachedReads,
     CertificateCredential,
@@ -91,7 +91,7 @@ class IdentityService:
         self._clock = clock
         self._leaf_curves = leaf_curves
         self._outdated = False
-        self._trusted = Trusted(reads.trust(), leaf_curves)
+        self._trusted = Trusted(reads.trust(), leaf_curves, clock())
         reads.on_change(self._on_change)
 
     @property
@@ -103,6 +103,17 @@ class IdentityService:
     def unusable_anchors(self) -> tuple[str, ...]:
         """Ids of stored anchors that are no certificates, and are left out."""
         return self._trusted.unusable
+
+    @property
+    def crl_urls(self) -> tuple[str, ...]:
+        """Where the revocation lists of the anchors in use are fetched."""
+        urls = (url for record in self._trusted.records.values() for url in record.policy.crl_url.split())
+        return tuple(dict.fromkeys(urls))
+
+    @property
+    def revocation_lists(self) -> tuple[RevocationList, ...]:
+        """The revocation lists in use."""
+        return self._trusted.revocations.lists
 
     def psk(self, identity: bytes, server_name: str | None = None) -> Steps[PskAnswer]:
         """The key of a PSK identity.
@@ -178,7 +189,7 @@ class IdentityService:
             created=found.created,
             valid_until=verified.not_after.timestamp(),
             issuer_id=trusted.issuer_id(verified.issuers),
-            serial=verified.serial,
+            serial=verified.leaf.serial_number,
         )
 
     def preview(self, chain_der: Sequence[bytes], server_name: str | None = None) -> Steps[tuple[VerifiedChain, str]]:
@@ -285,9 +296,7 @@ class IdentityService:
         # Before it is read: what changes meanwhile is read at the next time.
         self._outdated = False
         try:
-            new = Trusted(self._reads.trust(), self._leaf_curves)
-            new.take_paths(self._trusted)
-            self._trusted = new
+            self._trusted = Trusted(self._reads.trust(), self._leaf_curves, self._clock(), self._trusted)
         except BaseException:
             self._outdated = True
             raise

@@ -1,6 +1,7 @@
 """The registry's trust, as something that verifies."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from cryptography import x509
 
@@ -8,16 +9,29 @@ from gateway.identity.limits import MAX_ISSUER_PATHS
 from gateway.pki import (
     ChainProblem,
     ChainRefused,
+    CrlPolicy,
+    CrlRefused,
+    IdentityRule,
     PkiError,
+    RevocationList,
+    Revocations,
     TrustAnchor,
     TrustStore,
+    equivalent_fingerprints,
     fingerprint,
     parse_certificates,
+    read_crl,
     short_name,
 )
 from gateway.registry import AnchorRecord, Trust
 
-Path = tuple[x509.Certificate, ...]
+
+@dataclass(frozen=True, slots=True)
+class _IssuerPath:
+    """The certificates above a leaf, up to the anchor's, and every fingerprint by which one of them may be banned."""
+
+    certificates: tuple[x509.Certificate, ...]
+    fingerprints: frozenset[str]
 
 
 class Trusted:
@@ -26,34 +40,65 @@ class Trusted:
     Attributes:
         store: Verifies.
         records: The usable trust anchors by id.
-        unusable: Ids of stored anchors that are no certificates.
+        unusable: Ids of stored anchors that cannot be used, and issuers of revocation lists that cannot be read.
     """
 
-    def __init__(self, trust: Trust, leaf_curves: frozenset[str]) -> None:
+    def __init__(
+        self, trust: Trust, leaf_curves: frozenset[str], at: datetime, before: "Trusted | None" = None
+    ) -> None:
         """Builds the verifiers.
 
         Args:
             trust: What the registry says.
             leaf_curves: Curves accepted for a device's own key, by `cryptography` name.
+            at: The present time, with a time zone.
+            before: The one that this one replaces: what it has verified is not verified again, if the anchors are the
+                same; the paths that it has met are remembered.
         """
+        self._trust = trust
         self.records: dict[str, AnchorRecord] = {}
         anchors: list[TrustAnchor] = []
         unusable: list[str] = []
         for record in trust.anchors:
-            anchor = _anchor(record)
-            if anchor is None:
-                unusable.append(record.id)
-            else:
-                anchors.append(anchor)
+            try:
+                anchors.append(usable_anchor(record))
                 self.records[record.id] = record
-        self.unusable = tuple(unusable)
+            except PkiError:
+                unusable.append(record.id)
         intermediates = [each for der in trust.intermediates for each in _certificates(der)]
-        self.store = TrustStore(anchors, intermediates, leaf_curves=leaf_curves)
+        issuers = [anchor.certificate for anchor in anchors] + intermediates
+        self._lists: dict[bytes, RevocationList] = {}
+        for stored in trust.crls:
+            # A list of 100,000 entries takes a second to read: not again for every change of something else.
+            known = before._lists.get(stored.der) if before is not None else None
+            if known is not None and known.issuer in issuers:
+                self._lists[stored.der] = known
+                continue
+            try:
+                self._lists[stored.der] = read_crl(stored.der, issuers, at)
+            except CrlRefused:  # its CA is no longer known here
+                unusable.append(stored.issuer)
+        self.unusable = tuple(unusable)
+        self._revocations = Revocations(self._lists.values())
+        self.store: TrustStore
+        if before is not None and before._same_anchors(trust):
+            self.store = before.store.with_revocations(self._revocations, trust.bans)
+        else:
+            self.store = TrustStore(
+                anchors,
+                intermediates,
+                leaf_curves=leaf_curves,
+                revocations=self._revocations,
+                distrusted=trust.bans,
+            )
+        self._paths: dict[str, _IssuerPath] = before._paths if before is not None else {}
 
-        self._bans = trust.bans
-        self._paths: dict[str, Path] = {}
+    @property
+    def revocations(self) -> Revocations:
+        """The revocation lists in use."""
+        return self._revocations
 
-    def issuer_id(self, issuers: Path) -> str | None:
+    def issuer_id(self, issuers: tuple[x509.Certificate, ...]) -> str | None:
         """The fingerprint of the certificate right above a leaf; None for a leaf that is trusted by itself.
 
         The path above it is remembered, for `check_again`.
@@ -64,18 +109,17 @@ class Trusted:
         if id not in self._paths:
             if len(self._paths) >= MAX_ISSUER_PATHS:
                 del self._paths[next(iter(self._paths))]
-            self._paths[id] = issuers
+            names = {fingerprint(issuers[-1])}
+            for position, issuer in enumerate(issuers[1:]):
+                names |= equivalent_fingerprints(issuers[position], issuer)
+            self._paths[id] = _IssuerPath(issuers, frozenset(names))
         return id
-
-    def take_paths(self, before: "Trusted") -> None:
-        """Remembers the paths that an older one has met. Whether they still lead to an anchor is asked each time."""
-        self._paths.update(before._paths)
 
     def check_again(self, leaf: str, serial: int, issuer_id: str | None, anchor_id: str, at: datetime) -> None:
         """What became of a verified chain, without the leaf: who has it is who had it, its dates are the caller's.
 
         Args:
-            leaf: SHA-256 of the leaf certificate, lower-case hex.
+            leaf: SHA-256 of the leaf certificate as presented, lower-case hex.
             serial: Its serial number.
             issuer_id: As `issuer_id` said.
             anchor_id: The trust anchor that it verified to.
@@ -84,7 +128,8 @@ class Trusted:
         Raises:
             ChainRefused: It would not verify now, or that cannot be told without the chain.
         """
-        if anchor_id not in self.records:
+        record = self.records.get(anchor_id)
+        if record is None:
             raise ChainRefused(
                 ChainProblem.UNKNOWN_ROOT,
                 f"trust anchor {anchor_id[:16]}... is no longer trusted; trust it again with `gateway ca trust FILE`",
@@ -92,23 +137,58 @@ class Trusted:
         path = self._paths.get(issuer_id or "")
         if issuer_id is not None and path is None:
             raise ChainRefused(ChainProblem.MISSING_INTERMEDIATE, "the device has to show its chain again")
-        for certificate in path or ():
-            if certificate.not_valid_after_utc < at.replace(microsecond=0):
-                raise ChainRefused(ChainProblem.EXPIRED, f"{short_name(certificate)} has expired")
-        for id in (leaf, anchor_id, *map(fingerprint, path or ())):
-            if id in self._bans:
-                reason = f" ({self._bans[id]})" if self._bans[id] else ""
+        above = path.certificates if path is not None else ()
+        grace = timedelta(seconds=record.policy.expired_grace_s)
+        for certificate in above:
+            if at.replace(microsecond=0) - certificate.not_valid_after_utc > grace:
                 raise ChainRefused(
-                    ChainProblem.DISTRUSTED,
-                    f"the certificate {id} is banned here{reason}; lift the ban if it was a mistake",
+                    ChainProblem.EXPIRED,
+                    f"the CA certificate {short_name(certificate)} has expired; renew the CA and trust the new one",
                 )
+        names = path.fingerprints if path is not None else frozenset()
+        for banned in self._trust.bans.keys() & (names | {leaf, anchor_id}):
+            said = f" ({self._trust.bans[banned]})" if self._trust.bans[banned] else ""
+            raise ChainRefused(
+                ChainProblem.DISTRUSTED,
+                f"the certificate {banned} is banned here{said}; lift the ban with `gateway ca unban {banned}` if it "
+                "was a mistake",
+            )
+        if above and CrlPolicy(record.policy.crl.value) is not CrlPolicy.IGNORE:
+            self._refuse_revoked(serial, above, at)
+
+    def _refuse_revoked(self, serial: int, above: tuple[x509.Certificate, ...], at: datetime) -> None:
+        self._revocations.check(above, at)
+        found = self._revocations.find(above[0])
+        if found is not None and found.find(serial) is not None:
+            raise ChainRefused(
+                ChainProblem.REVOKED,
+                f"the device certificate with serial {serial:x} is revoked by {short_name(above[0])}; give the device "
+                "a new key and issue a certificate for it",
+            )
+
+    def _same_anchors(self, trust: Trust) -> bool:
+        return self._trust.anchors == trust.anchors and self._trust.intermediates == trust.intermediates
 
 
-def _anchor(record: AnchorRecord) -> TrustAnchor | None:
-    certificates = _certificates(record.certificate)
-    if not certificates:
-        return None
-    return TrustAnchor(record.id, certificates[0], record.auto_provision, record.tenant_id, record.policy.strict)
+def usable_anchor(record: AnchorRecord) -> TrustAnchor:
+    """A stored anchor as the verifier takes it.
+
+    Raises:
+        PkiError: It is no certificate, or its policy says what cannot be followed.
+    """
+    (certificate, *_) = parse_certificates(record.certificate)
+    policy = record.policy
+    rule = {"identity_rule": IdentityRule.parse(policy.identity_rule)} if policy.identity_rule else {}
+    return TrustAnchor(
+        record.id,
+        certificate,
+        record.auto_provision,
+        record.tenant_id,
+        policy.strict,
+        crl=CrlPolicy(policy.crl.value),
+        expired_grace=timedelta(seconds=policy.expired_grace_s),
+        **rule,
+    )
 
 
 def _certificates(der: bytes) -> list[x509.Certificate]:

@@ -6,15 +6,16 @@ the verifier said no, and what it cannot explain is `INVALID` with the verifier'
 here, so the signatures that one diagnosis checks are counted: without a signature, names and key ids must do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+from gateway.pki.anchors import TrustAnchor
 from gateway.pki.certificates import (
     authority_extension,
     authority_key_id,
@@ -27,6 +28,7 @@ from gateway.pki.certificates import (
 )
 from gateway.pki.errors import ChainProblem, ChainRefused
 from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_CHAIN_DEPTH, MAX_DIAGNOSIS_SIGNATURES
+from gateway.pki.validity import earliest_end, refuse_dates, stamp
 
 _TRUST_IT = "trust it with `gateway ca trust FILE` if its devices belong here"
 
@@ -34,12 +36,13 @@ _TRUST_IT = "trust it with `gateway ca trust FILE` if its devices belong here"
 class Shelf:
     """The certificates at hand when issuers are looked for, by subject."""
 
-    def __init__(self, anchors: Iterable[x509.Certificate], intermediates: Iterable[x509.Certificate]) -> None:
-        self._anchors = list(anchors)
+    def __init__(
+        self, anchors: Mapping[x509.Certificate, TrustAnchor], intermediates: Iterable[x509.Certificate]
+    ) -> None:
+        self._anchors = anchors
         self._by_subject: dict[bytes, list[x509.Certificate]] = {}
         for certificate in (*self._anchors, *intermediates):
             self._by_subject.setdefault(certificate.subject.public_bytes(), []).append(certificate)
-        self._is_anchor = frozenset(self._anchors)
         self._organizations = frozenset(
             pair
             for certificates in self._by_subject.values()
@@ -52,9 +55,9 @@ class Shelf:
         """Whether there is no trust anchor at all."""
         return not self._anchors
 
-    def is_anchor(self, certificate: x509.Certificate) -> bool:
-        """Whether a certificate is itself trusted."""
-        return certificate in self._is_anchor
+    def anchor(self, certificate: x509.Certificate) -> TrustAnchor | None:
+        """The trust anchor that a certificate is itself."""
+        return self._anchors.get(certificate)
 
     def named(self, name: x509.Name) -> list[x509.Certificate]:
         """The anchors and stored intermediates with this subject, anchors first."""
@@ -71,12 +74,12 @@ class _Path:
 
     Attributes:
         certificates: From the leaf upwards.
-        anchored: The last one is a trust anchor.
+        anchor: The trust anchor that the last one is, if it is one.
         namesakes: Certificates with the right name and another key than the one asked for next.
     """
 
     certificates: list[x509.Certificate]
-    anchored: bool
+    anchor: TrustAnchor | None
     namesakes: list[x509.Certificate]
 
 
@@ -113,44 +116,28 @@ def diagnose(
         )
     signatures = _Signatures()
     path = _follow(leaf, helpers, shelf, signatures)
-    if not path.anchored:
+    if path.anchor is None:
         return _unanchored(path, shelf)
     try:
         for position, certificate in enumerate(path.certificates):
             _refuse_version(certificate)
-            refuse_dates(certificate, at, is_leaf=position == 0)
+            refuse_dates(certificate, at, is_leaf=position == 0, grace=path.anchor.expired_grace)
     except ChainRefused as refused:
         return refused
-    return _broken(path.certificates, signatures) or ChainRefused(
-        ChainProblem.INVALID,
-        f"the chain of {short_name(leaf)} does not verify: {printable(verifier_text, 300)}; "
-        "look at its certificates with `openssl x509 -text`",
-    )
-
-
-def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool) -> None:
-    """Checks the validity period of one certificate of a path (RFC 5280 section 4.1.2.5, both ends inclusive).
-
-    Raises:
-        ChainRefused: `EXPIRED` or `NOT_YET_VALID`.
-    """
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if begin <= at and at.replace(microsecond=0) <= end:
-        return
-    what = f"the {'device' if is_leaf else 'CA'} certificate {short_name(certificate)}"
-    if at < begin:
-        raise ChainRefused(
-            ChainProblem.NOT_YET_VALID,
-            f"{what} is valid only from {_stamp(begin)}, in {_span(begin - at)}; our own clock says {_stamp(at)}. "
-            "If that is right, the clock of whatever issued the certificate, often the device itself, is ahead: set it "
-            "and issue the certificate again",
+    return (
+        _broken(path.certificates, signatures)
+        or _never_valid(path.certificates, at)
+        or ChainRefused(
+            ChainProblem.INVALID,
+            f"the chain of {short_name(leaf)} does not verify: {printable(verifier_text, 300)}; "
+            "look at its certificates with `openssl x509 -text`",
         )
-    remedy = (
-        "issue the device a new certificate with `gateway cert issue`"
-        if is_leaf
-        else "renew the CA and trust the new one with `gateway ca trust FILE`"
     )
-    raise ChainRefused(ChainProblem.EXPIRED, f"{what} expired at {_stamp(end)}, {_span(at - end)} ago; {remedy}")
+
+
+def leads_to_an_anchor(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shelf) -> bool:
+    """Whether names and key ids do, which is cheap to ask and proves nothing."""
+    return _follow(leaf, helpers, shelf, _Signatures()).anchor is not None
 
 
 def _refuse_version(certificate: x509.Certificate) -> None:
@@ -167,8 +154,8 @@ def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shel
     certificates = [leaf]
     while len(certificates) <= MAX_CHAIN_CERTIFICATES + MAX_CHAIN_DEPTH:
         top = certificates[-1]
-        if shelf.is_anchor(top):
-            return _Path(certificates, anchored=True, namesakes=[])
+        if anchor := shelf.anchor(top):
+            return _Path(certificates, anchor=anchor, namesakes=[])
         named = [
             c
             for c in (*shelf.named(top.issuer), *(h for h in helpers if h.subject == top.issuer))
@@ -176,12 +163,13 @@ def _follow(leaf: x509.Certificate, helpers: list[x509.Certificate], shelf: Shel
         ]
         fitting = [c for c in named if _key_fits(top, c)]
         if not fitting or (top.issuer == top.subject and signatures.check(top, top) is not False):
-            return _Path(certificates, anchored=False, namesakes=named)
+            return _Path(certificates, anchor=None, namesakes=named)
         if len(fitting) > 1:
             # The same name and no key id to tell them apart: the one whose key made the signature.
+            fitting.sort(key=lambda each: each.not_valid_after_utc, reverse=True)
             fitting = [next((c for c in fitting if signatures.check(top, c)), fitting[0])]
         certificates.append(fitting[0])
-    return _Path(certificates, anchored=False, namesakes=[])
+    return _Path(certificates, anchor=None, namesakes=[])
 
 
 def _unanchored(path: _Path, shelf: Shelf) -> ChainRefused:
@@ -264,6 +252,19 @@ def _broken(path: list[x509.Certificate], signatures: _Signatures) -> ChainRefus
     return None
 
 
+def _never_valid(path: list[x509.Certificate], at: datetime) -> ChainRefused | None:
+    """The reason if one certificate had ended before another one began, which no grace can help."""
+    end, begin = earliest_end(path), max(certificate.not_valid_before_utc for certificate in path)
+    if begin <= end or at <= end:
+        return None
+    return ChainRefused(
+        ChainProblem.EXPIRED,
+        f"the certificates of {short_name(path[0])} and its CAs were never valid at the same time: one expired at "
+        f"{stamp(end)}, before another one began at {stamp(begin)}, and the trust anchor's grace cannot help there; "
+        "issue the device a new certificate with `gateway cert issue`",
+    )
+
+
 def _too_long(length: int) -> ChainRefused:
     return ChainRefused(
         ChainProblem.CHAIN_TOO_LONG,
@@ -305,20 +306,3 @@ def _path_length(issuer: x509.Certificate) -> int | None:
 def _organization(name: x509.Name) -> set[tuple[str, str | bytes]]:
     kinds = (NameOID.ORGANIZATION_NAME, NameOID.DOMAIN_COMPONENT)
     return {(a.oid.dotted_string, a.value) for kind in kinds for a in name.get_attributes_for_oid(kind)}
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _span(span: timedelta) -> str:
-    """A duration in its two largest units; the reader wants "3 days", not seconds."""
-    seconds = max(int(span.total_seconds()), 0)
-    parts = [
-        (seconds // 86400, "day"),
-        (seconds // 3600 % 24, "hour"),
-        (seconds // 60 % 60, "minute"),
-        (seconds % 60, "second"),
-    ]
-    shown = [f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in parts if n][:2]
-    return " ".join(shown) or "less than a second"

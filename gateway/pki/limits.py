@@ -56,4 +56,23 @@ SERVER_LIFETIME = timedelta(days=397)
 """What public CAs allow; a server certificate is renewed by whoever runs the server."""
 
 MAX_VERIFIED_CHAINS = 20_000
-"""Chains whose signatures are remembered as good, about 600 bytes each. Only who holds a valid certificate adds one."""
+"""Chains whose signatures are remembered as good, about 1.2 kB each. Only who holds a valid certificate adds one."""
+
+MAX_CRL_BYTES = 16 * 1024 * 1024
+"""Bytes of one revocation list, as DER. An entry with a reason takes about 53: room for the entries below."""
+
+MAX_CRL_ENTRIES = 250_000
+"""Revoked certificates of one list. Reading takes 10 us each, once; kept are 27 bytes of each and 4 to 8 of a table."""
+
+MAX_SERIAL_BYTES = 21
+"""Octets of a serial number. RFC 5280 section 4.1.2.2 allows 20; `cryptography` verifies certificates with one more."""
+
+MAX_EXPIRED_GRACE = timedelta(days=20 * 365)
+"""The longest grace for expired certificates. Beyond a root's life there is no certificate left to be lenient with."""
+
+MAX_GRACE_MOMENTS = 4
+"""Moments of the past for which the verifier is asked about an expired path, 85 us each for a stranger's: the ends of a
+device, of two certificates of its CA, and of a root."""
+
+MAX_IDENTITY_RULE_CHARACTERS = 512
+"""Characters of an identity rule as text: all sources, each with literal text around it, have room."""

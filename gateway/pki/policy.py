@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy
 
@@ -21,6 +20,12 @@ from gateway.pki.limits import MAX_CA_RSA_BITS, MAX_CA_RSA_EXPONENT_BITS
 
 LEAF_CURVES = frozenset({"secp256r1", "secp384r1", "ed25519"})
 """Curves of a device's own key that the DTLS engine can check a CertificateVerify for; names as in `cryptography`."""
+
+_NAMED = {
+    "secp256r1": bytes.fromhex("3013 06072a8648ce3d0201 06082a8648ce3d030107"),
+    "secp384r1": bytes.fromhex("3010 06072a8648ce3d0201 06052b81040022"),
+}
+"""The AlgorithmIdentifier of a key on a curve (RFC 5480 section 2.1.1): id-ecPublicKey, and the curve's name."""
 
 _CA_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 
@@ -73,8 +78,13 @@ def check_leaf_profile(leaf: x509.Certificate) -> None:
             raise refused
 
 
-def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
+def check_leaf_key(leaf: x509.Certificate, leaf_der: bytes, curves: frozenset[str]) -> None:
     """The leaf's own key, which path validation does not restrict: an ECDSA or Ed25519 key on one of `curves`.
+
+    Args:
+        leaf: The device's certificate.
+        leaf_der: The same as it was presented.
+        curves: Of `LEAF_CURVES`.
 
     Raises:
         ChainRefused: `WEAK_KEY`.
@@ -85,9 +95,12 @@ def check_leaf_key(leaf: x509.Certificate, curves: frozenset[str]) -> None:
         found = f"a key of an unknown kind (algorithm {leaf.public_key_algorithm_oid.dotted_string})"
     else:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            found = f"an elliptic curve key on {key.curve.name}"
-            if key.curve.name in curves:
-                if _names_its_curve(leaf, key):
+            curve = key.curve.name
+            found = f"an elliptic curve key on {curve}"
+            if curve in curves and curve in _NAMED:
+                # RFC 5480 section 2.1.1: specifiedCurve must not be used. The library takes one that equals a named
+                # curve, so the AlgorithmIdentifier that names it must be there.
+                if _NAMED[curve] in leaf_der:
                     return
                 found += " that spells out its parameters instead of naming the curve"
         elif isinstance(key, ed25519.Ed25519PublicKey) and "ed25519" in curves:
@@ -194,14 +207,6 @@ def _wrong_purpose(leaf: x509.Certificate, usages: x509.ExtendedKeyUsage) -> Cha
         f"the extendedKeyUsage of {short_name(leaf)} lacks clientAuth; issue the device a certificate with clientAuth, "
         "or without extendedKeyUsage",
     )
-
-
-def _names_its_curve(leaf: x509.Certificate, key: ec.EllipticCurvePublicKey) -> bool:
-    # RFC 5480 section 2.1.1: specifiedCurve must not be used. The library takes one that equals a named curve, and
-    # writes it named; so the AlgorithmIdentifier that it writes must be the one that the CA signed.
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    start = 2 if spki[1] < 0x80 else 2 + (spki[1] & 0x7F)
-    return spki[start : start + 2 + spki[start + 1]] in leaf.tbs_certificate_bytes
 
 
 # The callbacks: an exception of any type makes `cryptography` refuse the path.

@@ -1,55 +1,25 @@
-"""Verifying a device's certificate chain to a trust anchor."""
+"""Verifying a device's certificate chain to a trust anchor, and what the anchor's policy makes of it."""
 
+import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
-from gateway.model import DEFAULT_TENANT
-from gateway.pki.certificates import fingerprint, parse, peer_data
-from gateway.pki.diagnosis import Shelf, diagnose, refuse_dates
-from gateway.pki.errors import ChainProblem, ChainRefused
+from gateway.pki.anchors import TrustAnchor
+from gateway.pki.certificates import parse, peer_data, short_name
+from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
+from gateway.pki.fingerprints import equivalent_fingerprints
 from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
-from gateway.pki.names import device_name
-from gateway.pki.policy import LEAF_CURVES, check_ca_key, check_leaf_key, check_leaf_profile, one_of_each_name
-from gateway.pki.verifier import NoPath, Verifier
+from gateway.pki.names import NameSource, organizations
+from gateway.pki.paths import Issuers, Paths
+from gateway.pki.policy import LEAF_CURVES, check_leaf_key
+from gateway.pki.revocation import CrlPolicy, CrlStatus, Revocations
+from gateway.pki.validity import refuse_dates, with_grace
 
-
-@dataclass(frozen=True, slots=True)
-class TrustAnchor:
-    """A certificate that an operator trusts to name devices.
-
-    Usually a root CA or an intermediate CA. A self-signed device certificate works too: it pins that one device.
-
-    Attributes:
-        id: SHA-256 fingerprint of the certificate, lower-case hex.
-        certificate: The trusted certificate.
-        auto_provision: A device seen for the first time under this anchor is created in the registry.
-        tenant_id: The tenant whose devices this anchor names. Tenants are told apart by nothing else.
-        strict: CAs under this anchor must follow the web PKI's profile; by default the factory profile (see `policy`).
-    """
-
-    id: str
-    certificate: x509.Certificate
-    auto_provision: bool = False
-    tenant_id: str = DEFAULT_TENANT
-    strict: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        certificate: x509.Certificate,
-        *,
-        auto_provision: bool = False,
-        tenant_id: str = DEFAULT_TENANT,
-        strict: bool = False,
-    ) -> "TrustAnchor":
-        """Makes an anchor of a certificate, its id computed."""
-        return cls(fingerprint(certificate), certificate, auto_provision, tenant_id, strict)
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +27,65 @@ class VerifiedChain:
     """A chain that verified.
 
     Attributes:
-        anchor: The trust anchor that the path ends in; it decides the tenant.
+        leaf_der: The device's certificate as it was presented.
+        anchor: The trust anchor that the path ends in.
         issuers: The path above the leaf, up to the anchor's certificate; empty for an anchor that pins one device.
-        device_name: The name by the rule of `names`.
-        fingerprint: SHA-256 fingerprint of the leaf, lower-case hex.
+        device_name: The name by the anchor's identity rule.
+        name_source: Where in the certificate the rule found it.
+        fingerprint: SHA-256 fingerprint of the leaf as presented, lower-case hex.
         not_before: Since when every certificate of the path is valid, with a time zone.
-        not_after: Until when, that second included.
-        serial: The leaf's serial number.
-        organizations: The organizationName attributes of the leaf's subject.
+        not_after: Until when the path counts, that second included: its earliest end, and the anchor's grace after it.
+        expired_within_grace: Its earliest end is past.
+        crl: What the revocation lists said. Its `problem` is what the policy `fail_closed` would have refused the chain
+            for, a missing or outdated list, and its `detail` is that in words; always None where lists are ignored.
     """
 
+    leaf_der: bytes = field(repr=False)
     anchor: TrustAnchor
     issuers: tuple[x509.Certificate, ...] = field(repr=False)
     device_name: str
+    name_source: NameSource
     fingerprint: str
     not_before: datetime
     not_after: datetime
-    serial: int
-    organizations: tuple[str, ...]
+    expired_within_grace: bool
+    crl: CrlStatus
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The device's certificate, read anew: twenty thousand verdicts are remembered, and a read one takes 2 kB."""
+        return parse(self.leaf_der, 0)
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        """The organizationName attributes of the leaf's subject, as its CA signed them; none if it is unreadable."""
+        return organizations(self.leaf)
 
 
-@dataclass(frozen=True, slots=True)
-class _KnownIssuer:
-    """An intermediate that stood directly above a leaf in a verified path.
+@dataclass(slots=True)
+class _Remembered:
+    """A path whose signatures are good, and the last verdict about it.
 
-    The path above it was checked then and needs no second check of its signatures, only of its dates.
+    Attributes:
+        issuers: The path above the leaf.
+        judge: Under which revocations the verdict was given; under others it says nothing.
+        since: The time that it was given for.
+        until: The last second for which it would be the same.
+        verified: The verdict.
     """
 
-    path: tuple[x509.Certificate, ...]
-    verifier: Verifier
+    issuers: Issuers
+    judge: object
+    since: datetime
+    until: datetime
+    verified: VerifiedChain
 
 
 class TrustStore:
-    """The trust anchors, and the verifiers over them. When anchors change, make a new one."""
+    """The trust anchors, what is revoked, and the verifiers over them.
+
+    When anchors change, make a new one. When only revocations change, `with_revocations` keeps what was verified.
+    """
 
     def __init__(
         self,
@@ -97,31 +93,45 @@ class TrustStore:
         intermediates: Iterable[x509.Certificate] = (),
         *,
         leaf_curves: frozenset[str] = LEAF_CURVES,
+        revocations: Revocations | None = None,
+        distrusted: Iterable[str] = (),
     ) -> None:
-        """Takes the anchors.
+        """Takes the anchors; none at all is allowed and refuses everybody.
 
         Args:
             anchors: What is trusted.
-            intermediates: Untrusted helpers for devices that send only their own certificate.
-            leaf_curves: Curves accepted for a device's own key, by `cryptography` name.
+            intermediates: CA certificates to complete the chains of devices that send only their own. Not trusted.
+            leaf_curves: Curves accepted for the device's own key, by `cryptography` name.
+            revocations: The CAs' revocation lists; each anchor says what they decide.
+            distrusted: SHA-256 fingerprints of certificates, a device's or a CA's: a path with one of them is refused,
+                in whatever encoding it comes.
+
+        Raises:
+            PkiError: A fingerprint that is none.
         """
-        # By certificate, as the verifier hands it back: its hash is cheaper than a fingerprint.
-        self._anchors = {anchor.certificate: anchor for anchor in anchors}
-        self._intermediates = tuple(intermediates)
+        self._paths = Paths(anchors, intermediates)
         self._leaf_curves = leaf_curves
-        self._shelf = Shelf(self._anchors, self._intermediates)
-        self._verifiers: list[Verifier] = []
-        for strict in (True, False):
-            certificates = [a.certificate for a in self._anchors.values() if a.strict is strict]
-            if certificates:
-                self._verifiers.append(Verifier(certificates, strict=strict))
-        self._known: dict[bytes, _KnownIssuer] = {}
-        self._verified: dict[bytes, VerifiedChain] = {}
+        self._remembered: dict[bytes, _Remembered] = {}
+        self._revocations = revocations or Revocations()
+        self._distrusted = frozenset(map(_fingerprint, distrusted))
+        self._judge = object()
+        # CA certificates that are not banned, by identity, held: the library encodes a certificate to hash it.
+        self._innocent: dict[int, x509.Certificate] = {}
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
         """The trust anchors, in the order given."""
-        return tuple(self._anchors.values())
+        return tuple(self._paths.anchors.values())
+
+    def with_revocations(self, revocations: Revocations, distrusted: Iterable[str]) -> "TrustStore":
+        """The same trust under other revocations. What verified is judged anew, but no signature is checked again.
+
+        Raises:
+            PkiError: A fingerprint that is none.
+        """
+        made = TrustStore((), leaf_curves=self._leaf_curves, revocations=revocations, distrusted=distrusted)
+        made._paths, made._remembered = self._paths, self._remembered
+        return made
 
     def verify(self, chain_der: Sequence[bytes], at: datetime) -> VerifiedChain:
         """Verifies what a device presented.
@@ -146,91 +156,110 @@ class TrustStore:
                 "install only its own certificate and the intermediates on it",
             )
         with peer_data("the device's chain"):
-            # Signatures that verified once verify again: of a device that comes back only the dates are looked at.
+            # Signatures that verified once verify again: of a device that comes back only the rest is looked at, and
+            # that only when it may have changed.
             seen = _digest(chain_der)
-            known = self._verified.get(seen)
-            if known is not None and known.not_before <= at and at.replace(microsecond=0) <= known.not_after:
-                return known
-            leaf = parse(chain_der[0], 0)
-            check_leaf_key(leaf, self._leaf_curves)
-            path = self._known_path(leaf, chain_der, at) or self._full_path(leaf, chain_der, at)
-            for certificate in path:
-                # The verifier's clock may be a minute old; ours is not.
-                refuse_dates(certificate, at, is_leaf=certificate is leaf)
-            verified = VerifiedChain(
-                self._anchors[path[-1]],
-                path[1:],
-                device_name(leaf),
-                fingerprint(leaf),
-                max(certificate.not_valid_before_utc for certificate in path),
-                min(certificate.not_valid_after_utc for certificate in path),
-                leaf.serial_number,
-                tuple(str(each.value) for each in leaf.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)),
-            )
-            if len(self._verified) >= MAX_VERIFIED_CHAINS:
-                del self._verified[next(iter(self._verified))]
-            self._verified[seen] = verified
-            return verified
-
-    def _known_path(
-        self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime
-    ) -> tuple[x509.Certificate, ...] | None:
-        known = self._known.get(chain_der[1]) if len(chain_der) == 2 else None
-        if known is None:
-            return None
-        try:
-            known.verifier.path(leaf, (), at)
-        except NoPath:
-            return None
-        return (leaf, *known.path)
-
-    def _full_path(
-        self, leaf: x509.Certificate, chain_der: Sequence[bytes], at: datetime
-    ) -> tuple[x509.Certificate, ...]:
-        presented = self._presented(chain_der)
-        text = ""
-        for verifier in self._verifiers:
-            try:
-                path = tuple(verifier.path(leaf, (*presented, *self._intermediates), at))
-            except NoPath as error:
-                text = str(error)
+            known = self._remembered.get(seen)
+            if known is None:
+                leaf = parse(chain_der[0], 0)
+                check_leaf_key(leaf, chain_der[0], self._leaf_curves)
+                issuers, alternative_names = self._paths.find(leaf, chain_der, at)
+            elif known.judge is self._judge and known.since <= at and at.replace(microsecond=0) <= known.until:
+                return known.verified
             else:
-                self._remember(path, chain_der)
-                return path
-        check_leaf_profile(leaf)
-        raise diagnose(leaf, presented, self._shelf, at, text)
+                leaf, issuers, alternative_names = parse(chain_der[0], 0), known.issuers, None
+            judged = self._judged(leaf, issuers, alternative_names, chain_der[0], at)
+            if known is None and len(self._remembered) >= MAX_VERIFIED_CHAINS:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[seen] = judged
+            return judged.verified
 
-    def _presented(self, chain_der: Sequence[bytes]) -> list[x509.Certificate]:
-        """The CA certificates that the device sent, none of which costs much to look at. Anchors are known anyway."""
-        strangers = []
-        for position, der in enumerate(chain_der[1:], 1):
-            if der == chain_der[0]:
-                continue  # some clients send their own certificate again, in front of those above it
-            certificate = parse(der, position)
-            if certificate not in self._anchors:
-                check_ca_key(certificate, position)
-                strangers.append(certificate)
-        return one_of_each_name(strangers)
+    def _judged(
+        self,
+        leaf: x509.Certificate,
+        issuers: Issuers,
+        alternative_names: Sequence[x509.GeneralName] | None,
+        leaf_der: bytes,
+        at: datetime,
+    ) -> _Remembered:
+        """What the anchor's policy says about a path that verified.
 
-    def _remember(self, path: tuple[x509.Certificate, ...], chain_der: Sequence[bytes]) -> None:
-        # Only the plain case, leaf and issuer sent and nothing else, so that there is one way to read the chain. A name
-        # constraint above would have to be checked against each leaf, so such a path is never shortened.
-        if len(chain_der) != 2 or len(path) < 3 or path[1].public_bytes(Encoding.DER) != chain_der[1]:
-            return
-        if any(_has_name_constraints(certificate) for certificate in path[1:]):
-            return
-        if len(self._known) >= MAX_KNOWN_ISSUERS:
-            del self._known[next(iter(self._known))]
-        strict = self._anchors[path[-1]].strict
-        self._known[chain_der[1]] = _KnownIssuer(path[1:], Verifier([path[1]], strict=strict))
+        Raises:
+            ChainRefused: No.
+        """
+        anchor, path = issuers.anchor, (leaf, *issuers.certificates)
+        begin, end = max(issuers.begin, leaf.not_valid_before_utc), min(issuers.end, leaf.not_valid_after_utc)
+        expired = False
+        if not begin <= at <= end:
+            # The verifier's clock may be a minute old, or stand where the path was still valid; ours does not.
+            for certificate in path:
+                refuse_dates(certificate, at, is_leaf=certificate is leaf, grace=anchor.expired_grace)
+            expired = at.replace(microsecond=0) > end
+        if self._distrusted:
+            self._refuse_distrusted(path, leaf_der, anchor)
+        crl = CrlStatus() if anchor.crl is CrlPolicy.IGNORE else self._revocations.check(path, at)
+        if crl.problem is not None and anchor.crl is CrlPolicy.FAIL_CLOSED:
+            raise ChainRefused(crl.problem, crl.detail)
+        issuer = issuers.certificates[0] if issuers.certificates else None
+        found = anchor.identity_rule.find(leaf, issuer, alternative_names)
+        last = with_grace(end, anchor.expired_grace) if anchor.expired_grace else end
+        verified = VerifiedChain(
+            leaf_der,
+            anchor,
+            issuers.certificates,
+            found.name,
+            found.source,
+            hashlib.sha256(leaf_der).hexdigest(),
+            begin,
+            last,
+            expired,
+            crl,
+        )
+        until = last if expired else end
+        return _Remembered(issuers, self._judge, at, min(until, crl.until) if crl.until else until, verified)
+
+    def _refuse_distrusted(self, path: tuple[x509.Certificate, ...], leaf_der: bytes, anchor: TrustAnchor) -> None:
+        for position, certificate in enumerate(path):
+            is_leaf = position == 0
+            if id(certificate) in self._innocent:
+                continue
+            # The anchor is what was given as such, byte for byte.
+            names = (
+                equivalent_fingerprints(certificate, path[position + 1], leaf_der if is_leaf else None)
+                if position + 1 < len(path)
+                else frozenset({anchor.id})
+            )
+            if banned := self._distrusted & names:
+                remedy = (
+                    "give the device a new key and issue a certificate for it"
+                    if is_leaf
+                    else "issue the devices below it certificates from another CA"
+                )
+                raise ChainRefused(
+                    ChainProblem.DISTRUSTED,
+                    f"the {'device' if is_leaf else 'CA'} certificate {short_name(certificate)} is banned here "
+                    f"(SHA-256 fingerprint {min(banned)}); {remedy}, or lift the ban if it was a mistake",
+                )
+            if not is_leaf:
+                if len(self._innocent) >= MAX_KNOWN_ISSUERS:
+                    self._innocent.clear()
+                self._innocent[id(certificate)] = certificate
 
 
 def _digest(chain_der: Sequence[bytes]) -> bytes:
-    digest = hashes.Hash(hashes.SHA256())
+    digest = hashlib.sha256()
     for der in chain_der:
-        digest.update(len(der).to_bytes(4) + der)
-    return digest.finalize()
+        digest.update(len(der).to_bytes(4))
+        digest.update(der)
+    return digest.digest()
 
 
-def _has_name_constraints(certificate: x509.Certificate) -> bool:
-    return any(isinstance(extension.value, x509.NameConstraints) for extension in certificate.extensions)
+def _fingerprint(text: str) -> str:
+    """A fingerprint as it is compared; colons and capitals, as OpenSSL prints them, are allowed."""
+    plain = text.replace(":", "").lower()
+    if not _FINGERPRINT.fullmatch(plain):
+        raise PkiError(
+            f"{text[:80]!r} is no SHA-256 fingerprint of a certificate; `openssl x509 -in FILE -noout -fingerprint "
+            "-sha256` prints it"
+        )
+    return plain

@@ -1,9 +1,13 @@
 """The certificates that are trusted to name devices, and those that help to verify them."""
 
 import hashlib
+import hmac
+import os
 import re
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -13,11 +17,21 @@ from gateway.registry.errors import Conflict, InvalidValue, NotFound
 from gateway.registry.policy import AnchorPolicy
 from gateway.registry.records import AnchorRecord, AnchorUsage
 from gateway.registry.store import Store
-from gateway.registry.tables import anchor_manifest, anchor_tenant, anchor_usage, intermediate, tenant, trust_anchor
+from gateway.registry.tables import (
+    anchor_manifest,
+    anchor_tenant,
+    anchor_usage,
+    intermediate,
+    setting,
+    tenant,
+    trust_anchor,
+)
 from gateway.registry.trail import TRUST, changed
 
 _NO_POLICY = AnchorPolicy()
 _DAY_S = 86_400
+_CODE_SECRET = "registration_code"  # noqa: S105  the name of a row
+_CODE_DIGITS = 40
 
 
 class Anchors(Store):
@@ -173,6 +187,22 @@ class Anchors(Store):
         rows = self._read(lambda connection: connection.execute(statement).all())
         return [bytes(row.certificate) for row in rows]
 
+    def registration_code(self, anchor_id: str) -> str:
+        """The code by which the holder of a CA's key shows that they hold it; the same at each call.
+
+        Of this registry only: a certificate with it that was made for another one proves nothing here.
+        """
+
+        def work(connection: Connection) -> bytes:
+            found = connection.execute(select(setting.c.value).where(setting.c.name == _CODE_SECRET)).scalar()
+            if found is None:
+                found = os.urandom(32)
+                connection.execute(insert(setting).values(name=_CODE_SECRET, value=found))
+            return bytes(found)
+
+        secret = self._write(work)
+        return hmac.digest(secret, anchor_id.encode(), "sha256").hex()[:_CODE_DIGITS]
+
     def _today(self) -> int:
         return int(self._clock() // _DAY_S)
 
@@ -207,14 +237,21 @@ def check_policy(policy: AnchorPolicy, tenant_ids: Sequence[str]) -> None:
         re.compile(policy.name_pattern)
     except re.error as error:
         raise InvalidValue(f"name_pattern {policy.name_pattern!r} is no regular expression: {error}") from error
-    for name in ("webhook", "crl_url"):
-        url = getattr(policy, name)
+    for url in (policy.webhook, *policy.crl_url.split()):
         if url and not url.startswith(("https://", "http://")):
-            raise InvalidValue(f"{name} must begin with https:// or http://, not {url[:40]!r}")
-    if policy.webhook.startswith("http://") and not re.match(r"http://(127\.|\[::1\]|localhost[:/])", policy.webhook):
+            raise InvalidValue(f"a URL must begin with https:// or http://, not {url[:40]!r}")
+    if policy.webhook.startswith("http://") and not _is_loopback(policy.webhook):
         raise InvalidValue("a webhook outside this machine needs https://: whoever is on the way could admit devices")
     if policy.provision_until and policy.provision_until <= policy.provision_from:
         raise InvalidValue("provision_until must be later than provision_from")
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name, or no URL
+        return False
 
 
 def _anchor(connection: Connection, anchor_id: str) -> AnchorRecord:

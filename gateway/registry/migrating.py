@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from gateway.registry.errors import Unavailable
+from gateway.registry.legacy import is_legacy, set_aside, take_over
 
 HEAD = "0002"
 """The version that this release works with. Known here too, for asking alembic takes a fifth of a second."""
@@ -31,12 +32,7 @@ def check_version(connection: Connection, name: str) -> bool:
         Unavailable: It is a newer one, or the database is something else's.
     """
     found = version(connection)
-    if found is None and (tables := inspect(connection).get_table_names()):
-        if "tenant" in tables and "credential" in tables:
-            raise Unavailable(
-                f"the registry {name} was made before version 0.1.0 of this program and cannot be taken over; export "
-                "it with the release that made it, and import it into a new one with `gateway device import`"
-            )
+    if found is None and inspect(connection).get_table_names() and not is_legacy(connection):
         raise Unavailable(f"{name} is a database of something else; give the registry one of its own")
     if found is not None and found > HEAD:
         raise Unavailable(
@@ -63,5 +59,10 @@ def upgrade(connection: Connection, name: str) -> bool:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
+    legacy = version(connection) is None and is_legacy(connection)
+    if legacy:
+        set_aside(connection)
     command.upgrade(config, HEAD)
+    if legacy:
+        take_over(connection)
     return True

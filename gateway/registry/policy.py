@@ -90,7 +90,8 @@ class AnchorPolicy(_Stored):
         tenant_by: How the tenant is found.
         identity_rule: Where the device's name is in its certificate (`gateway.pki`); empty for the usual order.
         crl: What a missing or outdated revocation list means.
-        crl_url: Where its revocation list is fetched; empty for none.
+        crl_url: Where its revocation lists are fetched, its own and those of CAs below it: URLs with blanks between
+            them; empty for none.
         expired_grace_s: Seconds that a certificate is accepted after its end, for devices without a clock.
         max_devices: How many devices may ever come by themselves; 0 for no bound but the tenant's.
         max_devices_per_day: The same for each day (UTC).

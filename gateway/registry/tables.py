@@ -219,6 +219,14 @@ data_key = Table(
     _one_of("state", "active", "old"),
 )
 
+# What is made once for a registry, such as the secret behind registration codes.
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", Id, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

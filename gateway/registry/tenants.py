@@ -14,7 +14,8 @@ from gateway.registry.store import Store
 from gateway.registry.tables import tenant, tenant_sni
 from gateway.registry.trail import TENANT, changed
 
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62}\.?)*[a-z0-9]", re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
 
 
 class Tenants(Store):

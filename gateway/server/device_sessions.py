@@ -24,15 +24,16 @@ class DeviceSessions:
     """The newest session of each device, which leads to the older ones.
 
     Attributes:
+        limit: Sessions that one device may have, 0 for any number; may change, and closes none then.
         listener: Told of each session, if there is one.
     """
 
-    __slots__ = ("_limit", "_newest", "listener")
+    __slots__ = ("_newest", "limit", "listener")
 
     def __init__(self, limit: int) -> None:
         """With so many sessions for each device; 0 is no limit."""
         self.listener: Listener | None = None
-        self._limit = limit
+        self.limit = limit
         self._newest: dict[str, dict[str, Session]] = {}
 
     def __len__(self) -> int:
@@ -69,7 +70,7 @@ class DeviceSessions:
         devices[device.id] = session
         if self.listener is not None:
             self.listener.on_entered(session)
-        return self._stalest(session) if self._limit else None
+        return self._stalest(session) if self.limit else None
 
     def leave(self, session: Session) -> None:
         """Forgets a session that has ended; one that never entered changes nothing."""
@@ -103,4 +104,4 @@ class DeviceSessions:
                 if association.last_heard < silent_since:
                     stalest, silent_since = older, association.last_heard
             older = older.older
-        return stalest if count > self._limit else None
+        return stalest if count > self.limit else None

@@ -48,6 +48,7 @@ class Dispatcher:
     layer: The CoAP message layer.
     transfers: Bodies that go in blocks.
     metrics: Counts and durations of requests.
+    rates: Of devices and tenants; None where they may ask as often as they like. May change.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Dispatcher:
         self._time_limit_s = time_limit_s
         self._max_concurrent = max_concurrent
         self._for_device = Running(max_concurrent_per_device)
-        self._rates = rates
+        self.rates = rates
         self._observed = observed
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -107,7 +108,7 @@ class Dispatcher:
         if message is None:
             return None
         request = Request(message, session.principal)
-        if self._rates is not None and (refused := self._rates.refuse(request.device, now)) is not None:
+        if self.rates is not None and (refused := self.rates.refuse(request.device, now)) is not None:
             return self._turn_away(session, request, refused.scope, refused.retry_after_s, now)
         options = message.options
         in_parts = options and options[-1][0] > _ACCEPT
@@ -142,6 +143,12 @@ class Dispatcher:
 
         task.add_done_callback(done)
         return None
+
+    def limit(self, *, time_limit_s: float, max_concurrent: int, max_concurrent_per_device: int) -> None:
+        """Changes the limits of asynchronous handlers; those that work already keep theirs."""
+        self._time_limit_s = time_limit_s
+        self._max_concurrent = max_concurrent
+        self._for_device.limit = max_concurrent_per_device
 
     async def drain(self, grace_s: float) -> None:
         """Waits for running handlers, for `grace_s` seconds at most, then cancels what is left.

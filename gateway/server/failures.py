@@ -1,18 +1,25 @@
 """The last handshakes that failed, for whoever asks why a device cannot connect.
 
 Kept by reason, a few of each, so that a flood of one kind does not push the others out; what repeats from one host is
-one entry with a number. Plain values only: no keys, no bytes of strangers. Written by the event loop, read by the
-threads of the admin server, which only ever see whole entries.
+one entry with a number. Plain values only, and no keys. Of a certificate that was refused the chain is kept as it was
+presented, so that it can be seen later whether another trust anchor would let the device in. Written by the event loop,
+read by the threads of the admin server, which only ever see whole entries, and read certificates only there.
 """
 
+from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.dtls import FailureReason
-from gateway.server.limits import MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
-from gateway.server.remedies import REMEDY_FOR
+from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
+from gateway.server.presented import read_chain
+from gateway.server.refusals import REASON_FOR
+from gateway.server.remedies import REMEDY_FOR, command_for
+
+_OF_A_CREDENTIAL = frozenset(REASON_FOR.values())
+_SHOWN_APART = frozenset({"identity", "chain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,9 @@ class Failure:
         peer: Address and port of the newest.
         device: The one that the peer claimed to be and did not prove to be; None where it named none that exists.
         tenant: Its tenant.
+        identity: The PSK identity as it was presented; None for another kind of credential.
+        chain: The certificates of a refused one as they were presented, DER, the device's own first; as many as are
+            kept. The device has proven that it has the key.
         alert: Name of the alert that was sent or received.
         auth: How the peer was to prove itself.
         suite: What was negotiated.
@@ -52,14 +62,27 @@ class Failure:
     server_name: str | None
     duration_ms: float
     retransmissions: int
+    identity: bytes | None = None
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, times as RFC 3339, with what to do about it."""
-        shown = asdict(self)
+    def as_json(self, *, chains: bool = False) -> dict[str, Any]:
+        """Plain values, times as RFC 3339, with what to do about it.
+
+        Args:
+            chains: With the presented certificates, in base64.
+        """
+        shown = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _SHOWN_APART}
         shown["last_at"], shown["first_at"] = _shown(self.last_at), _shown(self.first_at)
         shown["reason"] = self.reason.value
         shown["suite_offer"] = list(self.suite_offer)
-        return {**shown, "remedy": REMEDY_FOR[self.reason]}
+        read = read_chain(self.chain)
+        identity = shown_identity(self.identity) if self.identity is not None else read.name
+        shown |= {"identity": identity, "issuer": read.issuer, "issuer_key_id": read.issuer_key_id}
+        shown["remedy"] = REMEDY_FOR[self.reason]
+        shown["command"] = command_for(self.reason, device=self.device, tenant=self.tenant, identity=identity)
+        if chains:
+            shown["chain"] = [b64encode(der).decode() for der in self.chain]
+        return shown
 
 
 class Failures:
@@ -80,6 +103,8 @@ class Failures:
         reason: FailureReason,
         hint: str,
         server_name: str | None,
+        chain: tuple[bytes, ...] = (),
+        identity: bytes | None = None,
         **facts: Any,
     ) -> None:
         """Keeps one; the newest of its reason stay.
@@ -89,6 +114,8 @@ class Failures:
             reason: Typed.
             hint: Words for the operator; perhaps with a stranger's words in them.
             server_name: A stranger's word.
+            chain: What it presented; kept where its credential was refused.
+            identity: PSK identity, likewise a stranger's.
             facts: The other attributes of `Failure` but the times and the number.
         """
         now = self._clock()
@@ -97,7 +124,17 @@ class Failures:
         kept = self._kept[reason]
         key = (host, facts["device"] or "", hint)
         before = kept.pop(key, None)
-        failure = Failure(last_at=now, first_at=now, count=1, reason=reason, hint=hint, server_name=name, **facts)
+        failure = Failure(
+            last_at=now,
+            first_at=now,
+            count=1,
+            reason=reason,
+            hint=hint,
+            server_name=name,
+            identity=identity[:MAX_FAILURE_TEXT] if identity is not None else None,
+            chain=_bounded(chain) if reason in _OF_A_CREDENTIAL else (),
+            **facts,
+        )
         if before is not None:
             failure = replace(failure, first_at=before.first_at, count=before.count + 1)
         while len(kept) >= MAX_FAILURES_PER_REASON:
@@ -108,6 +145,33 @@ class Failures:
         """All that are kept, the newest first; safe in any thread."""
         found = [failure for kept in self._kept.values() for failure in list(kept.values())]
         return sorted(found, key=lambda failure: failure.last_at, reverse=True)
+
+    def refused_chains(self) -> list[Failure]:
+        """Those of a refused certificate, with what was presented, the newest first; safe in any thread."""
+        return [failure for failure in self.newest() if failure.chain]
+
+    def page(self, *, chains: bool) -> dict[str, Any]:
+        """What `/debug/failures` shows."""
+        return {"failures": [failure.as_json(chains=chains) for failure in self.newest()]}
+
+
+def shown_identity(identity: bytes) -> str:
+    """An identity for a human: its text, or hex where it has none that can be printed."""
+    try:
+        text = identity.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return text if text and text.isprintable() else f"0x{identity.hex()}"
+
+
+def _bounded(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    kept, left = [], MAX_FAILURE_CHAIN
+    for der in chain:
+        left -= len(der)
+        if left < 0:
+            break
+        kept.append(der)
+    return tuple(kept)
 
 
 def _shown(at: float) -> str:

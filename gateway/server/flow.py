@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateway.config import CoapSettings
 from gateway.model import Device
 from gateway.server.limits import MAX_BUCKETS
 
@@ -97,16 +98,27 @@ class Rates:
         return None
 
 
+def rates_of(coap: CoapSettings) -> Rates | None:
+    """The rates that a configuration sets."""
+    return Rates.of(
+        Rate(coap.device_requests_per_minute, coap.device_burst),
+        Rate(coap.tenant_requests_per_minute, coap.tenant_burst),
+    )
+
+
 class Running:
-    """Handlers that work for each device."""
+    """Handlers that work for each device.
+
+    Attributes:
+        limit: How many may work for one device at once; may change.
+    """
 
     def __init__(self, limit: int) -> None:
-        """Takes how many may work for one device at once."""
-        self._limit = limit
+        self.limit = limit
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def is_full(self, device: Device) -> bool:
-        return self._counts[device.tenant_id, device.id] >= self._limit
+        return self._counts[device.tenant_id, device.id] >= self.limit
 
     def begin(self, device: Device) -> None:
         self._counts[device.tenant_id, device.id] += 1

@@ -47,6 +47,19 @@ MAX_FAILURES_PER_REASON: Final = 32
 MAX_FAILURE_TEXT: Final = 500
 """Characters of a hint or name kept with one: a stranger chooses some of them."""
 
+WATCH_POLL_S: Final = 2.0
+"""Seconds between two looks at the files of the configuration where the kernel does not tell of a change."""
+
+WATCH_SETTLE_S: Final = 0.25
+"""Seconds after a change for which more of them are waited for: a certificate is replaced by two files."""
+
+MAX_LINKS: Final = 40
+"""Symbolic links on the way to a file: what Linux follows before it gives up."""
+
+MAX_FAILURE_CHAIN: Final = 8 * 1024
+"""Bytes of the certificates kept with a failure, the device's own first: four large ones. A stranger who can present
+certificates with their keys makes some of them; 19 reasons have any, which is 5 megabytes at the very most."""
+
 COLLECT_AFTER_OBJECTS: Final = 20_000
 """Containers made, less those freed, before the garbage collector looks at the young ones: a few megabytes at most."""
 
@@ -104,3 +117,32 @@ PRUNE_INTERVAL_S: Final = 3600.0
 
 FLEET_INTERVAL_S: Final = 30.0
 """Seconds between two counts of all devices, for the metric of it: a count of a million takes a second or two."""
+
+CLONE_GRACE_S: Final = 5.0
+"""Seconds in which an older session may still be heard of after a device began a newer one elsewhere: datagrams that
+were under way, and a device that closes the old one late."""
+
+CLONE_WATCH_S: Final = 24 * 3600.0
+"""Seconds for which two sessions of a device at different hosts are compared; an idle session lives as long."""
+
+MAX_CLONE_SUSPECTS: Final = 10_000
+"""Devices with sessions at two hosts that are watched, 200 bytes each. A fleet that moves to another network fills it;
+the oldest suspicion makes room, and its device is suspected again at its next session."""
+
+CRL_FETCH_S: Final = 20.0
+"""Seconds for fetching a revocation list, however slowly it comes."""
+
+CRL_LOOK_S: Final = 5.0
+"""Seconds between two looks at which revocation lists are due; so soon is one fetched after its URL was set."""
+
+CRL_REFRESH_MIN_S: Final = 60.0
+"""Seconds between two fetches of a list at least, whatever its nextUpdate says."""
+
+CRL_REFRESH_MAX_S: Final = 6 * 3600.0
+"""Seconds between two fetches of a list at most: a CA may publish before its time, when a factory's key has leaked."""
+
+CRL_RETRY_FIRST_S: Final = 60.0
+"""Seconds until the second try of a list that could not be had; each further one takes twice as long."""
+
+CRL_RETRY_MAX_S: Final = 3600.0
+"""Seconds between two tries at most."""

@@ -22,6 +22,8 @@ from gateway.telemetry import (
 )
 
 if TYPE_CHECKING:
+    from gateway.server.clones import Clones
+    from gateway.server.crl_refresh import CrlRefresh
     from gateway.server.pushes import Pushes
     from gateway.server.udp import UdpServer
 
@@ -279,6 +281,26 @@ def push_families(pushes: "Pushes") -> Iterable[Metric]:
         "Requests that wait for devices that sleep.",
         (),
         {(): float(len(pushes.queue_of_requests))},
+    )
+
+
+def crl_families(refresh: "CrlRefresh") -> Iterable[Metric]:
+    """The fetching of revocation lists."""
+    yield counter_family(
+        "gateway_crl_refreshes_total",
+        "Revocation lists fetched, by what came of it.",
+        ("result",),
+        {(result,): count for result, count in refresh.results.copy().items()},
+    )
+
+
+def clone_families(clones: "Clones") -> Iterable[Metric]:
+    """Identities that are alive from two places."""
+    yield counter_family(
+        "gateway_device_clones_total",
+        "Devices whose identity was alive from two hosts at once, by what was done about it.",
+        ("action",),
+        {(action.value,): count for action, count in clones.found.copy().items()},
     )
 
 

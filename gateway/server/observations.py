@@ -30,6 +30,7 @@ class ObservedRoutes:
 
     Attributes:
         ends: Observations that ended, by reason.
+        time_limit_s: Seconds that an asynchronous handler may take; may change.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ObservedRoutes:
         self._fit = fit
         self._flush_soon = flush_soon
         self._clock = clock
-        self._time_limit_s = time_limit_s
+        self.time_limit_s = time_limit_s
         self._refreshing: set[asyncio.Task[None]] = set()
         self._log = get_logger("gateway.server")
 
@@ -154,7 +155,7 @@ class ObservedRoutes:
 
     async def _limited(self, request: Request, pending: Coroutine[Any, Any, Response]) -> Response | None:
         try:
-            async with asyncio.timeout(self._time_limit_s):
+            async with asyncio.timeout(self.time_limit_s):
                 return await pending
         except TimeoutError:
             self._failed(request, "the handler timed out")

@@ -1,8 +1,15 @@
-"""What an operator does about a failed handshake, in one sentence each. docs/operations.md says more."""
+"""What an operator does about a failed handshake, in one sentence each, and as a command where one does it.
 
+docs/operations.md says more. There is a command only where pasting it without a thought can be taken back and lets
+nobody in who is not meant: none that deletes a device or lets another factory speak for it.
+"""
+
+import shlex
 from typing import Final
 
 from gateway.dtls import FailureReason as R
+from gateway.model import DEFAULT_TENANT
+from gateway.pki import is_device_name
 
 _CLIENT = "update the device's DTLS stack, or send us a capture"
 _ISSUE = "issue the device a certificate as docs/dtls.md describes it"
@@ -35,6 +42,10 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.BAD_CERTIFICATE: _ISSUE,
     R.CERTIFICATE_EXPIRED: _CLOCK,
     R.CERTIFICATE_NOT_YET_VALID: _CLOCK,
+    R.CERTIFICATE_REVOKED: "give the device a new key and issue a certificate for it",
+    R.CERTIFICATE_BANNED: "if the ban was a mistake: `gateway ca unban FINGERPRINT`; else a new key and certificate",
+    R.REVOCATION_UNKNOWN: "import the CA's current list with `gateway crl import FILE`, or let the anchor fail open: "
+    "`gateway ca trust --crl fail_open FILE`",
     R.UNKNOWN_ROOT: "`gateway ca trust FILE`, if you do trust that CA",
     R.MISSING_INTERMEDIATE: "let the device send it, or `gateway ca trust` a file with root and intermediate",
     R.CA_AS_LEAF: "issue the device a certificate of its own",
@@ -74,3 +85,33 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.SHUTDOWN: "nothing: the device tries again",
     R.INTERNAL_ERROR: "see identity.failed in the log, and please report it",
 }
+
+
+def command_for(reason: R, *, device: str | None, tenant: str | None, identity: str | None) -> str | None:
+    """The command that lets the device in if the operator wants that; FILE and ID are for him to fill in.
+
+    Args:
+        reason: Why it was refused.
+        device: The device of the registry that it named.
+        tenant: That device's.
+        identity: What it presented: a PSK identity, or the name in its certificate.
+    """
+    named = identity if identity is not None and is_device_name(identity) else None
+    match reason:
+        case R.UNKNOWN_IDENTITY if identity is not None and not identity.startswith("0x"):
+            words = ["device", "add", named or "ID", "--psk-identity", identity, "--psk-file", "FILE"]
+        case R.UNKNOWN_PUBLIC_KEY:
+            words = ["device", "add", "ID", "--public-key", "FILE"]
+        case R.NOT_PROVISIONED if device is not None:
+            words = ["device", "add", device, "--certificate"]
+        case R.NOT_PROVISIONED if named is not None:
+            words = ["device", "add", named]
+        case R.DEVICE_DISABLED if device is not None:
+            words = ["device", "enable", device]
+        case R.UNKNOWN_ROOT | R.MISSING_INTERMEDIATE:
+            words = ["ca", "trust", "FILE"]
+        case _:
+            return None
+    if tenant not in (None, DEFAULT_TENANT):
+        words += ["--tenant", tenant]
+    return shlex.join(["gateway", *words])

@@ -53,6 +53,10 @@ class Sessions:
         self._on_entered = on_entered
         self._log = get_logger("gateway.server").bind()  # bound once: the line of a handshake is on its path
 
+    def follow_log_level(self) -> None:
+        """The least important lines to write are others now: a logger that is bound does not notice."""
+        self._log = get_logger("gateway.server").bind()
+
     def drain(self, now: float) -> None:
         """Handles every event that waits."""
         while (event := self._endpoint.next_event()) is not None:
@@ -134,6 +138,8 @@ class Sessions:
             reason=event.reason,
             hint=event.detail,
             server_name=facts.server_name,
+            chain=facts.chain,
+            identity=facts.psk_identity,
             peer=_peer(facts),
             device=claimed.id if claimed is not None else None,
             tenant=claimed.tenant_id if claimed is not None else None,

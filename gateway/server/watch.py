@@ -12,8 +12,10 @@ from typing import TypeVar
 
 from gateway.dtls import ServerEndpoint
 from gateway.identity import IdentityRefused, IdentityService, Refusal
+from gateway.model import DeviceStatus
 from gateway.registry import CachedReads, Changes, Registry, RegistryError, run
 from gateway.registry.limits import CACHE_CHECK_S
+from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.limits import PRUNE_INTERVAL_S, RECHECK_SLICE, SEEN_INTERVAL_S
 from gateway.server.session import Session
@@ -23,7 +25,11 @@ T = TypeVar("T")
 
 
 class RegistryWatch:
-    """One task for as long as the worker runs."""
+    """One task for as long as the worker runs.
+
+    Attributes:
+        clones: Identities that are alive from two places.
+    """
 
     def __init__(
         self,
@@ -58,19 +64,27 @@ class RegistryWatch:
         self._clock = clock
         self._utc = utc
         self._log = get_logger("gateway.server").bind()
-        self._changed: dict[tuple[str, str], None] = {}
+        # Devices to look at, and whether the registry must be asked about them: what is trusted is known here.
+        self._changed: dict[tuple[str, str], bool] = {}
         self._trust_changed = False
+        self._everything = False
         self._seen: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
+        self.clones = Clones(reads, of_devices, clock=clock, close=self._replace, set_status=self._set_status)
         self._seen_due = clock() + SEEN_INTERVAL_S
         self._prune_due = clock() + PRUNE_INTERVAL_S
         reads.on_change(self._on_change)
 
-    def seen(self, session: Session) -> None:
-        """A session began."""
+    def entered(self, session: Session) -> None:
+        """A session begins; its device's older ones are still there."""
+        self.clones.entered(session)
         device, at = session.principal.device, self._utc()
         self._seen[device.tenant_id, device.id] = at
         self._used[session.principal.credential_id] = at
+
+    def read_again(self) -> None:
+        """At the next look, what is trusted is read again, whatever the change log says."""
+        self._trust_changed = True
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -101,8 +115,11 @@ class RegistryWatch:
             except RegistryError:
                 self._trust_changed = True
                 raise
-            self._changed.update(dict.fromkeys(self._of_devices.devices()))
+            for key in self._of_devices.devices():
+                self._changed.setdefault(key, self._everything)
+            self._everything = False
         await self._look_at_changed()
+        await self.clones.look()
         await self._note()
 
     async def note_all(self) -> None:
@@ -114,35 +131,43 @@ class RegistryWatch:
     def _on_change(self, changes: Changes) -> None:
         if changes.everything or changes.trust or changes.tenants:
             self._trust_changed = True
-        self._changed.update(dict.fromkeys(changes.devices))
+        self._everything = self._everything or changes.everything
+        self._changed.update(dict.fromkeys(changes.devices, True))
 
     async def _look_at_changed(self) -> None:
         looked = 0
         while self._changed:
             key = next(iter(self._changed))
-            del self._changed[key]
+            ask = self._changed.pop(key)
             for session in self._of_devices.of(*key):
                 try:
-                    await self._look_at(session)
+                    await self._look_at(session, ask=ask)
                 except RegistryError:
-                    self._changed[key] = None  # looked at again when the registry is back
+                    self._changed[key] = ask  # looked at again when the registry is back
                     raise
                 looked += 1
             if looked >= RECHECK_SLICE:
                 looked = 0
                 await asyncio.sleep(0)
 
-    async def _look_at(self, session: Session) -> None:
+    async def _look_at(self, session: Session, *, ask: bool) -> None:
         principal = session.principal
         try:
             self._identity.check_trust(principal)
-            device = await self._wait(lambda: run(self._identity.still_in(principal)))
+            if ask:
+                session.renew(await self._wait(lambda: run(self._identity.still_in(principal))))
         except IdentityRefused as refused:
             if refused.reason is Refusal.REGISTRY_UNAVAILABLE:
                 raise RegistryError(refused.detail) from refused
             self._expel(session, refused)
-        else:
-            session.renew(device)
+
+    def _replace(self, session: Session) -> None:
+        if session.association is not None:
+            self._endpoint.close(session.association, self._clock(), "superseded")
+            self._flush_soon()
+
+    async def _set_status(self, tenant_id: str, device_id: str, status: DeviceStatus, note: str) -> None:
+        await self._wait(lambda: self._registry.set_status(device_id, status, tenant_id=tenant_id, note=note))
 
     def _expel(self, session: Session, refused: IdentityRefused) -> None:
         association = session.association

@@ -15,34 +15,32 @@ from prometheus_client.core import Metric
 from gateway import __version__
 from gateway.admin import MAX_CONNECTIONS, AdminError, AdminServer, Check
 from gateway.coap import MessageLayer, TransmissionParameters
-from gateway.config import Address, ConfigError, Settings
-from gateway.dtls import (
-    ResumptionConfig,
-    ServerConfig,
-    ServerEndpoint,
-    TicketKeys,
-)
+from gateway.config import Address, ConfigError, Settings, Source
+from gateway.dtls import ServerConfig, ServerEndpoint
 from gateway.handlers import App, HandlerError, load_app, load_handlers
 from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
-from gateway.pki import ServerCertificate
-from gateway.registry import CachedReads, Registry, RegistryError, Secrets, open_registry
+from gateway.pki import ServerCertificate, fingerprint
+from gateway.registry import CachedReads, Registry, RegistryError, open_registry
+from gateway.registry import Secrets as DeviceSecrets
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
-from gateway.server.credentials import load_certificates, server_parameters
+from gateway.server.crl_refresh import CrlRefresh
 from gateway.server.device_api import PREFIX as API_PREFIX
 from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.fleet import FleetCount
-from gateway.server.flow import Rate, Rates
+from gateway.server.flow import rates_of
 from gateway.server.identities import Identities
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
 from gateway.server.lookups import Lookups
 from gateway.server.metrics import (
     RequestMetrics,
     SessionMetrics,
+    clone_families,
+    crl_families,
     engine_families,
     message_families,
     push_families,
@@ -50,15 +48,15 @@ from gateway.server.metrics import (
     transfer_families,
 )
 from gateway.server.observations import ObservedRoutes
+from gateway.server.plan import Plan, Secrets
 from gateway.server.pushes import Pushes
-from gateway.server.secret_files import KeyLogFile, load_ticket_keys
+from gateway.server.reloading import Changeable, Reloads, looked_at
+from gateway.server.secret_files import KeyLogFile
 from gateway.server.sessions import Sessions
 from gateway.server.udp import BindError, UdpServer, open_socket
 from gateway.server.watch import RegistryWatch
 from gateway.telemetry import EventLimiter, Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
 
-# IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
-_HEADERS = 40 + 8
 _REGISTRY_CHECK_BEATS = 4
 _PROBE_IDENTITY = b"\0readiness"
 _PROBE_DEVICE = "readiness-probe"
@@ -85,21 +83,31 @@ class Worker:
         registry: Where the devices are; open until the worker has stopped.
     """
 
-    def __init__(self, settings: Settings, *, app: App | None = None, limiter: EventLimiter | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        app: App | None = None,
+        limiter: EventLimiter | None = None,
+        source: Source | None = None,
+    ) -> None:
         """Loads keys, registry and handlers. Opens no socket.
 
         Args:
             settings: The configuration; relative paths in it are resolved already.
             app: Used in place of what `[handlers]` names.
             limiter: Of the log; what it left out is reported when a flood has ended.
+            source: Where the settings are from. Without it they stay, and `reload` reads only the files that they name.
 
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
         """
         self._settings = settings
-        self._certificates = load_certificates(settings.dtls)
-        self.app = app if app is not None else _load_handlers(settings)
-        self._config = self._engine_config()
+        self._source = source or Source(lambda: settings, watched=False)
+        self._secrets = Secrets()
+        self._seen = looked_at(self._source, settings)
+        self._plan = Plan.read(settings, self._secrets)
+        self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
         self.registry, self._reads, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
@@ -118,6 +126,8 @@ class Worker:
         self._lookups: Lookups | None = None
         self._flush_asked = False
         self._admin: AdminServer | None = None
+        self._reloads: Reloads | None = None
+        self._reload_asked = False
 
     async def __aenter__(self) -> Bound:
         try:
@@ -132,6 +142,16 @@ class Worker:
     def stop(self) -> None:
         """Asks `wait` to return; safe in a signal handler of the event loop."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Asks for the configuration and its files to be read again; safe in a signal handler of the event loop.
+
+        What is wrong with them is logged, and changes nothing. Before the start is over it is done after it.
+        """
+        if self._reloads is not None:
+            self._reloads.ask()
+        else:
+            self._reload_asked = True
 
     async def wait(self) -> None:
         """Until `stop`, SIGTERM or SIGINT."""
@@ -156,7 +176,7 @@ class Worker:
         except HandlerError as error:
             raise ConfigError("handlers", str(error)) from error
         identity = self._identity
-        self._endpoint = endpoint = ServerEndpoint(self._open_key_log(self._config), os.urandom)
+        self._endpoint = endpoint = ServerEndpoint(self._open_key_log(self._plan.engine), os.urandom)
         bind = settings.server.bind
         udp = open_socket(bind.host, bind.port)
         requests, sessions = RequestMetrics(), SessionMetrics()
@@ -181,10 +201,7 @@ class Worker:
             max_concurrent=settings.handlers.max_concurrent,
             max_concurrent_per_device=settings.handlers.max_concurrent_per_device,
             block_size=settings.coap.block_size,
-            rates=Rates.of(
-                Rate(settings.coap.device_requests_per_minute, settings.coap.device_burst),
-                Rate(settings.coap.tenant_requests_per_minute, settings.coap.tenant_burst),
-            ),
+            rates=rates_of(settings.coap),
             observed=routes,
         )
         self._dispatcher = dispatcher
@@ -207,13 +224,16 @@ class Worker:
             clock=loop.time,
             utc=time.time,
         )
-        glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.seen)
+        crl_refresh = CrlRefresh(self.registry, identity, clock=loop.time)
+        glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.entered)
         self._pushes = pushes = self._make_pushes(layer, of_devices, routes)
 
         def on_event(now: float) -> None:
             glue.drain(now)
             pushes.drain(now)
 
+        parts = Changeable(endpoint, self.app, layer, dispatcher, routes, of_devices, glue)
+        reloads = Reloads(self._plan, self._secrets, self._source, parts, seen=self._seen, look_again=self._look_again)
         server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
         self._server = server
         metrics = Metrics()
@@ -226,9 +246,12 @@ class Worker:
             "transfers": lambda: transfer_families(dispatcher.transfers),
             "requests": requests.families,
             "pushes": lambda: push_families(pushes),
-            "certificates": lambda: _certificate_families(self._certificates, identity),
+            "crls": lambda: crl_families(crl_refresh),
+            "clones": lambda: clone_families(watch.clones),
+            "certificates": lambda: _certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
             "fleet": FleetCount(settings.registry.url, loop.time).families,
+            "reloads": reloads.families,
         }
         for name, source in sources.items():
             metrics.add_source(name, source)
@@ -238,6 +261,11 @@ class Worker:
         self._admin.start()
         self._background.append(asyncio.create_task(self._beat()))
         self._background.append(asyncio.create_task(watch.run()))
+        self._background.append(asyncio.create_task(crl_refresh.run()))
+        self._reloads = reloads
+        reloads.start()
+        if self._reload_asked:
+            reloads.ask()
         bound = Bound(_address(udp), Address(*self._admin.address))
         counts = self.registry.counts()
         self._log.info(
@@ -247,7 +275,7 @@ class Worker:
             admin=str(bound.admin),
             devices=counts.devices,
             trust_anchors=counts.trust_anchors,
-            certificate=bool(self._certificates),
+            certificate=bool(self._plan.certificates),
             routes=len(self.app.routes),
         )
         if identity.unusable_anchors:
@@ -303,32 +331,6 @@ class Worker:
         if self._server is not None:
             self._server.flush(asyncio.get_running_loop().time())
 
-    def _engine_config(self) -> ServerConfig:
-        dtls = self._settings.dtls
-        return ServerConfig(
-            server_parameters(dtls, self._certificates),
-            cookie_secret=os.urandom(32),
-            datagram_limit=dtls.mtu - _HEADERS,
-            retransmit_initial_s=dtls.retransmit_initial,
-            handshake_timeout_s=dtls.handshake_timeout,
-            idle_timeout_s=dtls.idle_timeout,
-            connection_ids=dtls.connection_id,
-            alert_unknown_sessions=dtls.unknown_session == "alert",
-            resumption=self._resumption(),
-            max_auth_failures=dtls.max_auth_failures,
-        )
-
-    def _resumption(self) -> ResumptionConfig | None:
-        dtls = self._settings.dtls
-        if not dtls.resumption:
-            return None
-        lifetime_s = dtls.ticket_lifetime
-        if dtls.ticket_keys is not None:
-            keys = load_ticket_keys(dtls.ticket_keys, lifetime_s)
-        else:
-            keys = TicketKeys([os.urandom(32)], lifetime_s)
-        return ResumptionConfig(time.time, keys, lifetime_s)
-
     def _open_key_log(self, config: ServerConfig) -> ServerConfig:
         path = self._settings.dtls.key_log
         if path is None:
@@ -357,7 +359,7 @@ class Worker:
                 heartbeat_limit_s=STALL_S,
                 apis={API_PREFIX: device_api},
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
-                pages={"/debug/failures": lambda: {"failures": [each.as_json() for each in self._failures.newest()]}},
+                pages={"/debug/failures": lambda query: self._failures.page(chains=query.get("chains") == "1")},
             )
         except AdminError as error:
             raise BindError(str(error)) from error
@@ -368,12 +370,16 @@ class Worker:
         started = self._server is not None
         if self._server is not None:
             self._log.info("server.stopping", sessions=self._endpoint.association_count)
-            await self._dispatcher.drain(self._settings.server.shutdown_grace)
+            settings = self._reloads.plan.settings if self._reloads is not None else self._settings
+            await self._dispatcher.drain(settings.server.shutdown_grace)
             if self._pushes is not None:
                 await self._pushes.close()
             self._endpoint.shut_down(asyncio.get_running_loop().time())
             self._server.stop()
             self._server = None
+        if self._reloads is not None:
+            await self._reloads.stop()
+            self._reloads = None
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -428,6 +434,17 @@ class Worker:
         self.registry.find_certificate_device(DEFAULT_TENANT, _PROBE_DEVICE)
         self.registry.changes_since(-1)
 
+    def _look_again(self) -> str | None:
+        """Has the trusted CAs read again; says what is wrong, if something is."""
+        if self._reads.remote and self._watch is not None:
+            self._watch.read_again()  # outside the event loop; /readyz says whether it can
+            return None
+        try:
+            self._identity.reload()
+        except RegistryError as error:
+            return str(error)
+        return None
+
     def _sink_families(self) -> Iterable[Metric]:
         events: dict[tuple[str, ...], int] = {}
         waiting: dict[tuple[str, ...], float] = {}
@@ -441,7 +458,12 @@ class Worker:
         yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
 
 
-def _load_handlers(settings: Settings) -> App:
+def load_application(settings: Settings) -> App:
+    """What answers requests: the handlers that are named, and the operator's own application.
+
+    Raises:
+        ConfigError: One of them cannot be loaded.
+    """
     handlers = settings.handlers
     try:
         app = load_handlers(handlers.enabled, handlers.options)
@@ -455,7 +477,7 @@ def _load_handlers(settings: Settings) -> App:
 def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
     try:
         keys = settings.registry
-        registry = open_registry(keys.url, secrets=Secrets(keys.master_key, keys.derivation_key))
+        registry = open_registry(keys.url, secrets=DeviceSecrets(keys.master_key, keys.derivation_key))
         try:
             reads = CachedReads(registry)
             identity = IdentityService(reads)
@@ -484,6 +506,8 @@ def _certificate_families(certificates: tuple[ServerCertificate, ...], identity:
         expiries["server", name] = certificate.chain[0].not_valid_after_utc.timestamp()
     for anchor in identity.trust_anchors[:MAX_ANCHOR_SERIES]:
         expiries["ca", anchor.id[:16]] = anchor.certificate.not_valid_after_utc.timestamp()
+    for found in identity.revocation_lists[:MAX_ANCHOR_SERIES]:
+        expiries["crl", fingerprint(found.issuer)[:16]] = found.next_update.timestamp()
     yield gauge_family(
         "gateway_certificate_expiry_timestamp_seconds",
         "When a certificate ends, in seconds since the epoch.",

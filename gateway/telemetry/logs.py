@@ -35,7 +35,7 @@ def configure_logging(
     """
     target = sys.stdout if stream is None else stream
     console = format == "console" or (format == "auto" and target.isatty())
-    threshold = logging.getLevelNamesMapping()[level.upper()]
+    threshold = _threshold(level)
     chain = _chain(limiter)
     renderer = _console_renderer(colors=target.isatty()) if console else _render_json
 
@@ -50,9 +50,20 @@ def configure_logging(
     _route_standard_logging(target, threshold, chain, renderer)
 
 
+def set_log_level(level: LogLevel) -> None:
+    """Change the least important lines to write, and nothing else. A logger that was bound before keeps its level."""
+    threshold = _threshold(level)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
+    logging.getLogger().setLevel(threshold)
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry `logger=name`."""
     return cast(FilteringBoundLogger, structlog.get_logger(logger_name=name))
+
+
+def _threshold(level: LogLevel) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
 
 
 def _chain(limiter: EventLimiter | None) -> list[Processor]:

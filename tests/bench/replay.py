@@ -86,7 +86,7 @@ class Server:
     """What a worker is made of, without its socket."""
 
     def __init__(self, worker: Worker) -> None:
-        config = worker._config
+        config = worker._plan.engine
         resumption = config.resumption
         if resumption is not None:
             wall = time.time()
@@ -124,7 +124,7 @@ class Server:
             self.endpoint, worker._identity, self.metrics, Lookups(nothing), backend="sqlite", clock=lambda: NOW
         )
         self.sessions = Sessions(
-            self.endpoint, identities, self.dispatcher, self.metrics, Failures(time.time), of_devices, watch.seen
+            self.endpoint, identities, self.dispatcher, self.metrics, Failures(time.time), of_devices, watch.entered
         )
 
     def serve(self, datagrams: list[bytes], address: Address) -> list[bytes]:

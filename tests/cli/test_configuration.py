@@ -120,4 +120,4 @@ def test_every_command_has_the_option() -> None:
         if not names:
             seen.append(" ".join(words))
             assert "--config" in text, words
-    assert len(seen) == 17, seen
+    assert len(seen) == 18, seen

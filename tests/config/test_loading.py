@@ -104,9 +104,14 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     ("url", "resolved"),
-    [("sqlite:////var/r.db", "sqlite:////var/r.db"), ("sqlite:///:memory:", "sqlite:///:memory:")],
+    [
+        ("sqlite:////var/r.db", "sqlite:////var/r.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://gw@db/reg", "postgresql://gw@db/reg"),
+        ("postgres:///reg", "postgres:///reg"),
+    ],
 )
-def test_absolute_and_memory_urls_stay(tmp_path: Path, url: str, resolved: str) -> None:
+def test_absolute_memory_and_server_urls_stay(tmp_path: Path, url: str, resolved: str) -> None:
     assert load(tmp_path, f'[registry]\nurl = "{url}"\n').registry.url == resolved
 
 
@@ -291,8 +296,11 @@ def test_commands_that_create_the_certificate_do_not_need_it(tmp_path: Path) -> 
 
 
 def test_a_password_in_the_registry_url_is_in_no_error_and_no_repr(tmp_path: Path) -> None:
-    text = "[registry]\nurl = 'postgresql://gateway:hunter2@db/x'\n"
-    assert "hunter2" not in refusal(tmp_path, text)
+    for scheme in ("mysql", "postgresqlx", "x postgresql"):
+        assert "hunter2" not in refusal(tmp_path, f"[registry]\nurl = '{scheme}://gateway:hunter2@db/x'\n")
+    settings = load(tmp_path, "[registry]\nurl = 'postgresql://gateway:hunter2@db/x'\n")
+    assert settings.registry.url == "postgresql://gateway:hunter2@db/x"
+    assert "hunter2" not in repr(settings) + str(settings)
     assert "registry.db" not in repr(load(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import time
 from pathlib import Path
 
 import aiocoap  # type: ignore[import-untyped]
@@ -9,6 +10,8 @@ import pytest
 from prometheus_client import Metric
 
 from gateway.cli import common
+from gateway.config import RELOADABLE, load_settings
+from gateway.doctor import examine
 from gateway.dtls import FailureReason
 from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DropReason
 from gateway.handlers import load_handlers
@@ -16,7 +19,7 @@ from gateway.server.metrics import CLOSE_REASONS
 from gateway.telemetry.limits import EVENT_BURST
 from tests.docs.pages import ROOT, names, section, table
 from tests.dtls.rawclient import RawClient
-from tests.server.support import labels, running
+from tests.server.support import labels, prepare, running
 
 PAGE = ROOT / "docs/operations.md"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
@@ -146,6 +149,20 @@ def test_limited_events() -> None:
     text = section(PAGE, "Log events").partition("A stranger can cause")[2].partition("\n\n")[0]
     assert {name for name in names(text) if "." in name} == set(limited)
     assert f"at most {EVENT_BURST} lines a second" in text
+
+
+def test_checks_of_the_doctor(tmp_path: Path) -> None:
+    values = prepare(tmp_path)
+    found = examine(lambda: load_settings(None, values, environ={}), file=None, environ={}, now=time.time())
+    listed = {name for row in table(PAGE, "Is it fit") for name in names(row[0])}
+    assert {each.check for each in found} <= listed
+    source = "".join(file.read_text() for file in (ROOT / "gateway/doctor").glob("*.py"))
+    assert [name for name in listed if f'"{name}"' not in source] == []
+
+
+def test_keys_that_can_change() -> None:
+    rows = table(PAGE, "Changing the configuration")
+    assert {f"{names(section)[0]}.{key}" for section, keys in rows for key in names(keys)} == RELOADABLE
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from gateway.pki import TrustAnchor, TrustStore, VerifiedChain
+from gateway.pki import Revocations, TrustAnchor, TrustStore, VerifiedChain, read_crl
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -119,10 +120,58 @@ def san(*names: x509.GeneralName) -> Extension:
     return x509.SubjectAlternativeName(names), False
 
 
-def store(*anchors: Made, strict: bool = False, intermediates: Iterable[Made] = ()) -> TrustStore:
+def crl(
+    issuer: Made,
+    *revoked: Made | x509.RevokedCertificate,
+    number: int | None = 1,
+    this_update: datetime = NOW - DAY,
+    next_update: datetime = NOW + 7 * DAY,
+    extensions: Iterable[Extension] = (),
+    issuer_name: x509.Name | None = None,
+) -> bytes:
+    """A revocation list in DER, of certificates or of entries."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer_name or issuer.certificate.subject)
+        .last_update(this_update)
+        .next_update(next_update)
+    )
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    for each in revoked:
+        builder = builder.add_revoked_certificate(entry(each) if isinstance(each, Made) else each)
+    digest = None if isinstance(issuer.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
+    return builder.sign(issuer.key, digest).public_bytes(Encoding.DER)
+
+
+def entry(
+    revoked: Made, reason: x509.ReasonFlags | None = None, *extensions: Extension, at: datetime = NOW - DAY
+) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(revoked.certificate.serial_number).revocation_date(at)
+    if reason is not None:
+        builder = builder.add_extension(x509.CRLReason(reason), critical=False)
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    return builder.build()
+
+
+def store(
+    *anchors: Made,
+    intermediates: Iterable[Made] = (),
+    lists: Iterable[bytes] = (),
+    banned: Iterable[str] = (),
+    **policy: Any,
+) -> TrustStore:
+    """A trust store whose anchors all have one policy, and the lists of anchors and intermediates."""
+    helpers = [made.certificate for made in intermediates]
+    issuers = [*(anchor.certificate for anchor in anchors), *helpers]
     return TrustStore(
-        [TrustAnchor.of(anchor.certificate, strict=strict) for anchor in anchors],
-        [made.certificate for made in intermediates],
+        [TrustAnchor.of(anchor.certificate, **policy) for anchor in anchors],
+        helpers,
+        revocations=Revocations(read_crl(der, issuers, NOW) for der in lists),
+        distrusted=banned,
     )
 
 

@@ -1,12 +1,12 @@
 """What a stranger's chain may cost: hostile CA certificates are refused before any signature of theirs is checked."""
 
 import random
-from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.verification import VerifiedClient
 
 from gateway.pki import ChainProblem, ChainRefused, diagnosis
 from gateway.pki.limits import MAX_DIAGNOSIS_SIGNATURES
@@ -71,7 +71,7 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = Verifier.path
 
-    def counted(self: Verifier, *arguments: object) -> Sequence[x509.Certificate]:
+    def counted(self: Verifier, *arguments: object) -> VerifiedClient:
         calls.append(1)
         return original(self, *arguments)  # type: ignore[arg-type]  # as they came
 

@@ -52,7 +52,7 @@ def says_what_was_signed(chain: list[bytes]) -> bool:
     """Refused, or accepted with exactly the content that the CAs signed.
 
     A certificate's encoding outside its signed part is not unique (the BIT STRING's count of unused bits; s and n-s in
-    ECDSA), so a fingerprint can be changed by anybody: it identifies a certificate, it must not be used to revoke one.
+    ECDSA), so a fingerprint can be changed by anybody; `test_fingerprints` is about what follows from that.
     """
     result = outcome(chain)
     return isinstance(result, ChainProblem) or (

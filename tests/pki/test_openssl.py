@@ -1,8 +1,6 @@
 """Foreign truth: chains made by the `openssl` command, and our certificates read and verified by it."""
 
 import os
-import shutil
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,66 +22,9 @@ from gateway.pki import (
     write_certificates,
     write_certified_key,
 )
+from tests.pki.peers import ISSUING_SUBJECT, ROOT_SUBJECT, Openssl
 
-OPENSSL = shutil.which("openssl")
-
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(
-        OPENSSL is None and os.environ.get("REQUIRE_PEERS") != "1", reason="the openssl command is not installed"
-    ),
-]
-
-ROOT_SUBJECT, ISSUING_SUBJECT = "/O=Works/CN=Works Root", "/O=Works/CN=Works Issuing"
-
-
-class Openssl:
-    """A CA hierarchy in a folder, by commands that a manufacturer would type."""
-
-    def __init__(self, folder: Path) -> None:
-        assert OPENSSL is not None, "REQUIRE_PEERS=1, and the openssl command is not installed"
-        self.folder = folder
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [OPENSSL or "openssl", *arguments], cwd=self.folder, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-    def key(self, name: str, *kind: str) -> None:
-        self.run(
-            "genpkey", "-out", f"{name}.key", *(kind or ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"))
-        )
-
-    def root(self, name: str, subject: str) -> None:
-        self.key(name)
-        self.run(
-            "req", "-x509", "-new", "-key", f"{name}.key", "-subj", subject, "-days", "3650", "-out", f"{name}.pem"
-        )
-
-    def sign(
-        self,
-        name: str,
-        subject: str,
-        issuer: str,
-        *extensions: str,
-        options: tuple[str, ...] = (),
-        kind: tuple[str, ...] = (),
-    ) -> None:
-        self.key(name, *kind)
-        self.run("req", "-new", "-key", f"{name}.key", "-subj", subject, "-out", f"{name}.csr")
-        (self.folder / f"{name}.ext").write_text("".join(f"{line}\n" for line in extensions))
-        more = ("-extfile", f"{name}.ext") if extensions else ()
-        lifetime = () if "-days" in options else ("-days", "365")
-        self.run(
-            *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key"),
-            *("-CAcreateserial", "-out", f"{name}.pem", *lifetime, *more, *options),
-        )
-
-    def der(self, name: str) -> bytes:
-        self.run("x509", "-in", f"{name}.pem", "-outform", "DER", "-out", f"{name}.der")
-        return (self.folder / f"{name}.der").read_bytes()
+pytestmark = pytest.mark.interop
 
 
 @pytest.fixture(scope="module")

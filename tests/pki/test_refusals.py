@@ -1,14 +1,17 @@
 """The sentence that an operator reads for each kind of refusal, and the limits."""
 
-from collections.abc import Sequence
+import gc
+import weakref
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.verification import VerifiedClient
 
-from gateway.pki import ChainProblem, ChainRefused, TrustStore
+from gateway.pki import ChainProblem, ChainRefused, Revocations, TrustStore
 from gateway.pki.limits import MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
 from gateway.pki.verifier import Verifier
 from tests.pki.factory import DAY, NOW, Made, aki, ca, eku, make, name, san, store, verify
@@ -180,7 +183,7 @@ def test_remembered_issuers_are_bounded_and_still_right() -> None:
     issuers = [ca(name(f"Line {number}", "Works"), ROOT) for number in range(MAX_KNOWN_ISSUERS + 5)]
     for issuer in issuers:
         assert verify(trust, make("dev", issuer), issuer).device_name == "dev"
-    assert len(trust._known) == MAX_KNOWN_ISSUERS
+    assert len(trust._paths._known) == MAX_KNOWN_ISSUERS
     # An issuer is remembered for what it signed, not for who presents it.
     for issuer in (issuers[0], issuers[-1]):
         issuers_above = verify(trust, make("dev2", issuer), issuer).issuers
@@ -190,13 +193,44 @@ def test_remembered_issuers_are_bounded_and_still_right() -> None:
         assert refused(trust, forged, issuer).problem is ChainProblem.BAD_SIGNATURE
 
 
+@pytest.mark.parametrize("sent", [[], [ISSUING], [ISSUING, ROOT]], ids=["alone", "issuer", "issuer and root"])
+def test_an_issuer_is_remembered_however_it_is_made_known(monkeypatch: pytest.MonkeyPatch, sent: list[Made]) -> None:
+    trust = store(ROOT, intermediates=[ISSUING])
+    verify(trust, LEAF, *sent)
+    monkeypatch.setattr("gateway.pki.paths.Paths._full_path", lambda *_: pytest.fail("the path is searched again"))
+    verified = verify(trust, make("dev2", ISSUING), *sent)
+    assert [each.subject for each in verified.issuers] == [ISSUING.certificate.subject, ROOT.certificate.subject]
+
+
+@pytest.mark.parametrize("sent", [[ROOT, ISSUING], [ISSUING, STRANGER], [ISSUING, ISSUING], [ISSUING, ROOT, ROOT]])
+def test_company_of_an_issuer_is_not_remembered(sent: list[Made]) -> None:
+    # Else a single device could push every issuer out of the table.
+    trust = store(ROOT)
+    assert verify(trust, LEAF, *sent).device_name == "dev"
+    assert len(trust._paths._known) == 0
+
+
+def test_a_trust_store_is_not_left_to_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        trust = store(ROOT)
+        verify(trust, LEAF, ISSUING)
+        newer = trust.with_revocations(Revocations(), [])
+        verify(newer, LEAF, ISSUING)
+        gone: list[Callable[[], object]] = [weakref.ref(trust), weakref.ref(newer), weakref.ref(newer._paths)]
+        del trust, newer
+        assert [each() for each in gone] == [None, None, None]
+    finally:
+        gc.enable()
+
+
 def test_verified_chains_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_VERIFIED_CHAINS <= 100_000
     monkeypatch.setattr("gateway.pki.trust.MAX_VERIFIED_CHAINS", 3)
     trust = store(ROOT)
     for number in range(5):
         assert verify(trust, make(f"dev-{number}", ROOT)).device_name == f"dev-{number}"
-    assert len(trust._verified) == 3
+    assert len(trust._remembered) == 3
 
 
 def test_a_verified_chain_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +239,7 @@ def test_a_verified_chain_is_not_verified_again(monkeypatch: pytest.MonkeyPatch)
 
     def search(
         verifier: Verifier, leaf: x509.Certificate, helpers: Sequence[x509.Certificate], at: datetime
-    ) -> Sequence[x509.Certificate]:
+    ) -> VerifiedClient:
         searched.append(leaf)
         return path(verifier, leaf, helpers, at)
 
@@ -254,7 +288,7 @@ def test_a_stranger_is_not_remembered() -> None:
     trust = store(ROOT)
     between = ca("Between", STRANGER)
     refused(trust, make("dev", between), between)
-    assert len(trust._known) == 0
+    assert len(trust._paths._known) == 0
 
 
 # What is remembered must not outlive what it stood for. Each case runs cold and warm.

@@ -2,20 +2,31 @@
 
 import asyncio
 import json
+import shlex
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.cli import app
 from gateway.dtls import FailureReason
 from gateway.model import DeviceStatus
-from gateway.server.failures import Failures
-from gateway.server.limits import MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
-from gateway.server.remedies import REMEDY_FOR
+from gateway.pki import create_intermediate, create_root, issue_device
+from gateway.server.failures import Failures, shown_identity
+from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
+from gateway.server.presented import ReadChain, read_chain
+from gateway.server.remedies import REMEDY_FOR, command_for
 from gateway.telemetry import EventLimiter
 from tests.cli.support import run
 from tests.dtls.rawclient import RawClient
-from tests.server.support import running, wire_certificate
+from tests.pki.factory import make, name
+from tests.server.support import pki, running, wire_certificate
 
 
 class Clock:
@@ -79,6 +90,115 @@ def test_each_reason_has_a_remedy() -> None:
     assert all(REMEDY_FOR.values())
 
 
+COMMANDS = [
+    (
+        FailureReason.UNKNOWN_IDENTITY,
+        None,
+        None,
+        "it's 7",
+        "gateway device add ID --psk-identity 'it'\"'\"'s 7' --psk-file FILE",
+    ),
+    (FailureReason.UNKNOWN_IDENTITY, None, None, "dev7", "gateway device add dev7 --psk-identity dev7 --psk-file FILE"),
+    (FailureReason.UNKNOWN_IDENTITY, None, None, "0xff00", None),
+    (FailureReason.UNKNOWN_PUBLIC_KEY, None, None, None, "gateway device add ID --public-key FILE"),
+    (FailureReason.NOT_PROVISIONED, None, None, "dev7", "gateway device add dev7"),
+    (FailureReason.NOT_PROVISIONED, "dev7", "acme", "dev7", "gateway device add dev7 --certificate --tenant acme"),
+    (FailureReason.DEVICE_DISABLED, "dev1", "default", "x", "gateway device enable dev1"),
+    (FailureReason.UNKNOWN_ROOT, None, None, None, "gateway ca trust FILE"),
+    (FailureReason.MISSING_INTERMEDIATE, None, None, None, "gateway ca trust FILE"),
+    # Nothing to paste: it would delete a device, or let another factory speak for it.
+    (FailureReason.WRONG_KEY, "dev1", "default", "dev1", None),
+    (FailureReason.OTHER_ISSUER, "dev1", "default", "dev1", None),
+]
+
+
+@pytest.mark.parametrize(("reason", "device", "tenant", "identity", "command"), COMMANDS)
+def test_commands_to_paste(
+    reason: FailureReason, device: str | None, tenant: str | None, identity: str | None, command: str | None
+) -> None:
+    assert command_for(reason, device=device, tenant=tenant, identity=identity) == command
+    if command is None:
+        return
+    # The command line exists: what is missing is only the file.
+    words = [word.replace("FILE", "/no/such/file") for word in shlex.split(command)[1:]]
+    group: Any = typer.main.get_command(app)
+    parsed = group.get_command(typer.Context(group), words[0]).get_command(typer.Context(group), words[1])
+    assert parsed.make_context(words[1], words[2:]).params
+
+
+def test_a_refused_chain_is_kept_and_bounded() -> None:
+    failures = Failures(Clock())
+    chain = (b"\x30" * 4000, b"\x31" * 4000, b"\x32" * 4000)
+    failures.add("h", **facts(reason=FailureReason.UNKNOWN_ROOT, chain=chain))
+    failures.add("h", **facts(reason=FailureReason.TIMEOUT, chain=chain))
+    failures.add("i", **facts(reason=FailureReason.BAD_CERTIFICATE, chain=(b"\x30" * (MAX_FAILURE_CHAIN + 1),)))
+    [kept] = failures.refused_chains()
+    assert kept.chain == chain[:2]
+    assert "chain" not in repr(kept)
+    plain, full = kept.as_json(), kept.as_json(chains=True)
+    assert "chain" not in plain
+    assert [b64decode(der) for der in full["chain"]] == list(chain[:2])
+    # Not certificates at all, which is no fault of ours.
+    assert (plain["identity"], plain["issuer"], plain["issuer_key_id"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        (b"dev 7", "dev 7"),
+        ("d\u00e9".encode(), "d\u00e9"),
+        (b"a\x1b[31m", "0x611b5b33316d"),
+        (b"\xff", "0xff"),
+        (b"", "0x"),
+    ],
+)
+def test_identities_are_shown(identity: bytes, shown: str) -> None:
+    assert shown_identity(identity) == shown
+
+
+def test_long_identity_is_cut() -> None:
+    failures = Failures(Clock())
+    failures.add("h", **facts(identity=b"x" * 10_000))
+    assert failures.newest()[0].identity == b"x" * MAX_FAILURE_TEXT
+
+
+@given(st.lists(st.binary(max_size=60), max_size=4))
+def test_reading_a_chain_is_total(chain: list[bytes]) -> None:
+    read_chain(chain)
+
+
+@pytest.mark.parametrize("cut", range(0, 400, 7))
+def test_reading_a_damaged_chain_is_total(cut: int) -> None:
+    leaf, *rest = pki().server.presented_der
+    damaged = leaf[:cut] + bytes((leaf[cut] ^ 0x41,)) + leaf[cut + 1 :]
+    read_chain([damaged, *rest])
+    read_chain([*rest, damaged])
+
+
+def test_the_issuer_that_a_chain_leads_to() -> None:
+    root = create_root("Acme Factory 2")
+    line = create_intermediate(root, "Line 1")
+    device = issue_device(line, "dev7").certificate.public_bytes(Encoding.DER)
+    key_id = {each: subject_key_id(each.certificate) for each in (root, line)}
+    above = [each.certificate.public_bytes(Encoding.DER) for each in (line, root)]
+    for chain, issuer in (([device], line), ([device, above[0]], root), ([device, above[1], above[0]], root)):
+        read = read_chain(chain)
+        assert (read.name, read.issuer_key_id) == ("dev7", key_id[issuer])
+        assert read.issuer == f"'{issuer.certificate.subject.rfc4514_string()}'"
+    # A certificate that says as little as it can.
+    bare = make("dev8")
+    assert read_chain([bare.der]) == ReadChain("dev8", "'CN=dev8'", None)
+    assert read_chain([make("dev8", make("CA")).der]) == ReadChain("dev8", "'CN=CA'", None)
+    assert read_chain([make(name()).der]).name is None
+    # Another CA of the same name is not the one that is asked for.
+    namesake = create_intermediate(root, "Line 1").certificate.public_bytes(Encoding.DER)
+    assert read_chain([device, namesake, above[1]]).issuer_key_id == key_id[line]
+
+
+def subject_key_id(certificate: x509.Certificate) -> str:
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+
+
 @pytest.mark.asyncio
 async def test_failures_can_be_read_and_explained(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
@@ -101,9 +221,10 @@ async def test_failures_can_be_read_and_explained(tmp_path: Path) -> None:
     assert as_json.json == [failure]
     assert table.status == 0
     assert "unknown_identity" in table.stdout
-    assert f"\nhint    {failure['hint']}\nremedy  {failure['remedy']}\n" in table.stdout
+    assert failure["identity"] == "0x" + b"nob\x1b[31mody".hex()
+    assert f"\nhint      {failure['hint']}\nremedy    {failure['remedy']}\n" in table.stdout
     assert "\x1b" not in table.stdout
-    assert "device  " not in table.stdout
+    assert "device    " not in table.stdout
     assert filtered.stdout == "no failed handshake is remembered of dev7\n"
 
 
@@ -125,7 +246,8 @@ async def test_refused_device_of_the_registry_is_found_by_its_name(tmp_path: Pat
         shown = await asyncio.to_thread(run, "explain", "dev", "--server", url)
         [first, second] = gateway.events("dtls.handshake_failed")
     assert first["claimed_device"] == second["claimed_device"] == "dev"
-    assert "\ndevice  dev\n" in shown.stdout
+    assert "\ndevice    dev\n" in shown.stdout
+    assert "\ncommand   gateway device enable dev\n" in shown.stdout
     assert ", 2 times since " in shown.stdout
 
 

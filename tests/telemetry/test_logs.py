@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.telemetry import REDACTED, EventLimiter, LogFormat, LogLevel, configure_logging, get_logger
+from gateway.telemetry import (
+    REDACTED,
+    EventLimiter,
+    LogFormat,
+    LogLevel,
+    configure_logging,
+    get_logger,
+    set_log_level,
+)
 from gateway.telemetry.limits import MAX_ITEMS, MAX_TEXT, MAX_TRACEBACK
 
 RFC_3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
@@ -40,6 +48,20 @@ def only_line(stream: io.StringIO) -> dict[str, Any]:
     [line] = stream.getvalue().splitlines()
     parsed: dict[str, Any] = json.loads(line)
     return parsed
+
+
+def test_the_level_can_change_and_nothing_else_does() -> None:
+    stream = configured("warning", limiter=EventLimiter(["a.flood"], burst=1))
+    ours, theirs = get_logger("gateway.test"), logging.getLogger("library")
+    set_log_level("debug")
+    ours.debug("a.detail")
+    theirs.debug("theirs")
+    ours.debug("a.flood")
+    ours.debug("a.flood")
+    set_log_level("error")
+    ours.warning("a.warning")
+    theirs.warning("theirs too")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["a.detail", "theirs", "a.flood"]
 
 
 def test_our_line() -> None:

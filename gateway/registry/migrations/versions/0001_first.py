@@ -166,6 +166,12 @@ def _who_is_known() -> None:
 
 def _what_happened() -> None:
     op.create_table(
+        "setting",
+        sa.Column("name", _ID, nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "issued_certificate",
         sa.Column("number", _COUNTER, autoincrement=True, nullable=False),
         sa.Column("issuer_id", _ID, nullable=False),

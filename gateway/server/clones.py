@@ -1,0 +1,136 @@
+"""Notices when one identity is alive from two places at once: somebody copied a device's key.
+
+A device that restarts or gets another address falls silent where it was before. So when a device makes a session while
+it has an older one at another host, that pair is kept in mind, and looked at now and then, off the data path: when the
+older session is still heard of after the newer one began, and both are at different hosts still, two devices have one
+identity. A session that moved by its connection id, or a return routability check, is at its new address by then. Two
+applications with one key on one machine are at one host.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway.model import DeviceStatus
+from gateway.registry import CachedReads, OnClone, RegistryError
+from gateway.server.device_sessions import DeviceSessions
+from gateway.server.limits import CLONE_GRACE_S, CLONE_WATCH_S, MAX_CLONE_SUSPECTS
+from gateway.server.session import Session
+from gateway.telemetry import get_logger
+
+
+@dataclass(slots=True)
+class _Suspect:
+    older: Session
+    newer: Session
+    since: float
+
+
+class Clones:
+    """The pairs that may be two devices, and what a tenant wants done about them.
+
+    Attributes:
+        found: How often, by what was done.
+    """
+
+    def __init__(
+        self,
+        reads: CachedReads,
+        of_devices: DeviceSessions,
+        *,
+        clock: Callable[[], float],
+        close: Callable[[Session], None],
+        set_status: Callable[[str, str, DeviceStatus, str], Awaitable[None]],
+    ) -> None:
+        """Begins with no suspicion.
+
+        Args:
+            reads: Knows the tenants' policies.
+            of_devices: The sessions.
+            clock: The engine's time.
+            close: Ends a session that a newer one replaces.
+            set_status: Changes a device in the registry: tenant, device, status, note.
+        """
+        self.found: Counter[OnClone] = Counter({action: 0 for action in OnClone})
+        self._reads = reads
+        self._of_devices = of_devices
+        self._clock = clock
+        self._close = close
+        self._set_status = set_status
+        # By device: the newest pair says it.
+        self._suspects: dict[tuple[str, str], _Suspect] = {}
+        self._log = get_logger("gateway.server").bind()
+
+    def __len__(self) -> int:
+        return len(self._suspects)
+
+    def entered(self, session: Session) -> None:
+        """A session begins; its device's older ones are still there."""
+        device = session.principal.device
+        host = _host(session)
+        elsewhere = [
+            older
+            for older in self._of_devices.of(device.tenant_id, device.id)
+            if older is not session and older.is_open and _host(older) != host
+        ]
+        if not elsewhere:
+            return
+        if self._policy(device.tenant_id) is OnClone.NEWEST_WINS:
+            # A device that only moved loses nothing: it left the older session behind.
+            for older in elsewhere:
+                self._close(older)
+            return
+        key = device.tenant_id, device.id
+        self._suspects.pop(key, None)
+        if len(self._suspects) >= MAX_CLONE_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
+        self._suspects[key] = _Suspect(elsewhere[0], session, self._clock())
+
+    async def look(self) -> None:
+        """Judges the pairs.
+
+        Raises:
+            RegistryError: A device could not be quarantined now; it is tried again.
+        """
+        now = self._clock()
+        for key, suspect in list(self._suspects.items()):
+            if not (suspect.older.is_open and suspect.newer.is_open) or now - suspect.since > CLONE_WATCH_S:
+                del self._suspects[key]
+                continue
+            older = suspect.older.association
+            if older is None or older.last_heard <= suspect.since + CLONE_GRACE_S:
+                continue
+            del self._suspects[key]
+            if _host(suspect.older) != _host(suspect.newer):
+                await self._found(key, suspect)
+
+    async def _found(self, key: tuple[str, str], suspect: _Suspect) -> None:
+        tenant_id, device_id = key
+        action = self._policy(tenant_id)
+        peers = [_host(suspect.older), _host(suspect.newer)]
+        if action is OnClone.QUARANTINE:
+            note = f"alive from {peers[0]} and {peers[1]} at once: its key was copied, or two devices were given one"
+            try:
+                await self._set_status(tenant_id, device_id, DeviceStatus.QUARANTINED, note)
+            except RegistryError:
+                self._suspects[key] = suspect
+                raise
+        self.found[action] += 1
+        self._log.warning(
+            "security.clone_detected",
+            device=device_id,
+            tenant=tenant_id,
+            peers=peers,
+            action=action.value,
+            hint="give each device a credential of its own, and replace this one; `gateway tenant set ID --on-clone` "
+            "decides what happens",
+        )
+
+    def _policy(self, tenant_id: str) -> OnClone:
+        tenant = self._reads.tenant(tenant_id)
+        return tenant.limits.on_clone if tenant is not None else OnClone.FLAG
+
+
+def _host(session: Session) -> str:
+    association = session.association
+    return association.address[0] if association is not None else ""
