@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from gateway import __version__
 
-_COMMANDS = ("init", "serve", "demo", "simulate", "device", "ca", "cert", "explain", "doctor")
+_COMMANDS = ("init", "serve", "demo", "simulate", "device", "psk", "keys", "fleet", "ca", "cert", "explain", "doctor")
 
 
 class _OnDemand(TyperGroup):
@@ -40,7 +40,7 @@ app = typer.Typer(
     help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys, X.509 certificates "
     "and raw public keys.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict with what exists, "
-    "6 unhealthy.",
+    "5 done in part, 6 unhealthy.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

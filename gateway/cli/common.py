@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from gateway.config import CONFIG_VARIABLE, ConfigError, Settings, load_settings
-from gateway.registry import Conflict, InvalidValue, NotFound, Registry, RegistryError, open_registry
+from gateway.registry import Conflict, InvalidValue, NotFound, Registry, RegistryError, Secrets, open_registry
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_CONFLICT = 4
+EXIT_PARTIAL = 5
 EXIT_UNHEALTHY = 6
+
+GENERATED_KEY_BYTES = 16
 
 DEFAULT_CONFIG = Path("gateway.toml")
 TENANT_VARIABLE = "GATEWAY_TENANT"
@@ -121,7 +125,9 @@ def settings_for(
 
 @contextmanager
 def registry_of(config: Path | None) -> Iterator[Registry]:
-    with open_registry(settings_for(config).registry.url) as registry:
+    settings = settings_for(config).registry
+    secrets = Secrets(settings.master_key, settings.derivation_key)
+    with open_registry(settings.url, secrets=secrets) as registry:
         yield registry
 
 
@@ -191,8 +197,43 @@ def read_key(path: Path | None, *, text: bool = False) -> bytes:
         raise UsageError(f"{origin}: the key is not hex (two digits a byte, nothing else)") from None
 
 
+def choose_key(file: Path | None, stdin: bool, generate: bool, derived: bool, *, text: bool = False) -> bytes | None:
+    """The pre-shared key that a command is about: read, made at random, or None for the derived one.
+
+    Raises:
+        UsageError: Not exactly one was chosen, or there is none to read.
+    """
+    if (file is not None) + stdin + generate + derived != 1:
+        raise UsageError("say one of --psk-file, --psk-stdin, --generate and --derived")
+    if text and (generate or derived):
+        raise UsageError("--psk-text is about a key in a file or in standard input")
+    if derived:
+        return None
+    return os.urandom(GENERATED_KEY_BYTES) if generate else read_key(file, text=text)
+
+
+def shown_time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown_psk_identity(identity: bytes) -> str:
+    return identity.decode("utf-8", "backslashreplace")
+
+
 def stdin_is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read; one that is there is left alone.
+
+    Raises:
+        FileExistsError: It is there.
+        OSError: It cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:

@@ -1,7 +1,5 @@
 """`gateway device`: the devices of the registry."""
 
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,22 +12,25 @@ from gateway.cli.common import (
     TenantOption,
     UsageError,
     argument_bytes,
+    choose_key,
     new_app,
     print_facts,
     print_rows,
     printable,
-    read_key,
     readable_errors,
     registry_of,
+    shown_psk_identity,
+    shown_time,
     stdin_is_terminal,
 )
+from gateway.cli.device_import import import_devices
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
 from gateway.registry import Conflict, NotFound, Registry
 
-_GENERATED_KEY_BYTES = 16
 _COLUMNS = ("device", "tenant", "status", "auto_provisioned", "created")
 
-app = new_app("Add, list, show, disable, enable and delete devices.")
+app = new_app("Add, import, list, show, disable, enable and delete devices.")
+app.command("import")(import_devices)
 
 IdArgument = Annotated[str, typer.Argument(help="The device's name.", metavar="ID")]
 
@@ -41,6 +42,9 @@ def add(
     psk_file: Annotated[Path | None, typer.Option(help="File with the key, in hex.", metavar="FILE")] = None,
     psk_stdin: Annotated[bool, typer.Option("--psk-stdin", help="Read the key, in hex, from standard input.")] = False,
     generate: Annotated[bool, typer.Option("--generate", help="Make a random key and print it, once.")] = False,
+    derived: Annotated[
+        bool, typer.Option("--derived", help="The key is derived from [registry] derivation_key, and not stored.")
+    ] = False,
     psk_text: Annotated[bool, typer.Option("--psk-text", help="The key in file or input is text, not hex.")] = False,
     allow_short_key: Annotated[
         bool, typer.Option("--allow-short-key", help="Take a key below 16 bytes, for devices that cannot be changed.")
@@ -65,27 +69,29 @@ def add(
     from gateway.pki import PkiError, load_public_key, public_key_fingerprint  # `device list` must not wait for it
 
     with readable_errors(failure=(PkiError,)):
-        sources = [psk_file is not None, psk_stdin, generate]
+        sources = [psk_file is not None, psk_stdin, generate, derived]
         if psk_identity is None and (any(sources) or psk_text or allow_short_key):
             raise UsageError("a key needs --psk-identity")
         if psk_identity is not None and sum(sources) != 1:
-            raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate")
+            raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate, or --derived")
         if psk_identity is not None and public_key is not None:
             raise UsageError("one key at a time: call again with the other one")
-        if generate and (psk_text or allow_short_key):
-            raise UsageError("--generate makes a random key; leave --psk-text and --allow-short-key away")
+        if (generate or derived) and (psk_text or allow_short_key):
+            raise UsageError("--generate makes a random key, --derived its own; leave the options for given keys away")
         facts: dict[str, Any] = {"device": id, "tenant": tenant}
         with registry_of(config) as registry:
             known = (certificate or public_key is not None) and _is_known(registry, id, tenant)
             if psk_identity is not None:
-                key = secrets.token_bytes(_GENERATED_KEY_BYTES) if generate else read_key(psk_file, text=psk_text)
+                key = choose_key(psk_file, psk_stdin, generate, derived, text=psk_text)
                 identity = argument_bytes(psk_identity)
                 if known:
                     registry.add_psk(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
                 else:
                     _add_psk_device(registry, id, tenant, identity, key, allow_short_key=allow_short_key)
-                facts["psk_identity"] = _text(identity)
-                if generate:
+                facts["psk_identity"] = shown_psk_identity(identity)
+                if derived:
+                    facts["psk"] = "derived"
+                if generate and key is not None:
                     facts["psk_hex"] = key.hex()
             elif public_key is not None:
                 spki = load_public_key(public_key)
@@ -129,7 +135,7 @@ def show(
                 "kind": each.kind,
                 "status": each.status.value,
                 "version": each.version,
-                "psk_identity": _text(each.psk_identity) if each.psk_identity is not None else None,
+                "psk_identity": shown_psk_identity(each.psk_identity) if each.psk_identity is not None else None,
                 "public_key_sha256": each.public_key,
                 "trust_anchor": each.anchor_id,
             }
@@ -191,7 +197,7 @@ def _set_status(id: str, tenant: str, status: DeviceStatus, output: Output, conf
 
 
 def _add_psk_device(
-    registry: Registry, id: str, tenant: str, identity: bytes, key: bytes, *, allow_short_key: bool
+    registry: Registry, id: str, tenant: str, identity: bytes, key: bytes | None, *, allow_short_key: bool
 ) -> None:
     try:
         registry.add_psk_device(id, identity, key, tenant_id=tenant, allow_short_key=allow_short_key)
@@ -210,15 +216,11 @@ def _is_known(registry: Registry, id: str, tenant: str) -> bool:
     return True
 
 
-def _text(identity: bytes) -> str:
-    return identity.decode("utf-8", "backslashreplace")
-
-
 def _facts(device: Device) -> dict[str, Any]:
     return {
         "device": device.id,
         "tenant": device.tenant_id,
         "status": device.status.value,
         "auto_provisioned": device.auto_provisioned,
-        "created": datetime.fromtimestamp(device.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": shown_time(device.created_at),
     }

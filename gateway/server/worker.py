@@ -22,6 +22,7 @@ from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import ServerCertificate, fingerprint
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
+from gateway.registry import Secrets as DeviceSecrets
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.crl_refresh import CrlRefresh
@@ -30,6 +31,7 @@ from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
+from gateway.server.fleet import FleetCount
 from gateway.server.flow import rates_of
 from gateway.server.identities import Identities
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
@@ -248,6 +250,7 @@ class Worker:
             "clones": lambda: clone_families(watch.clones),
             "certificates": lambda: _certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
+            "fleet": FleetCount(settings.registry.url, loop.time).families,
             "reloads": reloads.families,
         }
         for name, source in sources.items():
@@ -473,15 +476,26 @@ def load_application(settings: Settings) -> App:
 
 def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
     try:
-        registry = open_registry(settings.registry.url)
+        keys = settings.registry
+        registry = open_registry(keys.url, secrets=DeviceSecrets(keys.master_key, keys.derivation_key))
         try:
             reads = CachedReads(registry)
-            return registry, reads, IdentityService(reads)
+            identity = IdentityService(reads)
+            _check_keys(registry)
+            return registry, reads, identity
         except BaseException:
             registry.close()
             raise
     except RegistryError as error:
         raise ConfigError("registry.url", str(error)) from error
+
+
+def _check_keys(registry: Registry) -> None:
+    """A key that is missing is found here, not by each device."""
+    try:
+        registry.check_keys()
+    except RegistryError as error:
+        raise ConfigError("registry.master_key, registry.derivation_key", str(error)) from error
 
 
 def _certificate_families(certificates: tuple[ServerCertificate, ...], identity: IdentityService) -> Iterable[Metric]:
