@@ -13,7 +13,8 @@ from gateway.registry.errors import (
     RegistryError,
     Unavailable,
 )
-from gateway.registry.opening import open_registry
+from gateway.registry.migrating import HEAD
+from gateway.registry.opening import open_registry, schema_version
 from gateway.registry.policy import AnchorPolicy, CrlPolicy, OnClone, Provision, TenantBy, TenantLimits
 from gateway.registry.records import (
     AnchorRecord,
@@ -37,6 +38,7 @@ from gateway.registry.secrets import PlainSecrets, Secrets
 from gateway.registry.steps import Steps, run, wait_for
 
 __all__ = [
+    "HEAD",
     "AnchorPolicy",
     "AnchorRecord",
     "AnchorUsage",
@@ -73,5 +75,6 @@ __all__ = [
     "Unavailable",
     "open_registry",
     "run",
+    "schema_version",
     "wait_for",
 ]

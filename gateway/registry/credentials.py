@@ -213,6 +213,25 @@ class Credentials(Devices):
 
         return self._read(work)
 
+    def credential(self, credential_id: str) -> tuple[Device, CredentialSummary]:
+        """One credential, and whose it is.
+
+        Raises:
+            NotFound: It does not exist.
+        """
+
+        def work(connection: Connection) -> tuple[Device, CredentialSummary]:
+            row = connection.execute(
+                select(credential.c.tenant_id, credential.c.device_id, *CREDENTIAL_COLUMNS).where(
+                    credential.c.id == credential_id
+                )
+            ).first()
+            if row is None:
+                raise _no_credential(credential_id)
+            return self._existing_device(connection, row.tenant_id, row.device_id), to_summary(row)
+
+        return self._read(work)
+
     def set_credential_status(self, credential_id: str, status: CredentialStatus) -> None:
         """Retires or revokes a credential; its version grows.
 
@@ -245,7 +264,7 @@ class Credentials(Devices):
             )
         ).first()
         if row is None:
-            raise NotFound(f"credential '{credential_id}' does not exist; list them with `gateway device show ID`")
+            raise _no_credential(credential_id)
         connection.execute(
             update(credential)
             .where(credential.c.id == credential_id)
@@ -341,6 +360,10 @@ def new_credential_id() -> str:
 def sealed_row(tenant_id: str, credential_id: str, identity: bytes) -> bytes:
     """What a sealed key is bound to: in another tenant's row, or under another identity, it does not open."""
     return b"\0".join((tenant_id.encode(), credential_id.encode(), identity))
+
+
+def _no_credential(credential_id: str) -> NotFound:
+    return NotFound(f"credential '{credential_id}' does not exist; list them with `gateway device show ID`")
 
 
 def _certificate_key(device_id: str) -> bytes:
