@@ -154,6 +154,9 @@ def _resolve(settings: Settings, base: Path) -> Settings:
         for each in settings.dtls.certificates
     )
     dtls = settings.dtls.model_copy(update={**files, "certificates": more})
+    admin = settings.admin
+    if admin.token_file is not None:
+        admin = admin.model_copy(update={"token_file": base / admin.token_file})
     registry = settings.registry.model_copy(update={"url": _resolve_url(settings.registry.url, base)})
     options = {
         name: {key: _resolve_option(key, value, base) for key, value in table.items()}
@@ -161,7 +164,7 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     }
     handlers = settings.handlers.model_copy(update={"options": options})
     sections = {name: getattr(settings, name) for name in section_models()}
-    return Settings(**(sections | {"dtls": dtls, "registry": registry, "handlers": handlers}))
+    return Settings(**(sections | {"dtls": dtls, "registry": registry, "handlers": handlers, "admin": admin}))
 
 
 def _resolve_url(url: str, base: Path) -> str:

@@ -13,7 +13,16 @@ from pathlib import Path
 from prometheus_client.core import Metric
 
 from gateway import __version__
-from gateway.admin import MAX_CONNECTIONS, AdminError, AdminServer, Check
+from gateway.admin import (
+    MANAGEMENT_PREFIX,
+    MAX_CONNECTIONS,
+    AdminError,
+    AdminServer,
+    Check,
+    ManagementApi,
+    TokenError,
+    TokenFile,
+)
 from gateway.coap import MessageLayer, TransmissionParameters
 from gateway.config import Address, ConfigError, Settings, Source
 from gateway.dtls import ServerConfig, ServerEndpoint
@@ -107,6 +116,7 @@ class Worker:
         self._plan = Plan.read(settings, self._secrets)
         self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
+        self._management = ManagementApi(_load_tokens(settings), lambda: open_registry(settings.registry.url))
         self.registry, self._reads, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
@@ -354,7 +364,7 @@ class Worker:
                 loop_age_s=self._heartbeat.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
-                apis={API_PREFIX: device_api},
+                apis={API_PREFIX: device_api, MANAGEMENT_PREFIX: self._management.guarded},
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
                 pages={"/debug/failures": lambda query: self._failures.page(chains=query.get("chains") == "1")},
             )
@@ -391,6 +401,7 @@ class Worker:
         if self._admin is not None:
             self._admin.stop()
             self._admin = None
+        self._management.close()
         self.registry.close()
         if self._key_log is not None:
             self._key_log.close()
@@ -469,6 +480,14 @@ def load_application(settings: Settings) -> App:
     except HandlerError as error:
         raise ConfigError("handlers", str(error)) from error
     return app
+
+
+def _load_tokens(settings: Settings) -> TokenFile | None:
+    path = settings.admin.token_file
+    try:
+        return TokenFile(path) if path is not None else None
+    except TokenError as error:
+        raise ConfigError("admin.token_file", str(error)) from error
 
 
 def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
