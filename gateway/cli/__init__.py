@@ -12,7 +12,23 @@ from typer.main import get_command
 
 from gateway import __version__
 
-_COMMANDS = ("init", "serve", "demo", "simulate", "device", "ca", "cert", "explain", "doctor")
+_COMMANDS = (
+    "init",
+    "serve",
+    "demo",
+    "simulate",
+    "tenant",
+    "device",
+    "credential",
+    "ca",
+    "cert",
+    "status",
+    "audit",
+    "explain",
+    "doctor",
+    "token",
+    "db",
+)
 
 
 class _OnDemand(TyperGroup):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.bans import add_commands
 from gateway.cli.common import (
     ConfigOption,
     UsageError,
@@ -61,6 +62,9 @@ def server(
         names = name or ["localhost", "127.0.0.1", "::1"]
         made = issue_server(_issuer(ca, ca_key, config), names)
         _write(made, out, certificates_folder(config) / "server")
+
+
+add_commands(app)
 
 
 def _issuer(ca: Path | None, ca_key: Path | None, config: Path | None) -> CertifiedKey:

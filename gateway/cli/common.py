@@ -1,9 +1,11 @@
 """What the commands share: options, error texts, exit codes, tables and JSON."""
 
+import csv
 import json
 import os
+import pwd
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +24,8 @@ EXIT_UNHEALTHY = 6
 
 DEFAULT_CONFIG = Path("gateway.toml")
 TENANT_VARIABLE = "GATEWAY_TENANT"
+SERVER_VARIABLE = "GATEWAY_SERVER"
+TOKEN_FILE_VARIABLE = "GATEWAY_TOKEN_FILE"  # noqa: S105  the name of a variable
 
 # Wider than any row: into a pipe, nothing is cut or folded to the width of a terminal that is not there.
 _PIPE_WIDTH = 100_000
@@ -42,6 +46,8 @@ TenantOption = Annotated[str, typer.Option("--tenant", envvar=TENANT_VARIABLE, h
 class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
@@ -114,15 +120,24 @@ def settings_for(
     config: Path | None, overrides: Mapping[str, object] | None = None, *, check: bool = False
 ) -> Settings:
     """The settings of a command that is not the server: certificate files need not exist unless `check`."""
-    # The tenant is an option of commands, not a setting; every other variable with our prefix has to be one.
-    environ = {name: value for name, value in os.environ.items() if name != TENANT_VARIABLE}
-    return load_settings(locate_config(config), overrides, environ=environ, check_files=check)
+    return load_settings(locate_config(config), overrides, environ=settings_environ(), check_files=check)
+
+
+def settings_environ() -> dict[str, str]:
+    """The environment without what stands for options of commands; everything else with our prefix is a setting."""
+    options = (TENANT_VARIABLE, SERVER_VARIABLE, TOKEN_FILE_VARIABLE)
+    return {name: value for name, value in os.environ.items() if name not in options}
 
 
 @contextmanager
 def registry_of(config: Path | None) -> Iterator[Registry]:
-    with open_registry(settings_for(config).registry.url) as registry:
+    with open_local(config) as registry:
         yield registry
+
+
+def open_local(config: Path | None) -> Registry:
+    """The registry of the configuration; changes are written down as those of whoever runs the command."""
+    return open_registry(settings_for(config).registry.url, actor=f"cli:{_user()}")
 
 
 def certificates_folder(config: Path | None) -> Path:
@@ -195,11 +210,24 @@ def stdin_is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
-    """Rows as a table, or as one JSON list."""
-    if output is Output.JSON:
-        print_json(list(rows))
-        return
+def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
+    """Rows as a table of some columns, or all of them as one JSON list, as JSON lines or as CSV.
+
+    Lines and CSV are printed as the rows come; a table needs all of them, and so does a list.
+    """
+    match output:
+        case Output.JSON:
+            print_json([dict(row) for row in rows])
+        case Output.JSONL:
+            for row in rows:
+                print(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+        case Output.CSV:
+            _print_csv(rows, columns)
+        case Output.TABLE:
+            _print_table(rows, columns)
+
+
+def _print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     # Only here: neither JSON nor most commands need it, and it is a tenth of their time.
     from rich import box
     from rich.console import Console
@@ -218,14 +246,30 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output
     console.print(table)
 
 
+def _print_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    names: list[str] | None = None
+    for row in rows:
+        if names is None:
+            # The table's columns first, then what is there beside them.
+            names = [*columns, *(name for name in row if name not in columns)]
+            writer.writerow(names)
+        writer.writerow([_shown(row.get(name)) for name in names])
+    if names is None:
+        writer.writerow(columns)
+
+
 def print_facts(facts: Mapping[str, Any], output: Output) -> None:
-    """One thing as a list of its facts, or as one JSON object."""
-    if output is Output.JSON:
-        print_json(dict(facts))
-        return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name:<{width}}  {_shown(value)}".rstrip())
+    """One thing as a list of its facts, or in one of the other forms."""
+    match output:
+        case Output.JSON:
+            print_json(dict(facts))
+        case Output.TABLE:
+            width = max(map(len, facts))
+            for name, value in facts.items():
+                print(f"{name:<{width}}  {_shown(value)}".rstrip())
+        case Output.JSONL | Output.CSV:
+            print_rows([facts], list(facts), output)
 
 
 def print_json(value: object) -> None:
@@ -250,7 +294,20 @@ def _read_stdin() -> bytes:
 
 
 def _shown(value: object) -> str:
+    """As a table and CSV have it."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = " ".join(value)
+    elif isinstance(value, list | dict):
+        value = json.dumps(value, ensure_ascii=False) if value else ""
     return "" if value is None else printable(str(value))
+
+
+def _user() -> str:
+    try:
+        # By who it is, not by what a variable says.
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _exit(text: str, status: int) -> None:
