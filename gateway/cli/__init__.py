@@ -20,6 +20,9 @@ _COMMANDS = (
     "tenant",
     "device",
     "credential",
+    "psk",
+    "keys",
+    "fleet",
     "ca",
     "cert",
     "status",
@@ -56,7 +59,7 @@ app = typer.Typer(
     help="Cloud ingress for constrained devices: CoAP over DTLS 1.2 with pre-shared keys, X.509 certificates "
     "and raw public keys.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 conflict with what exists, "
-    "6 unhealthy.",
+    "5 done in part, 6 unhealthy.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -7,6 +7,7 @@ import pwd
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from gateway.config import CONFIG_VARIABLE, ConfigError, Settings, load_settings
-from gateway.registry import Conflict, InvalidValue, NotFound, Registry, RegistryError, open_registry
+from gateway.registry import Conflict, InvalidValue, NotFound, Registry, RegistryError, Secrets, open_registry
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_CONFLICT = 4
+EXIT_PARTIAL = 5
 EXIT_UNHEALTHY = 6
 
 DEFAULT_CONFIG = Path("gateway.toml")
@@ -137,7 +139,9 @@ def registry_of(config: Path | None) -> Iterator[Registry]:
 
 def open_local(config: Path | None) -> Registry:
     """The registry of the configuration; changes are written down as those of whoever runs the command."""
-    return open_registry(settings_for(config).registry.url, actor=f"cli:{_user()}")
+    settings = settings_for(config).registry
+    secrets = Secrets(settings.master_key, settings.derivation_key)
+    return open_registry(settings.url, actor=f"cli:{_user()}", secrets=secrets)
 
 
 def certificates_folder(config: Path | None) -> Path:
@@ -206,8 +210,28 @@ def read_key(path: Path | None, *, text: bool = False) -> bytes:
         raise UsageError(f"{origin}: the key is not hex (two digits a byte, nothing else)") from None
 
 
+def shown_time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown_psk_identity(identity: bytes) -> str:
+    return identity.decode("utf-8", "backslashreplace")
+
+
 def stdin_is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read; one that is there is left alone.
+
+    Raises:
+        FileExistsError: It is there.
+        OSError: It cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:

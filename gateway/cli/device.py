@@ -13,14 +13,23 @@ from gateway.cli.common import (
     OutputOption,
     TenantOption,
     UsageError,
-    argument_bytes,
     new_app,
     print_facts,
     print_rows,
     printable,
-    read_key,
 )
-from gateway.cli.managed import YesOption, a_duration, command, confirm, facts_of, given, show
+from gateway.cli.device_import import import_devices
+from gateway.cli.managed import (
+    YesOption,
+    a_duration,
+    command,
+    confirm,
+    facts_of,
+    given,
+    identity_field,
+    key_field,
+    show,
+)
 from gateway.management import Management, devices
 from gateway.management.limits import MAX_PAGE
 from gateway.management.problems import pki_errors
@@ -28,7 +37,8 @@ from gateway.model import DEFAULT_TENANT, DeviceStatus
 
 _COLUMNS = ("device", "tenant", "status", "auto_provisioned", "created")
 
-app = new_app("Add, list, show, disable, enable, label and delete devices.")
+app = new_app("Add, import, list, show, disable, enable, label and delete devices.")
+app.command("import")(import_devices)
 
 IdArgument = Annotated[str, typer.Argument(help="The device's name.", metavar="ID")]
 NoteOption = Annotated[str | None, typer.Option(help="Why, for people.", metavar="TEXT")]
@@ -48,6 +58,9 @@ def add(
     psk_file: Annotated[Path | None, typer.Option(help="File with the key, in hex.", metavar="FILE")] = None,
     psk_stdin: Annotated[bool, typer.Option("--psk-stdin", help="Read the key, in hex, from standard input.")] = False,
     generate: Annotated[bool, typer.Option("--generate", help="Make a random key and print it, once.")] = False,
+    derived: Annotated[
+        bool, typer.Option("--derived", help="The key is derived from [registry] derivation_key, and not stored.")
+    ] = False,
     psk_text: Annotated[bool, typer.Option("--psk-text", help="The key in file or input is text, not hex.")] = False,
     allow_short_key: Annotated[
         bool, typer.Option("--allow-short-key", help="Take a key below 16 bytes, for devices that cannot be changed.")
@@ -68,22 +81,20 @@ def add(
     one: no other CA can speak for it then. With a key alone it takes no certificate. Called again with --certificate,
     takes a device out of its binding; called again with --public-key, gives it one more key.
     """
-    sources = [psk_file is not None, psk_stdin, generate]
+    sources = [psk_file is not None, psk_stdin, generate, derived]
     if psk_identity is None and (any(sources) or psk_text or allow_short_key):
         raise UsageError("a key needs --psk-identity")
     if psk_identity is not None and sum(sources) != 1:
-        raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate")
+        raise UsageError("--psk-identity needs one of --psk-file, --psk-stdin and --generate, or --derived")
     if psk_identity is not None and public_key is not None:
         raise UsageError("one key at a time: call again with the other one")
-    if generate and (psk_text or allow_short_key):
-        raise UsageError("--generate makes a random key; leave --psk-text and --allow-short-key away")
+    if (generate or derived) and (psk_text or allow_short_key):
+        raise UsageError("--generate makes a random key, --derived its own; leave the options for given keys away")
     said: dict[str, Any] = {"device": id, "tenant": tenant, "certificate": certificate}
     if psk_identity is not None:
-        said |= _identity(argument_bytes(psk_identity))
-        if generate:
-            said["generate"] = True
-        else:
-            said |= {"psk_hex": read_key(psk_file, text=psk_text).hex(), "allow_short_key": allow_short_key}
+        said |= identity_field(psk_identity) | key_field(psk_file, psk_stdin, generate, derived, text=psk_text)
+        if allow_short_key:
+            said["allow_short_key"] = True
     elif public_key is not None:
         said["public_key"] = _public_key(public_key)
     show(manage.do(devices.add, **said), output)
@@ -230,13 +241,6 @@ def _pages(manage: Management, said: dict[str, Any], limit: int | None) -> Itera
         left, cursor = None if left is None else left - len(page.devices), page.next
         if cursor is None:
             return
-
-
-def _identity(identity: bytes) -> dict[str, str]:
-    try:
-        return {"psk_identity": identity.decode()}
-    except UnicodeDecodeError:
-        return {"psk_identity_hex": identity.hex()}
 
 
 def _public_key(path: Path) -> str:

@@ -17,8 +17,10 @@ from gateway.cli.common import (
     ConfigOption,
     Output,
     UsageError,
+    argument_bytes,
     open_local,
     print_facts,
+    read_key,
     readable_errors,
     stdin_is_terminal,
 )
@@ -151,6 +153,30 @@ def confirm(question: str, *, yes: bool, otherwise: str) -> None:
 def given(**options: Any) -> dict[str, Any]:
     """Those options that were given."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def identity_field(text: str) -> dict[str, str]:
+    """A PSK identity of the command line as a request has it."""
+    identity = argument_bytes(text)
+    try:
+        return {"psk_identity": identity.decode()}
+    except UnicodeDecodeError:
+        return {"psk_identity_hex": identity.hex()}
+
+
+def key_field(file: Path | None, stdin: bool, generate: bool, derived: bool, *, text: bool) -> dict[str, Any]:
+    """The pre-shared key that a command is about, as a request has it.
+
+    Raises:
+        UsageError: Not exactly one was chosen, or there is none to read.
+    """
+    if (file is not None) + stdin + generate + derived != 1:
+        raise UsageError("say one of --psk-file, --psk-stdin, --generate and --derived")
+    if text and (generate or derived):
+        raise UsageError("--psk-text is about a key in a file or in standard input")
+    if generate or derived:
+        return {"generate" if generate else "derived": True}
+    return {"psk_hex": read_key(file, text=text).hex()}
 
 
 def a_time(name: str, text: str) -> datetime:

@@ -19,6 +19,7 @@ from gateway.config.settings import HandlersSettings, Settings
 
 _FILE_KEYS: Final = ("certificate", "private_key")
 _PATH_KEYS: Final = (*_FILE_KEYS, "ticket_keys", "key_log")
+_KEY_SOURCES: Final = ("master_key", "derivation_key")
 _SQLITE: Final = "sqlite:///"
 _PATH_OPTIONS: Final = ("path", "file")
 
@@ -157,7 +158,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     admin = settings.admin
     if admin.token_file is not None:
         admin = admin.model_copy(update={"token_file": base / admin.token_file})
-    registry = settings.registry.model_copy(update={"url": _resolve_url(settings.registry.url, base)})
+    keys = {key: _resolve_source(getattr(settings.registry, key), base) for key in _KEY_SOURCES}
+    registry = settings.registry.model_copy(update={"url": _resolve_url(settings.registry.url, base), **keys})
     options = {
         name: {key: _resolve_option(key, value, base) for key, value in table.items()}
         for name, table in settings.handlers.options.items()
@@ -170,6 +172,11 @@ def _resolve(settings: Settings, base: Path) -> Settings:
 def _resolve_url(url: str, base: Path) -> str:
     path = url.removeprefix(_SQLITE)
     return url if path in (url, ":memory:") else f"{_SQLITE}{base / path}"
+
+
+def _resolve_source(source: str | None, base: Path) -> str | None:
+    path = (source or "").removeprefix("file:")
+    return source if source is None or path == source else f"file:{base / Path(path).expanduser()}"
 
 
 def _resolve_option(key: str, value: Any, base: Path) -> Any:

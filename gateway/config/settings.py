@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateway.config.values import Address, BindAddress, Duration, FilePath, Names, as_tuple
+from gateway.config.values import Address, BindAddress, Duration, FilePath, KeySource, Names, as_tuple
 
 ENV_PREFIX: Final = "GATEWAY_"
 ENV_DELIMITER: Final = "__"
@@ -188,6 +188,19 @@ class RegistrySettings(Section):
         pattern=r"^(sqlite:///|postgres(ql)?://|postgresql\+asyncpg://).+",
         description="sqlite:/// and a path, or postgresql://USER@HOST/DATABASE. It holds the devices' keys: a file is "
         "created with mode 0600, and a password is better in PGPASSFILE than here.",
+    )
+    master_key: KeySource | None = Field(
+        default=None,
+        description="What the devices' keys are sealed under: file:PATH with 64 hex digits and mode 0600 (gateway keys "
+        "create makes one), env:NAME for a variable, systemd:NAME for a credential of the unit, or plugin:NAME for an "
+        "installed provider. Without it they are stored as they are. Keys that are there are sealed by gateway keys "
+        "rotate.",
+        examples=["file:master.key"],
+    )
+    derivation_key: KeySource | None = Field(
+        default=None,
+        description="What keys of devices are derived from that are not stored (docs/psk.md), named in the same way.",
+        examples=["file:derivation.key"],
     )
 
 

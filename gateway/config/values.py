@@ -14,6 +14,7 @@ _BARE_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", re.ASCII
 )
+_KEY_SOURCE: Final = re.compile(r"(file|env|systemd|plugin):[^\0]+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,16 @@ def _path(value: object) -> object:
     return value
 
 
+def _key_source(value: object) -> object:
+    if isinstance(value, str):
+        if _KEY_SOURCE.fullmatch(value) is None:
+            # Not shown: it may be the key itself.
+            raise ValueError("must be file:PATH, env:NAME, systemd:NAME or plugin:NAME, and never the key itself")
+        if value.startswith("env:GATEWAY_"):
+            raise ValueError("must name a variable that does not begin with GATEWAY_: those are settings")
+    return value
+
+
 def as_tuple(value: object) -> object:
     """A list of TOML as the tuple that strict models want; anything else is left for them to refuse."""
     return tuple(value) if isinstance(value, list) else value
@@ -118,5 +129,7 @@ BindAddress = Annotated[InstanceOf[Address], BeforeValidator(_address)]
 """An `Address`, written as "host:port"."""
 FilePath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
 """A path; a relative one is meant from the folder of the configuration file."""
+KeySource = Annotated[str, BeforeValidator(_key_source)]
+"""Where a master key comes from."""
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 """A list of names."""

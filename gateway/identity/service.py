@@ -43,6 +43,7 @@ from gateway.registry import (
     PublicKeyCredential,
     RegistryError,
     Steps,
+    Tenant,
 )
 
 _USABLE = frozenset({CredentialStatus.ACTIVE, CredentialStatus.NEXT})
@@ -268,10 +269,11 @@ class IdentityService:
         return found.device
 
     def check_trust(self, principal: Principal) -> None:
-        """Whether a live session's certificate would still be accepted. Costs no look-up.
+        """Whether the kind of proof that a live session began with would still be accepted. Costs no look-up.
 
         Raises:
-            IdentityRefused: Its anchor is no longer trusted, or one of its certificates was revoked or banned.
+            IdentityRefused: Its anchor is no longer trusted, one of its certificates was revoked or banned, or its
+                tenant is disabled or no longer takes pre-shared keys.
         """
         if principal.auth is AuthKind.X509:
             self._check_chain(
@@ -281,7 +283,9 @@ class IdentityService:
                 principal.anchor_id or "",
                 principal.device,
             )
-        check_tenant(self._reads, principal.device.tenant_id)
+        tenant = check_tenant(self._reads, principal.device.tenant_id)
+        if principal.auth is AuthKind.PSK:
+            self._check_psk_era(tenant, principal.device)
 
     def reload(self) -> None:
         """Builds the trust store anew from the registry. May wait, and may be called in a thread.
@@ -382,7 +386,10 @@ class IdentityService:
                 f"device its new key, or make one with `{device_command('rotate', device, noun='psk')}`",
                 device,
             )
-        if tenant.limits.psk_until and now > tenant.limits.psk_until:
+        self._check_psk_era(tenant, device)
+
+    def _check_psk_era(self, tenant: Tenant, device: Device) -> None:
+        if tenant.limits.psk_until and self._clock().timestamp() > tenant.limits.psk_until:
             raise IdentityRefused(
                 Refusal.PSK_ENDED,
                 f"tenant '{tenant.id}' no longer takes pre-shared keys; give device '{device.id}' a certificate",

@@ -1,7 +1,6 @@
 """Operations on devices."""
 
 import json
-import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Literal, Self
 
@@ -11,6 +10,7 @@ from gateway.management.credentials import CredentialFacts, credential_facts, id
 from gateway.management.limits import DEFAULT_PAGE, MAX_PAGE
 from gateway.management.operation import Context, operation
 from gateway.management.problems import pki_errors
+from gateway.management.psk import Identity, Key, told
 from gateway.management.values import (
     Answer,
     DeviceName,
@@ -24,9 +24,6 @@ from gateway.management.values import (
 )
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
 from gateway.registry import Conflict, DeviceRecord, InvalidValue, NotFound, Registry
-
-_GENERATED_KEY_BYTES = 16
-_Hex = Annotated[str, Field(pattern="^([0-9A-Fa-f]{2})+$", max_length=1024)]
 
 
 class DeviceFacts(Answer):
@@ -64,6 +61,7 @@ class Added(Answer):
     tenant: str
     psk_identity: str | None = None
     psk_hex: str | None = Field(default=None, repr=False, description="The key that was made by this call.")
+    psk: Literal["derived"] | None = None
     public_key_sha256: str | None = None
     certificate: Literal["allowed"] | None = None
 
@@ -91,13 +89,9 @@ class Filter(Given):
     cursor: Text | None = Field(default=None, description="`next` of the page before.")
 
 
-class New(Which):
+class New(Which, Identity, Key):
     """A device, and with what it proves itself."""
 
-    psk_identity: Text | None = Field(default=None, description="The identity of a pre-shared key, as text.")
-    psk_identity_hex: _Hex | None = Field(default=None, description="The same where it is no text.")
-    psk_hex: _Hex | None = Field(default=None, repr=False, description="The key.")
-    generate: bool = Field(default=False, description="Make a random key; the answer tells it, once.")
     allow_short_key: bool = Field(
         default=False, description="Take a key below 16 bytes, for devices that cannot be changed."
     )
@@ -108,18 +102,14 @@ class New(Which):
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
-        with_identity = [self.psk_identity, self.psk_identity_hex]
-        identities = sum(each is not None for each in with_identity)
-        if identities > 1:
-            raise ValueError("give psk_identity or psk_identity_hex, not both")
-        if not identities and (self.psk_hex is not None or self.generate or self.allow_short_key):
+        if self.identity is None and (self.sources or self.allow_short_key):
             raise ValueError("a key needs psk_identity")
-        if identities and (self.psk_hex is not None) == self.generate:
-            raise ValueError("a PSK identity needs one of psk_hex and generate")
-        if identities and self.public_key is not None:
+        if self.identity is not None and self.sources != 1:
+            raise ValueError("a PSK identity needs one of psk_hex, generate and derived")
+        if self.identity is not None and self.public_key is not None:
             raise ValueError("one key at a time: call again with the other one")
-        if self.generate and self.allow_short_key:
-            raise ValueError("generate makes a random key; leave allow_short_key away")
+        if self.allow_short_key and self.psk_hex is None:
+            raise ValueError("allow_short_key is about a key that is given")
         return self
 
 
@@ -180,13 +170,11 @@ def add(context: Context, given: New) -> Added:
     registry, tenant = context.registry, given.tenant
     known = (given.certificate or given.public_key is not None) and _is_known(registry, given)
     said: dict[str, str] = {}
-    identity = _identity(given)
+    identity = given.identity
     if identity is not None:
-        key = secrets.token_bytes(_GENERATED_KEY_BYTES) if given.psk_hex is None else bytes.fromhex(given.psk_hex)
+        key = given.key()
         _add_psk(registry, given, identity, key, known=known)
-        said["psk_identity"] = identity_text(identity)
-        if given.generate:
-            said["psk_hex"] = key.hex()
+        said |= {"psk_identity": identity_text(identity), **told(given, key)}
     elif given.public_key is not None:
         from gateway.pki import parse_public_key, public_key_fingerprint  # not for those who add none
 
@@ -232,7 +220,7 @@ def delete(context: Context, given: Which) -> DeviceFacts:
     return facts.model_copy(update={"status": "deleted"})
 
 
-def _add_psk(registry: Registry, given: New, identity: bytes, key: bytes, *, known: bool) -> None:
+def _add_psk(registry: Registry, given: New, identity: bytes, key: bytes | None, *, known: bool) -> None:
     if known:
         registry.add_psk(given.device, identity, key, tenant_id=given.tenant, allow_short_key=given.allow_short_key)
         return
@@ -246,12 +234,6 @@ def _add_psk(registry: Registry, given: New, identity: bytes, key: bytes, *, kno
             raise  # the identity is another device's
         remedy = f"to change its key, delete it with `gateway device delete {given.device}`, then add it again"
         raise Conflict(f"{error}; {remedy}") from error
-
-
-def _identity(given: New) -> bytes | None:
-    if given.psk_identity_hex is not None:
-        return bytes.fromhex(given.psk_identity_hex)
-    return given.psk_identity.encode() if given.psk_identity is not None else None
 
 
 def _is_known(registry: Registry, given: Which) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from gateway.management import anchors, bans, credentials, devices, tenants, trail
+from gateway.management import anchors, bans, credentials, devices, fleet, psk, tenants, trail
 from gateway.management.operation import Operation
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
@@ -17,8 +17,15 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     devices.show,
     devices.set_,
     devices.delete,
+    fleet.import_devices,
     credentials.list_all,
     credentials.set_,
+    psk.add,
+    psk.rotate,
+    psk.end,
+    fleet.migrate,
+    fleet.status,
+    fleet.keys,
     anchors.list_all,
     anchors.trust,
     anchors.show,

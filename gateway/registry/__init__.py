@@ -13,6 +13,11 @@ from gateway.registry.errors import (
     RegistryError,
     Unavailable,
 )
+from gateway.registry.fleet import Migration
+from gateway.registry.generations import join_identity, split_identity
+from gateway.registry.import_files import FileFormat, Report, format_of, read_rows
+from gateway.registry.importing import ImportRow, Known, OnConflict, Result, RowResult
+from gateway.registry.master_keys import LocalKey, MasterKey, create_master_key, load_master_key
 from gateway.registry.migrating import HEAD
 from gateway.registry.opening import open_registry, schema_version
 from gateway.registry.policy import AnchorPolicy, CrlPolicy, OnClone, Provision, TenantBy, TenantLimits
@@ -34,7 +39,9 @@ from gateway.registry.records import (
     Tenant,
 )
 from gateway.registry.registry import Registry
-from gateway.registry.secrets import PlainSecrets, Secrets
+from gateway.registry.rotation import Rotated
+from gateway.registry.sealing import DataKey, KeyStatus, Resealed
+from gateway.registry.secrets import Secrets
 from gateway.registry.steps import Steps, run, wait_for
 
 __all__ = [
@@ -52,19 +59,32 @@ __all__ = [
     "CredentialSummary",
     "CrlPolicy",
     "CrlRecord",
+    "DataKey",
     "DeviceRecord",
+    "FileFormat",
+    "ImportRow",
     "InvalidValue",
     "IssuedCertificate",
+    "KeyStatus",
+    "Known",
     "LimitReached",
+    "LocalKey",
+    "MasterKey",
+    "Migration",
     "NotActive",
     "NotFound",
     "OnClone",
-    "PlainSecrets",
+    "OnConflict",
     "Provision",
     "PskCredential",
     "PublicKeyCredential",
     "Registry",
     "RegistryError",
+    "Report",
+    "Resealed",
+    "Result",
+    "Rotated",
+    "RowResult",
     "Secrets",
     "Standing",
     "Steps",
@@ -73,8 +93,14 @@ __all__ = [
     "TenantLimits",
     "Trust",
     "Unavailable",
+    "create_master_key",
+    "format_of",
+    "join_identity",
+    "load_master_key",
     "open_registry",
+    "read_rows",
     "run",
     "schema_version",
+    "split_identity",
     "wait_for",
 ]

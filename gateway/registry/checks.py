@@ -80,14 +80,16 @@ def check_attributes(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, 
     return tuple(sorted(values.items()))
 
 
-def check_psk(identity: bytes, key: bytes, *, allow_short_key: bool) -> None:
-    """Checks the lengths of a PSK identity and its key; their bytes may be anything.
+def check_psk(identity: bytes, key: bytes | None, *, allow_short_key: bool = False) -> None:
+    """Checks the lengths of a PSK identity and its key, if it has one; their bytes may be anything.
 
     Raises:
         InvalidValue: One is too short or too long.
     """
     if not 1 <= len(identity) <= MAX_PSK_IDENTITY_BYTES:
         raise InvalidValue(f"a PSK identity has 1-{MAX_PSK_IDENTITY_BYTES} bytes, this one has {len(identity)}")
+    if key is None:
+        return
     least = 1 if allow_short_key else MIN_PSK_BYTES
     if len(key) < least:
         raise InvalidValue(

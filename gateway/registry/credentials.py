@@ -10,6 +10,7 @@ from gateway.model import DEFAULT_TENANT, Device
 from gateway.registry.checks import check_id, check_psk, check_public_key, shown_identity
 from gateway.registry.devices import Devices
 from gateway.registry.errors import Conflict, NotFound
+from gateway.registry.generations import split_identity
 from gateway.registry.records import (
     CertificateCredential,
     CredentialStatus,
@@ -19,6 +20,7 @@ from gateway.registry.records import (
     Standing,
 )
 from gateway.registry.rows import CREDENTIAL_COLUMNS, CREDENTIAL_STATUS, DEVICE_COLUMNS, to_device, to_summary
+from gateway.registry.sealing import Sealing, sealed_row
 from gateway.registry.tables import anchor_tenant, credential, device, trust_anchor
 from gateway.registry.trail import DEVICE, changed
 
@@ -53,7 +55,7 @@ _STANDING = (
 )
 
 
-class Credentials(Devices):
+class Credentials(Devices, Sealing):
     """Adding, finding and changing them."""
 
     def find_psk(self, tenant_id: str, identity: bytes) -> PskCredential | None:
@@ -86,7 +88,7 @@ class Credentials(Devices):
         self,
         device_id: str,
         identity: bytes,
-        key: bytes,
+        key: bytes | None,
         *,
         tenant_id: str = DEFAULT_TENANT,
         allow_short_key: bool = False,
@@ -104,7 +106,7 @@ class Credentials(Devices):
         self,
         device_id: str,
         identity: bytes,
-        key: bytes,
+        key: bytes | None,
         *,
         tenant_id: str = DEFAULT_TENANT,
         allow_short_key: bool = False,
@@ -114,13 +116,13 @@ class Credentials(Devices):
         Args:
             device_id: The device.
             identity: 1-256 bytes, any; unique in its tenant.
-            key: 16-64 bytes.
+            key: 16-64 bytes; None for the derived one, of which nothing is stored.
             tenant_id: The device's tenant.
             allow_short_key: Takes keys below 16 bytes, for devices that cannot be changed.
 
         Raises:
             Conflict: The identity is taken.
-            InvalidValue: The identity's or the key's length is not acceptable.
+            InvalidValue: The identity's or the key's length is not acceptable; there is no key to derive from.
             NotFound: The device does not exist.
         """
         check_psk(identity, key, allow_short_key=allow_short_key)
@@ -288,21 +290,41 @@ class Credentials(Devices):
         if generation is not None:
             key = self._secrets.derive(found.tenant_id, identity, generation)
         else:
-            key = self._secrets.open(bytes(row[11]), key_id, sealed_row(found.tenant_id, row[7], identity))
+            key = self._open_secret(bytes(row[11]), key_id, sealed_row(found.tenant_id, row[7], identity))
         return PskCredential(found, key, row[7], row[8], CREDENTIAL_STATUS[row[9]], row[14], row[15])
 
-    def _insert_psk(self, connection: Connection, owner: Device, identity: bytes, key: bytes) -> PskCredential:
+    def _insert_psk(
+        self,
+        connection: Connection,
+        owner: Device,
+        identity: bytes,
+        key: bytes | None,
+        status: CredentialStatus = CredentialStatus.ACTIVE,
+    ) -> PskCredential:
         taken = self._taken(connection, "psk", owner.tenant_id, identity)
         if taken is not None:
             raise Conflict(
                 f"the PSK identity {shown_identity(identity)} belongs to device '{taken}' already; choose another one"
             )
-        credential_id = new_credential_id()
-        secret, key_id = self._secrets.seal(key, sealed_row(owner.tenant_id, credential_id, identity))
+        credential_id, scope = new_credential_id(), owner.tenant_id
+        if key is None:
+            _, generation = split_identity(identity, scope)
+            key = self._secrets.derive(scope, identity, generation)
+            values: dict[str, Any] = {"generation": generation}
+        else:
+            values = self._stored(connection, scope, credential_id, identity, key)
         self._insert_credential(
-            connection, owner, "psk", identity, credential_id, scope=owner.tenant_id, secret=secret, key_id=key_id
+            connection, owner, "psk", identity, credential_id, scope=scope, status=status.value, **values
         )
-        return PskCredential(owner, key, credential_id, 1, CredentialStatus.ACTIVE)
+        return PskCredential(owner, key, credential_id, 1, status)
+
+    def _stored(
+        self, connection: Connection, tenant_id: str, credential_id: str, identity: bytes, key: bytes
+    ) -> dict[str, Any]:
+        """The columns of a stored key."""
+        key_id = self._sealing_key(connection)
+        secret, tag = self._secrets.seal(key, key_id, sealed_row(tenant_id, credential_id, identity))
+        return {"secret": secret, "key_id": key_id, "key_tag": tag}
 
     def _insert_rpk(self, connection: Connection, owner: Device, public_key: bytes) -> PublicKeyCredential:
         fingerprint = hashlib.sha256(public_key).digest()
@@ -355,11 +377,6 @@ class Credentials(Devices):
 def new_credential_id() -> str:
     """Random, not counted: a deleted and re-created device must not revive sessions of the old credential."""
     return uuid.uuid4().hex
-
-
-def sealed_row(tenant_id: str, credential_id: str, identity: bytes) -> bytes:
-    """What a sealed key is bound to: in another tenant's row, or under another identity, it does not open."""
-    return b"\0".join((tenant_id.encode(), credential_id.encode(), identity))
 
 
 def _no_credential(credential_id: str) -> NotFound:

@@ -28,8 +28,13 @@ class Database(Protocol):
     def read(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` on one state of the store."""
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         """Runs `work` while no other process writes; all that it does is done, or nothing.
+
+        Args:
+            work: The transaction.
+            durable: Outlives a power cut as soon as this returns, as far as the disk keeps its word. Without it, one
+                may undo the last transactions, in order, but no part of one.
 
         Raises:
             Conflict: A constraint refused the change.
@@ -37,6 +42,9 @@ class Database(Protocol):
 
     def touched(self) -> int:
         """A number that changes when somebody else may have written. Cheap, and may change for nothing."""
+
+    def scrub(self) -> None:
+        """Lets go of what was deleted or replaced: no copy of it stays in files that the store writes by itself."""
 
     def close(self) -> None:
         """A second call does nothing."""

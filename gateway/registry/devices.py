@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, delete, select, tuple_, update
 
 from gateway.model import DEFAULT_TENANT, Device, DeviceStatus
 from gateway.registry.checks import check_attributes, check_id, check_tags
@@ -15,13 +15,6 @@ from gateway.registry.tables import credential, device, tenant
 from gateway.registry.trail import DEVICE, changed
 
 _RECORD = (*DEVICE_COLUMNS, device.c.note, device.c.updated_at, device.c.last_seen_at)
-
-_SEEN_DEVICE = (
-    update(device)
-    .where(device.c.tenant_id == bindparam("t"), device.c.id == bindparam("d"))
-    .values(last_seen_at=bindparam("at"))
-)
-_USED_CREDENTIAL = update(credential).where(credential.c.id == bindparam("c")).values(last_used_at=bindparam("at"))
 
 
 class Devices(Store):
@@ -199,24 +192,6 @@ class Devices(Store):
             )
             changed(connection, DEVICE, tenant_id, device_id)
             self._audit(connection, "device.deleted", tenant_id, device_id)
-
-        self._write(work)
-
-    def seen(self, devices: Iterable[tuple[str, str, float]], credentials: Iterable[tuple[str, float]] = ()) -> None:
-        """Notes when devices last had a session, and credentials began one; those that are gone by now are passed over.
-
-        Args:
-            devices: (tenant, device, seconds since the epoch).
-            credentials: (credential id, seconds since the epoch).
-        """
-        by_device = [{"t": t, "d": d, "at": at} for t, d, at in devices]
-        by_credential = [{"c": c, "at": at} for c, at in credentials]
-
-        def work(connection: Connection) -> None:
-            if by_device:
-                connection.execute(_SEEN_DEVICE, by_device)
-            if by_credential:
-                connection.execute(_USED_CREDENTIAL, by_credential)
 
         self._write(work)
 

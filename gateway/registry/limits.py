@@ -74,3 +74,27 @@ DATABASE_REST_S = 1.0
 DATABASE_WRITE_LOCK = 0x6474_6C73
 """The number of the advisory lock by which writers to PostgreSQL take turns ("dtls"): anything that nobody else
 uses."""
+
+MASTER_KEY_BYTES = 32
+"""Bytes of a master key, and of a data key: AES-256."""
+
+DERIVED_PSK_BYTES = 16
+"""Bytes of a derived pre-shared key: the cipher suites' 128 bits, and all that small stacks take (tinydtls)."""
+
+KEY_TAG_BYTES = 16
+"""Bytes of the tag that finds equal keys: among a million keys no two different ones meet (2^-89)."""
+
+MAX_GENERATION = 2**31 - 1
+"""Generations of a derived key: the column's range."""
+
+RESEAL_BATCH = 200
+"""Rows that one transaction of `keys rotate` seals anew: some 10 ms, for which other writers wait."""
+
+IMPORT_BATCH = 500
+"""Rows that one transaction of an import adds: some 50 ms, for which other writers wait."""
+
+USED_BATCH = 500
+"""Credentials that one statement asks for; a database takes some ten thousand parameters."""
+
+MAX_IMPORT_LINE_BYTES = 64 * 1024
+"""Bytes of a line of a file of devices: names, a key and 32 tags of 64 characters have below 4 kB."""

@@ -24,7 +24,7 @@ def open_registry(
             an empty registry.
         migrate: Bring the schema of PostgreSQL up to date; that of SQLite always is.
         actor: Who makes changes, for the audit trail.
-        secrets: How secrets rest.
+        secrets: The keys that secrets rest under; without, they rest as they are.
 
     Raises:
         InvalidValue: The URL names no store that we know.

@@ -78,12 +78,16 @@ class PostgresDatabase:
     def read(self, work: Callable[[Connection], T]) -> T:
         return self._wait(_read(self._engine, work))
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
+        # Always durable, unless its administrator has said otherwise.
         return self._wait(_write(self._engine, work))
 
     def touched(self) -> int:
         # Nothing cheap tells it: the change log itself is read.
         return time.monotonic_ns()
+
+    def scrub(self) -> None:
+        """Nothing: what is left of old rows is its own vacuum's to take away."""
 
     def close(self) -> None:
         if self._loop.is_closed():

@@ -107,7 +107,7 @@ class CredentialSummary:
         version: Grows with every change of the credential.
         status: See `CredentialStatus`.
         public_key: SHA-256 (lower-case hex) of a raw public key, else None.
-        generation: Of the master key, where the key is derived from it; else None.
+        generation: Of a derived key, counted from 1; else None.
         not_before: Seconds since the epoch, UTC; None for no bound.
         not_after: The same.
         last_used_at: When a session began with it, seconds since the epoch, UTC; None for never.

@@ -5,16 +5,19 @@ from typing import Self
 
 from sqlalchemy import Connection, func, select
 
+from gateway.registry.fleet import Fleet
+from gateway.registry.importing import Importing
 from gateway.registry.issuance import Issuance
 from gateway.registry.provisioning import Provisioning
 from gateway.registry.records import Counts
 from gateway.registry.revocation import Revocation
+from gateway.registry.rotation import Rotation
 from gateway.registry.tables import credential, tenant, trust_anchor
 from gateway.registry.tenants import Tenants
 from gateway.registry.trail import Trail
 
 
-class Registry(Tenants, Provisioning, Revocation, Issuance, Trail):
+class Registry(Tenants, Provisioning, Importing, Rotation, Fleet, Revocation, Issuance, Trail):
     """Tenants, devices, their credentials, trust anchors, and what became of all of them.
 
     Changes are atomic and visible to other processes' next read. Every method may raise `Unavailable`. Used from one

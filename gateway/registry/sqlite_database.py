@@ -49,9 +49,18 @@ class SqliteDatabase:
     def read(self, work: Callable[[Connection], T]) -> T:
         return self._run("BEGIN", work)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         # Takes the write lock at once: a transaction that wants it later may find that it has read old things.
-        return self._run("BEGIN IMMEDIATE", work)
+        if not durable:
+            return self._run("BEGIN IMMEDIATE", work)
+        try:
+            self._raw.execute("PRAGMA synchronous = FULL")
+            return self._run("BEGIN IMMEDIATE", work)
+        except sqlite3.Error as error:
+            raise failure(error) from error
+        finally:
+            with suppress(sqlite3.Error):
+                self._raw.execute("PRAGMA synchronous = NORMAL")
 
     def touched(self) -> int:
         try:
@@ -59,6 +68,12 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise failure(error) from error
         return int(version)
+
+    def scrub(self) -> None:
+        # Replaced cells are overwritten (secure_delete), but the log still has the pages as they were. Readers of other
+        # processes may hold it open: then it is cut at a later checkpoint.
+        with suppress(sqlite3.Error):
+            self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def close(self) -> None:
         with suppress(sqlite3.Error):
@@ -110,6 +125,8 @@ def connect(path: Path | None, *, create: bool, busy_timeout_ms: int = BUSY_TIME
     try:
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA trusted_schema = OFF")
+        # Keys of devices that were deleted, or sealed since, do not linger in unused parts of the file.
+        raw.execute("PRAGMA secure_delete = ON")
         raw.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
         database = SqliteDatabase(raw)
         if not database.read(lambda connection: check_version(connection, str(path))):

@@ -13,7 +13,7 @@ from gateway.registry.errors import LimitReached, NotFound
 from gateway.registry.limits import MAX_DEVICES_PER_TENANT
 from gateway.registry.policy import TenantLimits
 from gateway.registry.rows import DEVICE_COLUMNS, to_device
-from gateway.registry.secrets import PlainSecrets, Secrets
+from gateway.registry.secrets import Secrets
 from gateway.registry.tables import audit, device, tenant
 
 T = TypeVar("T")
@@ -40,11 +40,11 @@ class Store:
         Args:
             database: Closed by `close`.
             actor: See the class.
-            secrets: How secrets rest; as they are, without.
+            secrets: The keys that secrets rest under; without, they rest as they are.
             clock: Seconds since the epoch, UTC.
         """
         self._database = database
-        self._secrets = secrets if secrets is not None else PlainSecrets()
+        self._secrets = secrets if secrets is not None else Secrets()
         self._clock = clock
         self.actor = actor
         self.writes = 0
@@ -71,17 +71,18 @@ class Store:
             finally:
                 self._joined = None
 
-        return self._write(whole) if write else self._read(whole)
+        # An operator who was told that it is done may pull the plug.
+        return self._write(whole, durable=True) if write else self._read(whole)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         if self._joined is not None:
             return work(self._joined)
         return self._database.read(work)
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def _write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         if self._joined is not None:
             return work(self._joined)
-        result = self._database.write(work)
+        result = self._database.write(work, durable=durable)
         self.writes += 1
         return result
 

@@ -88,7 +88,9 @@ credential = Table(
     # A pre-shared key, as it is or sealed under the data key that key_id names; NULL for one that is derived.
     Column("secret", LargeBinary),
     Column("key_id", Id),
-    # Of a derived key: which generation of the tenant's master key.
+    # What equal keys have in common (`secrets`); NULL for one that is derived.
+    Column("key_tag", LargeBinary),
+    # Of a derived key: which one, counted from 1.
     Column("generation", Integer),
     Column("anchor_id", Id),
     Column("status", Text, nullable=False, server_default="active"),
@@ -103,6 +105,7 @@ credential = Table(
     _one_of("kind", "psk", "x509", "rpk"),
     _one_of("status", "active", "next", "retired", "revoked"),
     Index("credential_of_device", "tenant_id", "device_id"),
+    Index("credential_of_key", "key_tag"),
 )
 
 trust_anchor = Table(

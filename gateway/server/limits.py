@@ -143,3 +143,6 @@ CRL_RETRY_FIRST_S: Final = 60.0
 
 CRL_RETRY_MAX_S: Final = 3600.0
 """Seconds between two tries at most."""
+
+FLEET_INTERVAL_S: Final = 30.0
+"""Seconds between two counts of all devices, for the metric of it: a count of a million takes a second or two."""

@@ -31,6 +31,7 @@ from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import ServerCertificate, fingerprint
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
+from gateway.registry import Secrets as RegistrySecrets
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.crl_refresh import CrlRefresh
@@ -39,6 +40,7 @@ from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
 from gateway.server.failures import Failures
+from gateway.server.fleet import FleetCount
 from gateway.server.flow import rates_of
 from gateway.server.identities import Identities
 from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
@@ -116,7 +118,7 @@ class Worker:
         self._plan = Plan.read(settings, self._secrets)
         self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
-        self._management = ManagementApi(_load_tokens(settings), lambda: open_registry(settings.registry.url))
+        self._management = ManagementApi(_load_tokens(settings), lambda: _open(settings))
         self.registry, self._reads, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
@@ -259,6 +261,7 @@ class Worker:
             "certificates": lambda: _certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
             "reloads": reloads.families,
+            "fleet": FleetCount(settings.registry.url, loop.time).families,
         }
         for name, source in sources.items():
             metrics.add_source(name, source)
@@ -490,17 +493,32 @@ def _load_tokens(settings: Settings) -> TokenFile | None:
         raise ConfigError("admin.token_file", str(error)) from error
 
 
+def _open(settings: Settings) -> Registry:
+    keys = settings.registry
+    return open_registry(keys.url, secrets=RegistrySecrets(keys.master_key, keys.derivation_key))
+
+
 def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
     try:
-        registry = open_registry(settings.registry.url)
+        registry = _open(settings)
         try:
             reads = CachedReads(registry)
-            return registry, reads, IdentityService(reads)
+            identity = IdentityService(reads)
+            _check_keys(registry)
+            return registry, reads, identity
         except BaseException:
             registry.close()
             raise
     except RegistryError as error:
         raise ConfigError("registry.url", str(error)) from error
+
+
+def _check_keys(registry: Registry) -> None:
+    """A key that is missing is found here, not by each device."""
+    try:
+        registry.check_keys()
+    except RegistryError as error:
+        raise ConfigError("registry.master_key, registry.derivation_key", str(error)) from error
 
 
 def _certificate_families(certificates: tuple[ServerCertificate, ...], identity: IdentityService) -> Iterable[Metric]:

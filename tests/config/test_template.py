@@ -12,7 +12,17 @@ EXAMPLE = Path(__file__).parents[2] / "config" / "gateway.toml"
 # A key that is commented out; the indented lines of the example table are prose.
 COMMENTED_KEY = re.compile(r"^# (\w+ = .+)$", re.MULTILINE)
 # These have no default; the line shows an example.
-EXAMPLES_ONLY = {"certificate", "private_key", "ticket_keys", "key_log", "psk_hint", "app", "token_file"}
+EXAMPLES_ONLY = {
+    "certificate",
+    "private_key",
+    "ticket_keys",
+    "key_log",
+    "psk_hint",
+    "app",
+    "token_file",
+    "master_key",
+    "derivation_key",
+}
 
 
 def test_the_example_of_the_repository_is_what_is_written() -> None:
