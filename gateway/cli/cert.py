@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from cryptography import x509
 
+from gateway.cli.bans import add_commands
 from gateway.cli.book import RecordOption, book_if_wanted, line_of
 from gateway.cli.cert_bulk import bulk
 from gateway.cli.cert_options import CaKeyOption, CaOption, DaysOption, issuing_ca, lifetime_of
@@ -89,6 +90,9 @@ def server(
         names = name or ["localhost", "127.0.0.1", "::1"]
         made = issue_server(issuing_ca(ca, ca_key, config), names, lifetime=lifetime_of(days, SERVER_LIFETIME))
         _write(made, out, certificates_folder(config) / "server")
+
+
+add_commands(app)
 
 
 @app.command("sign")
