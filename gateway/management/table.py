@@ -2,7 +2,19 @@
 
 from typing import Any, Final
 
-from gateway.management import anchors, bans, credentials, devices, fleet, psk, tenants, trail
+from gateway.management import (
+    anchors,
+    bans,
+    credentials,
+    crls,
+    devices,
+    fleet,
+    intermediates,
+    previews,
+    psk,
+    tenants,
+    trail,
+)
 from gateway.management.operation import Operation
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
@@ -30,8 +42,16 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     anchors.trust,
     anchors.show,
     anchors.untrust,
+    previews.preview,
+    previews.dependents,
+    previews.challenge,
+    intermediates.list_all,
+    intermediates.add,
     bans.list_all,
     bans.add,
     bans.remove,
+    crls.list_all,
+    crls.add,
+    crls.forget,
     trail.audit,
 )
