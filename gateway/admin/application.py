@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from gateway.admin.api import Api, ApiRequest
+from gateway.admin.api import Api, ApiAnswer, ApiRequest, Guarded
 from gateway.admin.health import Health
-from gateway.admin.limits import MAX_BODY
 from gateway.telemetry import get_logger
+
+RAW_PATH: Final = "gateway.raw_path"
+"""Where the server's environment has the path as it came."""
+
+_DRAIN: Final = 16 * 1024
+_MAX_DIGITS: Final = 16
 
 Page = Callable[[Mapping[str, str]], Health]
 """From the parameters behind the question mark, of which the last of a name counts, to an answer."""
@@ -22,7 +28,7 @@ _Headers = list[tuple[str, str]]
 class Application:
     """`/metrics`, `/livez`, `/readyz` and other pages by GET and HEAD, and what the APIs answer."""
 
-    def __init__(self, registry: CollectorRegistry, pages: dict[str, Page], apis: Mapping[str, Api]) -> None:
+    def __init__(self, registry: CollectorRegistry, pages: dict[str, Page], apis: Mapping[str, Api | Guarded]) -> None:
         """Take what is served.
 
         Args:
@@ -66,25 +72,21 @@ class Application:
         health = self._pages[path](dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)))
         return _json(HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE, health.body)
 
-    def _ask(self, api: Api, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
+    def _ask(self, api: Api | Guarded, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
         size = environ.get("CONTENT_LENGTH") or "0"
-        if not size.isascii() or not size.isdigit() or int(size) > MAX_BODY:
-            return _json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"at most {MAX_BODY} bytes"})
-        body = environ["wsgi.input"].read(int(size))
-        if len(body) < int(size):
-            return _json(HTTPStatus.BAD_REQUEST, {"error": "the body is shorter than it says"})
-        answer = api(
-            ApiRequest(
-                environ["REQUEST_METHOD"],
-                # PEP 3333: the bytes of the path, each as a character of its own.
-                environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
-                (environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower(),
-                environ.get("HTTP_ORIGIN", ""),
-                body,
-            )
-        )
-        status, headers, text = _json(HTTPStatus(answer.status), answer.body)
-        return status, [*headers, *answer.headers], text
+        length = int(size) if size.isascii() and size.isdigit() and len(size) < _MAX_DIGITS else None
+        guarded = api if isinstance(api, Guarded) else Guarded(lambda request: request, api)
+        request = guarded.admit(_request(environ))
+        if isinstance(request, ApiAnswer):
+            _drain(environ, min(length or 0, guarded.max_body))
+            return _answered(request)
+        if length is None or length > guarded.max_body:
+            text = f"at most {guarded.max_body} bytes, and their number in Content-Length"
+            return _answered(guarded.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text))
+        body = environ["wsgi.input"].read(length)
+        if len(body) < length:
+            return _answered(guarded.refuse(HTTPStatus.BAD_REQUEST, "the body is shorter than it says"))
+        return _answered(guarded.api(replace(request, body=body)))
 
     def _scrape(self, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
         started: list[tuple[str, _Headers]] = []
@@ -97,6 +99,34 @@ class Application:
         body = b"".join(self._metrics(request, start))
         status, headers = started[0]
         return status, list(headers), body
+
+
+def _request(environ: WSGIEnvironment) -> ApiRequest:
+    """Without its body."""
+    return ApiRequest(
+        environ["REQUEST_METHOD"],
+        # PEP 3333: the bytes of the path, each as a character of its own.
+        environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+        (environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower(),
+        environ.get("HTTP_ORIGIN", ""),
+        b"",
+        raw_path=environ.get(RAW_PATH, ""),
+        query=environ.get("QUERY_STRING", ""),
+        authorization=environ.get("HTTP_AUTHORIZATION", ""),
+        if_match=environ.get("HTTP_IF_MATCH", ""),
+        peer=environ.get("REMOTE_ADDR", ""),
+    )
+
+
+def _answered(answer: ApiAnswer) -> tuple[str, _Headers, bytes]:
+    status, _, text = _json(HTTPStatus(answer.status), answer.body)
+    return status, [("Content-Type", answer.content_type), *answer.headers], text
+
+
+def _drain(environ: WSGIEnvironment, length: int) -> None:
+    """Reads what nobody wants: a connection that is closed over it may lose the answer on its way."""
+    while length > 0 and (part := environ["wsgi.input"].read(min(length, _DRAIN))):
+        length -= len(part)
 
 
 def _json(status: HTTPStatus, body: dict[str, Any]) -> tuple[str, _Headers, bytes]:

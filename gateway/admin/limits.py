@@ -21,3 +21,25 @@ MAX_REASON: Final = 200
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body: a payload for a device in base64, and the words around it."""
+
+MAX_MANAGEMENT_BODY: Final = 4 * 1024 * 1024
+"""Bytes of a request's body to the management API: a manufacturer's list of 100,000 serials. Read only for those with a
+token."""
+
+MAX_TOKENS: Final = 100
+"""Tokens in a file; each is compared with every one."""
+
+MIN_TOKEN: Final = 32
+"""Characters of a token: 192 bits in base64. Nobody remembers tokens, so nothing speaks for a shorter one."""
+
+MAX_TOKEN: Final = 256
+"""Characters of a token."""
+
+TOKEN_FAILURES: Final = 10
+"""Wrong tokens that one address may show at once before it has to wait: somebody who has mixed up files."""
+
+TOKEN_FAILURES_PER_S: Final = 0.2
+"""And how many it may show from then on, a second."""
+
+MAX_REMEMBERED_PEERS: Final = 1_024
+"""Addresses whose wrong tokens are counted; the one that was quiet longest is forgotten for a new one."""

@@ -17,8 +17,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
 
-from gateway.admin.api import Api
-from gateway.admin.application import Application
+from gateway.admin.api import Api, Guarded
+from gateway.admin.application import RAW_PATH, Application
 from gateway.admin.health import Check, Health, liveness, readiness
 from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_CONNECTIONS
 from gateway.telemetry import get_logger
@@ -46,7 +46,7 @@ class AdminServer:
         loop_age_s: Callable[[], float],
         checks: Mapping[str, Check],
         pages: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]] | None = None,
-        apis: Mapping[str, Api] | None = None,
+        apis: Mapping[str, Api | Guarded] | None = None,
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
@@ -194,6 +194,9 @@ class _RequestHandler(WSGIRequestHandler):
         # The standard library's time-out holds for each read: who sends a byte now and then would keep its thread.
         self.rfile.close()
         self.rfile = BufferedReader(_Request(self.connection, self.timeout))
+
+    def get_environ(self) -> Any:
+        return {**super().get_environ(), RAW_PATH: self.path.partition("?")[0]}
 
     def log_message(self, format: str, *args: Any) -> None:
         get_logger("gateway.admin").debug("admin.request_completed", request=format % args)

@@ -12,7 +12,26 @@ from typer.main import get_command
 
 from gateway import __version__
 
-_COMMANDS = ("init", "serve", "demo", "simulate", "device", "psk", "keys", "fleet", "ca", "cert", "explain", "doctor")
+_COMMANDS = (
+    "init",
+    "serve",
+    "demo",
+    "simulate",
+    "tenant",
+    "device",
+    "credential",
+    "psk",
+    "keys",
+    "fleet",
+    "ca",
+    "cert",
+    "status",
+    "audit",
+    "explain",
+    "doctor",
+    "token",
+    "db",
+)
 
 
 class _OnDemand(TyperGroup):

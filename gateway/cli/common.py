@@ -1,9 +1,11 @@
 """What the commands share: options, error texts, exit codes, tables and JSON."""
 
+import csv
 import json
 import os
+import pwd
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,10 +24,10 @@ EXIT_CONFLICT = 4
 EXIT_PARTIAL = 5
 EXIT_UNHEALTHY = 6
 
-GENERATED_KEY_BYTES = 16
-
 DEFAULT_CONFIG = Path("gateway.toml")
 TENANT_VARIABLE = "GATEWAY_TENANT"
+SERVER_VARIABLE = "GATEWAY_SERVER"
+TOKEN_FILE_VARIABLE = "GATEWAY_TOKEN_FILE"  # noqa: S105  the name of a variable
 
 # Wider than any row: into a pipe, nothing is cut or folded to the width of a terminal that is not there.
 _PIPE_WIDTH = 100_000
@@ -46,6 +48,8 @@ TenantOption = Annotated[str, typer.Option("--tenant", envvar=TENANT_VARIABLE, h
 class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
@@ -118,17 +122,26 @@ def settings_for(
     config: Path | None, overrides: Mapping[str, object] | None = None, *, check: bool = False
 ) -> Settings:
     """The settings of a command that is not the server: certificate files need not exist unless `check`."""
-    # The tenant is an option of commands, not a setting; every other variable with our prefix has to be one.
-    environ = {name: value for name, value in os.environ.items() if name != TENANT_VARIABLE}
-    return load_settings(locate_config(config), overrides, environ=environ, check_files=check)
+    return load_settings(locate_config(config), overrides, environ=settings_environ(), check_files=check)
+
+
+def settings_environ() -> dict[str, str]:
+    """The environment without what stands for options of commands; everything else with our prefix is a setting."""
+    options = (TENANT_VARIABLE, SERVER_VARIABLE, TOKEN_FILE_VARIABLE)
+    return {name: value for name, value in os.environ.items() if name not in options}
 
 
 @contextmanager
 def registry_of(config: Path | None) -> Iterator[Registry]:
+    with open_local(config) as registry:
+        yield registry
+
+
+def open_local(config: Path | None) -> Registry:
+    """The registry of the configuration; changes are written down as those of whoever runs the command."""
     settings = settings_for(config).registry
     secrets = Secrets(settings.master_key, settings.derivation_key)
-    with open_registry(settings.url, secrets=secrets) as registry:
-        yield registry
+    return open_registry(settings.url, actor=f"cli:{_user()}", secrets=secrets)
 
 
 def certificates_folder(config: Path | None) -> Path:
@@ -197,21 +210,6 @@ def read_key(path: Path | None, *, text: bool = False) -> bytes:
         raise UsageError(f"{origin}: the key is not hex (two digits a byte, nothing else)") from None
 
 
-def choose_key(file: Path | None, stdin: bool, generate: bool, derived: bool, *, text: bool = False) -> bytes | None:
-    """The pre-shared key that a command is about: read, made at random, or None for the derived one.
-
-    Raises:
-        UsageError: Not exactly one was chosen, or there is none to read.
-    """
-    if (file is not None) + stdin + generate + derived != 1:
-        raise UsageError("say one of --psk-file, --psk-stdin, --generate and --derived")
-    if text and (generate or derived):
-        raise UsageError("--psk-text is about a key in a file or in standard input")
-    if derived:
-        return None
-    return os.urandom(GENERATED_KEY_BYTES) if generate else read_key(file, text=text)
-
-
 def shown_time(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -236,11 +234,24 @@ def write_secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
-    """Rows as a table, or as one JSON list."""
-    if output is Output.JSON:
-        print_json(list(rows))
-        return
+def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], output: Output) -> None:
+    """Rows as a table of some columns, or all of them as one JSON list, as JSON lines or as CSV.
+
+    Lines and CSV are printed as the rows come; a table needs all of them, and so does a list.
+    """
+    match output:
+        case Output.JSON:
+            print_json([dict(row) for row in rows])
+        case Output.JSONL:
+            for row in rows:
+                print(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+        case Output.CSV:
+            _print_csv(rows, columns)
+        case Output.TABLE:
+            _print_table(rows, columns)
+
+
+def _print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     # Only here: neither JSON nor most commands need it, and it is a tenth of their time.
     from rich import box
     from rich.console import Console
@@ -259,14 +270,30 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output
     console.print(table)
 
 
+def _print_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    names: list[str] | None = None
+    for row in rows:
+        if names is None:
+            # The table's columns first, then what is there beside them.
+            names = [*columns, *(name for name in row if name not in columns)]
+            writer.writerow(names)
+        writer.writerow([_shown(row.get(name)) for name in names])
+    if names is None:
+        writer.writerow(columns)
+
+
 def print_facts(facts: Mapping[str, Any], output: Output) -> None:
-    """One thing as a list of its facts, or as one JSON object."""
-    if output is Output.JSON:
-        print_json(dict(facts))
-        return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name:<{width}}  {_shown(value)}".rstrip())
+    """One thing as a list of its facts, or in one of the other forms."""
+    match output:
+        case Output.JSON:
+            print_json(dict(facts))
+        case Output.TABLE:
+            width = max(map(len, facts))
+            for name, value in facts.items():
+                print(f"{name:<{width}}  {_shown(value)}".rstrip())
+        case Output.JSONL | Output.CSV:
+            print_rows([facts], list(facts), output)
 
 
 def print_json(value: object) -> None:
@@ -291,7 +318,20 @@ def _read_stdin() -> bytes:
 
 
 def _shown(value: object) -> str:
+    """As a table and CSV have it."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = " ".join(value)
+    elif isinstance(value, list | dict):
+        value = json.dumps(value, ensure_ascii=False) if value else ""
     return "" if value is None else printable(str(value))
+
+
+def _user() -> str:
+    try:
+        # By who it is, not by what a variable says.
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _exit(text: str, status: int) -> None:

@@ -1,7 +1,6 @@
 """`gateway doctor`."""
 
 import io
-import os
 import time
 from functools import partial
 
@@ -9,15 +8,16 @@ import typer
 
 from gateway.cli.common import (
     EXIT_UNHEALTHY,
-    TENANT_VARIABLE,
     ConfigOption,
     Output,
     OutputOption,
     locate_config,
     new_app,
     print_json,
+    print_rows,
     printable,
     readable_errors,
+    settings_environ,
     settings_for,
 )
 from gateway.doctor import Finding, Status, examine
@@ -31,13 +31,15 @@ def doctor(output: OutputOption = Output.TABLE, config: ConfigOption = None) -> 
     """Look at everything that the gateway needs, and make a handshake with itself; exit status 6 with a problem."""
     with readable_errors():
         configure_logging("error", "json", stream=io.StringIO())  # what is wrong is among the findings
-        environ = {name: value for name, value in os.environ.items() if name != TENANT_VARIABLE}
+        environ = settings_environ()
         found = examine(partial(settings_for, config), file=locate_config(config), environ=environ, now=time.time())
         healthy = all(finding.status is not Status.PROBLEM for finding in found)
         if output is Output.JSON:
             print_json({"healthy": healthy, "checks": [finding.as_json() for finding in found]})
-        else:
+        elif output is Output.TABLE:
             _print(found)
+        else:
+            print_rows([finding.as_json() for finding in found], (), output)
         if not healthy:
             raise typer.Exit(EXIT_UNHEALTHY)
 

@@ -15,7 +15,7 @@ from gateway.cli.common import (
     UsageError,
     new_app,
     print_facts,
-    print_json,
+    print_rows,
     printable,
     readable_errors,
     settings_for,
@@ -68,8 +68,8 @@ def explain(
             and identity in (None, each["identity"])
             and (network is None or _comes_from(each, network))
         ][:last]
-        if output is Output.JSON:
-            print_json(found)
+        if output is not Output.TABLE:
+            print_rows(found, (), output)
         elif not found:
             asked = [word for word in (who, device, identity, source) if word is not None]
             print(printable("no failed handshake is remembered" + (f" of {', '.join(asked)}" if asked else "")))

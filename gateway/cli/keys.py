@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,12 +15,12 @@ from gateway.cli.common import (
     OutputOption,
     new_app,
     print_facts,
-    print_json,
     print_rows,
     readable_errors,
     registry_of,
-    shown_time,
 )
+from gateway.cli.managed import command, facts_of
+from gateway.management import Management, fleet
 from gateway.registry import create_master_key
 
 _COLUMNS = ("id", "state", "wrapped_by", "created", "sealed")
@@ -38,29 +38,18 @@ def create(
         print_facts({"file": str(file), "setting": f"file:{file}"}, Output.TABLE)
 
 
-@app.command("status")
-def status(output: OutputOption = Output.TABLE, config: ConfigOption = None) -> None:
+@command(app, "status")
+def status(manage: Management, output: OutputOption = Output.TABLE) -> None:
     """Show how device keys rest: under which data keys, and how many are not sealed."""
-    with readable_errors(), registry_of(config) as registry:
-        found = registry.key_status()
-        rows = [
-            {
-                "id": each.id,
-                "state": "active" if each.active else "old",
-                "wrapped_by": each.provider,
-                "created": shown_time(each.created_at),
-                "sealed": each.sealed,
-            }
-            for each in found.data_keys
-        ]
-        opens = {None: "not configured", True: "opens all", False: "does not open all"}[found.opens]
-        facts: dict[str, Any] = {"master_key": opens, "not_sealed": found.plain, "derived": found.derived}
-        if output is Output.JSON:
-            print_json({**facts, "data_keys": rows})
-            return
-        print_facts(facts, output)
-        if rows:
-            print_rows(rows, _COLUMNS, output)
+    found = facts_of(manage.do(fleet.keys))
+    opens = {None: "not configured", True: "opens all", False: "does not open all"}[found["opens"]]
+    facts = {"master_key": opens, "not_sealed": found["not_sealed"], "derived": found["derived"]}
+    if output is not Output.TABLE:
+        print_facts({**facts, "data_keys": found["data_keys"]}, output)
+        return
+    print_facts(facts, output)
+    if found["data_keys"]:
+        print_rows(found["data_keys"], _COLUMNS, output)
 
 
 @app.command("rotate")

@@ -15,20 +15,19 @@ from gateway.cli.common import (
     TenantOption,
     UsageError,
     argument_bytes,
-    choose_key,
     new_app,
     print_facts,
     print_rows,
     readable_errors,
-    registry_of,
     settings_for,
     shown_psk_identity,
-    shown_time,
     write_secret,
 )
-from gateway.config import parse_duration
+from gateway.cli.managed import a_duration, command, identity_field, key_field, show
+from gateway.management import Management, credentials, psk
+from gateway.management.credentials import CredentialFacts
 from gateway.model import DEFAULT_TENANT
-from gateway.registry import CredentialStatus, CredentialSummary, Secrets, join_identity, split_identity
+from gateway.registry import Secrets, join_identity, split_identity
 from gateway.registry.checks import check_id, check_psk
 
 _COLUMNS = ("id", "psk_identity", "status", "kind", "not_after", "last_used")
@@ -47,21 +46,18 @@ DerivedOption = Annotated[
 TextOption = Annotated[bool, typer.Option("--psk-text", help="The key in file or input is text, not hex.")]
 
 
-@app.command("list")
+@command(app, "list")
 def list_keys(
-    id: IdArgument,
-    tenant: TenantOption = DEFAULT_TENANT,
-    output: OutputOption = Output.TABLE,
-    config: ConfigOption = None,
+    manage: Management, id: IdArgument, tenant: TenantOption = DEFAULT_TENANT, output: OutputOption = Output.TABLE
 ) -> None:
     """List the pre-shared keys of a device, oldest first; never the keys themselves."""
-    with readable_errors(), registry_of(config) as registry:
-        found = [each for each in registry.credentials(id, tenant_id=tenant) if each.kind == "psk"]
-        print_rows([_facts(each) for each in found], _COLUMNS, output)
+    found = manage.do(credentials.list_all, device=id, tenant=tenant).credentials
+    print_rows([_facts(each) for each in found if each.kind == "psk"], _COLUMNS, output)
 
 
-@app.command("add")
+@command(app, "add")
 def add(
+    manage: Management,
     id: IdArgument,
     identity: Annotated[str, typer.Option(help="PSK identity, as text.", metavar="TEXT")],
     psk_file: FileOption = None,
@@ -71,20 +67,15 @@ def add(
     psk_text: TextOption = False,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
-    config: ConfigOption = None,
 ) -> None:
     """Give a device one more pre-shared key, which is as good as those that it has."""
-    with readable_errors():
-        key = choose_key(psk_file, psk_stdin, generate, derived, text=psk_text)
-        name = argument_bytes(identity)
-        with registry_of(config) as registry:
-            made = registry.add_psk(id, name, key, tenant_id=tenant)
-        facts = {"device": id, "tenant": tenant, "id": made.credential_id, "psk_identity": shown_psk_identity(name)}
-        print_facts({**facts, "psk_hex": made.key.hex()} if generate else facts, output)
+    key = key_field(psk_file, psk_stdin, generate, derived, text=psk_text)
+    show(manage.do(psk.add, device=id, tenant=tenant, **identity_field(identity), **key), output, without=("psk",))
 
 
-@app.command("rotate")
+@command(app, "rotate")
 def rotate(
+    manage: Management,
     id: IdArgument,
     overlap: Annotated[str, typer.Option(help="How long the old key stays good, such as 12h or 7d.")] = _WEEK,
     identity: Annotated[
@@ -98,55 +89,40 @@ def rotate(
     psk_text: TextOption = False,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
-    config: ConfigOption = None,
 ) -> None:
     """Give a device its next pre-shared key.
 
     Old and new key are good until the device uses the new one, which retires the old ones, or the overlap has passed.
     """
-    with readable_errors():
-        try:
-            overlap_s = parse_duration(overlap)
-        except ValueError as error:
-            raise UsageError(f"--overlap {error}") from error
-        key = choose_key(psk_file, psk_stdin, generate, derived, text=psk_text)
-        name = None if identity is None else argument_bytes(identity)
-        with registry_of(config) as registry:
-            made = registry.rotate_psk(id, key, overlap_s=overlap_s, identity=name, tenant_id=tenant)
-        facts = {
-            "device": id,
-            "tenant": tenant,
-            "id": made.credential.credential_id,
-            "psk_identity": shown_psk_identity(made.identity),
-            "old_until": shown_time(made.old_until),
-        }
-        if made.generation is not None:
-            facts["generation"] = str(made.generation)
-        print_facts({**facts, "psk_hex": made.credential.key.hex()} if generate else facts, output)
+    said: dict[str, object] = {"overlap_s": a_duration("--overlap", overlap)}
+    said |= key_field(psk_file, psk_stdin, generate, derived, text=psk_text)
+    if identity is not None:
+        said |= identity_field(identity)
+    show(manage.do(psk.rotate, device=id, tenant=tenant, **said), output, without=("psk",))
 
 
-@app.command("retire")
+@command(app, "retire")
 def retire(
+    manage: Management,
     id: IdArgument,
     credential: CredentialArgument,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
-    config: ConfigOption = None,
 ) -> None:
     """End a key that is no longer needed, with the sessions that it began."""
-    _end(id, credential, CredentialStatus.RETIRED, tenant, output, config)
+    show(manage.do(psk.end, device=id, tenant=tenant, credential=credential, status="retired"), output)
 
 
-@app.command("revoke")
+@command(app, "revoke")
 def revoke(
+    manage: Management,
     id: IdArgument,
     credential: CredentialArgument,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
-    config: ConfigOption = None,
 ) -> None:
     """End a key that may have leaked, with the sessions that it began."""
-    _end(id, credential, CredentialStatus.REVOKED, tenant, output, config)
+    show(manage.do(psk.end, device=id, tenant=tenant, credential=credential, status="revoked"), output)
 
 
 @app.command("derive")
@@ -161,7 +137,7 @@ def derive(
     out: Annotated[
         Path | None, typer.Option(help="Write them there as CSV, with mode 0600; overwrites nothing.", metavar="FILE")
     ] = None,
-    show: Annotated[bool, typer.Option("--print", help="Print the keys.")] = False,
+    printed: Annotated[bool, typer.Option("--print", help="Print the keys.")] = False,
     tenant: TenantOption = DEFAULT_TENANT,
     config: ConfigOption = None,
 ) -> None:
@@ -170,7 +146,7 @@ def derive(
     A generation above 1 has an identity of its own: dev1 has dev1#2 as its second.
     """
     with readable_errors():
-        if (out is not None) == show:
+        if (out is not None) == printed:
             raise UsageError("the keys are secret: say --out FILE or --print")
         names = [argument_bytes(each) for each in identity or ()]
         if identities is not None:
@@ -199,18 +175,12 @@ def _derived(secrets: Secrets, names: list[bytes], wanted: int | None, tenant: s
     return text.getvalue()
 
 
-def _end(id: str, credential: str, status: CredentialStatus, tenant: str, output: Output, config: Path | None) -> None:
-    with readable_errors(), registry_of(config) as registry:
-        registry.end_psk(id, credential, status, tenant_id=tenant)
-        print_facts({"device": id, "tenant": tenant, "id": credential, "status": status.value}, output)
-
-
-def _facts(found: CredentialSummary) -> dict[str, Any]:
+def _facts(found: CredentialFacts) -> dict[str, Any]:
     return {
-        "id": found.credential_id,
-        "psk_identity": shown_psk_identity(found.psk_identity or b""),
+        "id": found.id,
+        "psk_identity": found.psk_identity,
         "status": found.status.value,
         "kind": "stored" if found.generation is None else f"derived, generation {found.generation}",
-        "not_after": shown_time(found.not_after),
-        "last_used": shown_time(found.last_used_at),
+        "not_after": found.not_after,
+        "last_used": found.last_used,
     }

@@ -19,6 +19,8 @@ _LIMITED_EVENTS = (
     "handler.failed",
     "handler.timed_out",
     "identity.failed",
+    "admin.token_refused",
+    "admin.tokens_unusable",
 )
 
 app = new_app()

@@ -155,6 +155,9 @@ def _resolve(settings: Settings, base: Path) -> Settings:
         for each in settings.dtls.certificates
     )
     dtls = settings.dtls.model_copy(update={**files, "certificates": more})
+    admin = settings.admin
+    if admin.token_file is not None:
+        admin = admin.model_copy(update={"token_file": base / admin.token_file})
     keys = {key: _resolve_source(getattr(settings.registry, key), base) for key in _KEY_SOURCES}
     registry = settings.registry.model_copy(update={"url": _resolve_url(settings.registry.url, base), **keys})
     options = {
@@ -163,7 +166,7 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     }
     handlers = settings.handlers.model_copy(update={"options": options})
     sections = {name: getattr(settings, name) for name in section_models()}
-    return Settings(**(sections | {"dtls": dtls, "registry": registry, "handlers": handlers}))
+    return Settings(**(sections | {"dtls": dtls, "registry": registry, "handlers": handlers, "admin": admin}))
 
 
 def _resolve_url(url: str, base: Path) -> str:

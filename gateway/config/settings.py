@@ -205,8 +205,8 @@ class RegistrySettings(Section):
 
 
 class AdminSettings(Section):
-    """The HTTP port for operators: /metrics, /livez, /readyz, and what `gateway explain` reads, with the devices' names
-    and addresses. It has no authentication: keep it private.
+    """The HTTP port for operators: /metrics, /livez, /readyz, what `gateway explain` reads, with the devices' names and
+    addresses, and the management API. Only the last one has authentication: keep the port private.
     """
 
     bind: BindAddress = Field(default=Address("127.0.0.1", 9464), description="Address and TCP port.")
@@ -214,6 +214,13 @@ class AdminSettings(Section):
         default=False,
         description="Whether POST /devices/ID/request sends a request to a device. Whoever reaches the port may then "
         "command every device.",
+    )
+    token_file: FilePath | None = Field(
+        default=None,
+        description="A file of mode 0600 with the tokens of those who may manage the gateway over HTTP, a line "
+        "NAME:TOKEN each, as `gateway token create` writes it. Read anew when it changes. Without it the management "
+        "API is off.",
+        examples=["admin.tokens"],
     )
 
 

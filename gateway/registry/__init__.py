@@ -18,7 +18,8 @@ from gateway.registry.generations import join_identity, split_identity
 from gateway.registry.import_files import FileFormat, Report, format_of, read_rows
 from gateway.registry.importing import ImportRow, Known, OnConflict, Result, RowResult
 from gateway.registry.master_keys import LocalKey, MasterKey, create_master_key, load_master_key
-from gateway.registry.opening import open_registry
+from gateway.registry.migrating import HEAD
+from gateway.registry.opening import open_registry, schema_version
 from gateway.registry.policy import AnchorPolicy, CrlPolicy, OnClone, Provision, TenantBy, TenantLimits
 from gateway.registry.records import (
     AnchorRecord,
@@ -44,6 +45,7 @@ from gateway.registry.secrets import Secrets
 from gateway.registry.steps import Steps, run, wait_for
 
 __all__ = [
+    "HEAD",
     "AnchorPolicy",
     "AnchorRecord",
     "AnchorUsage",
@@ -98,6 +100,7 @@ __all__ = [
     "open_registry",
     "read_rows",
     "run",
+    "schema_version",
     "split_identity",
     "wait_for",
 ]

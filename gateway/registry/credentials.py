@@ -215,6 +215,25 @@ class Credentials(Devices, Sealing):
 
         return self._read(work)
 
+    def credential(self, credential_id: str) -> tuple[Device, CredentialSummary]:
+        """One credential, and whose it is.
+
+        Raises:
+            NotFound: It does not exist.
+        """
+
+        def work(connection: Connection) -> tuple[Device, CredentialSummary]:
+            row = connection.execute(
+                select(credential.c.tenant_id, credential.c.device_id, *CREDENTIAL_COLUMNS).where(
+                    credential.c.id == credential_id
+                )
+            ).first()
+            if row is None:
+                raise _no_credential(credential_id)
+            return self._existing_device(connection, row.tenant_id, row.device_id), to_summary(row)
+
+        return self._read(work)
+
     def set_credential_status(self, credential_id: str, status: CredentialStatus) -> None:
         """Retires or revokes a credential; its version grows.
 
@@ -247,7 +266,7 @@ class Credentials(Devices, Sealing):
             )
         ).first()
         if row is None:
-            raise NotFound(f"credential '{credential_id}' does not exist; list them with `gateway device show ID`")
+            raise _no_credential(credential_id)
         connection.execute(
             update(credential)
             .where(credential.c.id == credential_id)
@@ -358,6 +377,10 @@ class Credentials(Devices, Sealing):
 def new_credential_id() -> str:
     """Random, not counted: a deleted and re-created device must not revive sessions of the old credential."""
     return uuid.uuid4().hex
+
+
+def _no_credential(credential_id: str) -> NotFound:
+    return NotFound(f"credential '{credential_id}' does not exist; list them with `gateway device show ID`")
 
 
 def _certificate_key(device_id: str) -> bytes:

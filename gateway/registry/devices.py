@@ -78,6 +78,7 @@ class Devices(Store):
         kind: str | None = None,
         anchor_id: str | None = None,
         seen_before: float | None = None,
+        never_seen: bool = False,
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[DeviceRecord]:
@@ -90,6 +91,7 @@ class Devices(Store):
             kind: With a usable credential of this kind only: `psk`, `x509` or `rpk`.
             anchor_id: Bound to this trust anchor only.
             seen_before: Last seen before then, or never; seconds since the epoch, UTC.
+            never_seen: That never had a session only.
             after: Only those that sort after this tenant and id; for paging.
             limit: At most so many.
         """
@@ -114,6 +116,8 @@ class Devices(Store):
             statement = statement.where(held.exists())
         if seen_before is not None:
             statement = statement.where((device.c.last_seen_at < seen_before) | device.c.last_seen_at.is_(None))
+        if never_seen:
+            statement = statement.where(device.c.last_seen_at.is_(None))
         if after is not None:
             statement = statement.where(tuple_(device.c.tenant_id, device.c.id) > tuple_(*after))
         rows = self._read(lambda connection: connection.execute(statement).all())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gateway.registry.database import Database
 from gateway.registry.errors import InvalidValue
+from gateway.registry.migrating import version
 from gateway.registry.registry import Registry
 from gateway.registry.secrets import Secrets
 
@@ -32,6 +33,25 @@ def open_registry(
     return Registry(_database(url, create=create, migrate=migrate), actor=actor, secrets=secrets)
 
 
+def schema_version(url: str) -> str | None:
+    """The version of a registry's schema, without bringing it up to date; None where there is none yet.
+
+    Raises:
+        InvalidValue: The URL names no store that we know.
+        Unavailable: The store cannot be used.
+    """
+    if url.startswith(_POSTGRESQL):
+        database: Database = _postgres(url, migrate=None)
+    else:
+        from gateway.registry.sqlite_database import look_into
+
+        database = look_into(_path(url))
+    try:
+        return database.read(version)
+    finally:
+        database.close()
+
+
 def _database(url: str, *, create: bool, migrate: bool) -> Database:
     if url.startswith(_POSTGRESQL):
         return _postgres(url, migrate=migrate or create)
@@ -40,6 +60,10 @@ def _database(url: str, *, create: bool, migrate: bool) -> Database:
 
     if url in (_SQLITE, "sqlite:///:memory:"):
         return connect(None, create=True)
+    return connect(_path(url), create=create)
+
+
+def _path(url: str) -> Path:
     path = url.removeprefix(_SQLITE + "/")
     if path == url or not path or "?" in path:
         shown = url.partition("://")[0] + "://..."  # The rest may hold a password.
@@ -47,10 +71,10 @@ def _database(url: str, *, create: bool, migrate: bool) -> Database:
             f"the registry URL {shown} is not understood; write sqlite:///FILE for a relative path, "
             "sqlite:////FILE for an absolute one, or postgresql://USER@HOST/DATABASE"
         )
-    return connect(Path(path), create=create)
+    return Path(path)
 
 
-def _postgres(url: str, *, migrate: bool) -> Database:
+def _postgres(url: str, *, migrate: bool | None) -> Database:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

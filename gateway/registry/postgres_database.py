@@ -37,12 +37,12 @@ class PostgresDatabase:
 
     remote = True
 
-    def __init__(self, url: URL, *, migrate: bool) -> None:
+    def __init__(self, url: URL, *, migrate: bool | None) -> None:
         """Connects.
 
         Args:
             url: With the driver asyncpg.
-            migrate: Bring the schema up to date; else one that is not is refused.
+            migrate: Bring the schema up to date; else one that is not is refused, or with None not looked at.
 
         Raises:
             Unavailable: It cannot be reached, or its schema is not of this release.
@@ -63,7 +63,7 @@ class PostgresDatabase:
         try:
             if migrate:
                 self.write(lambda connection: upgrade(connection, self._name))
-            elif not self.read(lambda connection: check_version(connection, self._name)):
+            elif migrate is not None and not self.read(lambda connection: check_version(connection, self._name)):
                 raise Unavailable(
                     f"the schema of the registry {self._name} is older than this release; bring it up to date with "
                     "`gateway db upgrade`"

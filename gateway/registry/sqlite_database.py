@@ -146,6 +146,20 @@ def connect(path: Path | None, *, create: bool, busy_timeout_ms: int = BUSY_TIME
     return database
 
 
+def look_into(path: Path) -> SqliteDatabase:
+    """Opens a registry file as it is, for reading.
+
+    Raises:
+        Unavailable: The file is missing, or open to every user.
+    """
+    _prepare_file(path, create=False)
+    try:
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        return SqliteDatabase(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False))
+    except sqlite3.Error as error:
+        raise Unavailable(f"cannot open the registry {path}: {error}") from error
+
+
 def failure(error: BaseException) -> RegistryError:
     """The `RegistryError` for an error of sqlite3."""
     if isinstance(error, sqlite3.IntegrityError | IntegrityError):

@@ -48,11 +48,40 @@ class Store:
         self._clock = clock
         self.actor = actor
         self.writes = 0
+        self._joined: Connection | None = None
+
+    def together(self, work: Callable[[], T], *, write: bool) -> T:
+        """Makes all that `work` asks of this object one transaction: all of it is done, or nothing.
+
+        What it reads stays true until its end, so that a change may depend on it. The reads that handshakes make
+        (`find_psk` and its like) are not part of it.
+
+        Args:
+            work: Without waiting for anything else: other writers wait for it.
+            write: Whether it changes anything.
+        """
+
+        if self._joined is not None:
+            return work()
+
+        def whole(connection: Connection) -> T:
+            self._joined = connection
+            try:
+                return work()
+            finally:
+                self._joined = None
+
+        # An operator who was told that it is done may pull the plug.
+        return self._write(whole, durable=True) if write else self._read(whole)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
+        if self._joined is not None:
+            return work(self._joined)
         return self._database.read(work)
 
     def _write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
+        if self._joined is not None:
+            return work(self._joined)
         result = self._database.write(work, durable=durable)
         self.writes += 1
         return result

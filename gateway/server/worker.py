@@ -13,7 +13,16 @@ from pathlib import Path
 from prometheus_client.core import Metric
 
 from gateway import __version__
-from gateway.admin import MAX_CONNECTIONS, AdminError, AdminServer, Check
+from gateway.admin import (
+    MANAGEMENT_PREFIX,
+    MAX_CONNECTIONS,
+    AdminError,
+    AdminServer,
+    Check,
+    ManagementApi,
+    TokenError,
+    TokenFile,
+)
 from gateway.coap import MessageLayer, TransmissionParameters
 from gateway.config import Address, ConfigError, Settings, Source
 from gateway.dtls import ServerConfig, ServerEndpoint
@@ -22,7 +31,7 @@ from gateway.identity import IdentityService
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import ServerCertificate, fingerprint
 from gateway.registry import CachedReads, Registry, RegistryError, open_registry
-from gateway.registry import Secrets as DeviceSecrets
+from gateway.registry import Secrets as RegistrySecrets
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.crl_refresh import CrlRefresh
@@ -109,6 +118,7 @@ class Worker:
         self._plan = Plan.read(settings, self._secrets)
         self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
+        self._management = ManagementApi(_load_tokens(settings), lambda: _open(settings))
         self.registry, self._reads, self._identity = _open_registry(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
@@ -250,8 +260,8 @@ class Worker:
             "clones": lambda: clone_families(watch.clones),
             "certificates": lambda: _certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
-            "fleet": FleetCount(settings.registry.url, loop.time).families,
             "reloads": reloads.families,
+            "fleet": FleetCount(settings.registry.url, loop.time).families,
         }
         for name, source in sources.items():
             metrics.add_source(name, source)
@@ -357,7 +367,7 @@ class Worker:
                 loop_age_s=self._heartbeat.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
-                apis={API_PREFIX: device_api},
+                apis={API_PREFIX: device_api, MANAGEMENT_PREFIX: self._management.guarded},
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
                 pages={"/debug/failures": lambda query: self._failures.page(chains=query.get("chains") == "1")},
             )
@@ -394,6 +404,7 @@ class Worker:
         if self._admin is not None:
             self._admin.stop()
             self._admin = None
+        self._management.close()
         self.registry.close()
         if self._key_log is not None:
             self._key_log.close()
@@ -474,10 +485,22 @@ def load_application(settings: Settings) -> App:
     return app
 
 
+def _load_tokens(settings: Settings) -> TokenFile | None:
+    path = settings.admin.token_file
+    try:
+        return TokenFile(path) if path is not None else None
+    except TokenError as error:
+        raise ConfigError("admin.token_file", str(error)) from error
+
+
+def _open(settings: Settings) -> Registry:
+    keys = settings.registry
+    return open_registry(keys.url, secrets=RegistrySecrets(keys.master_key, keys.derivation_key))
+
+
 def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
     try:
-        keys = settings.registry
-        registry = open_registry(keys.url, secrets=DeviceSecrets(keys.master_key, keys.derivation_key))
+        registry = _open(settings)
         try:
             reads = CachedReads(registry)
             identity = IdentityService(reads)

@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.config import Settings, load_settings
 from gateway.handlers import App, Changed, Request, load_handlers
 from gateway.identity import trust_ca
-from gateway.model import DEFAULT_TENANT, AuthKind
+from gateway.model import AuthKind
 from gateway.pki import DevelopmentPki, issue_device, write_certified_key, write_development_pki
 from gateway.registry import open_registry
 from gateway.server import BindError, Bound, Worker
@@ -74,7 +74,7 @@ def _prepare(folder: Path, key: str) -> DevelopmentPki:
         registry.add_psk_device(_PSK_DEVICE, _PSK_DEVICE.encode(), key.encode())
         # The intermediate too: many clients send their own certificate alone.
         ca = [pki.root.certificate, pki.intermediate.certificate]
-        trust_ca(registry, ca, tenant_id=DEFAULT_TENANT, auto_provision=True)
+        trust_ca(registry, ca, policy={"provision": "active"})
     return pki
 
 

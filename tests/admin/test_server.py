@@ -310,8 +310,13 @@ def test_an_api_gets_what_stands_below_its_path() -> None:
         assert bench.ask("/things")[0].status == 404
         assert bench.ask("/things/", "DELETE")[0].status == 202
         assert bench.ask("/livez")[0].status == 200
-    assert seen[0] == ApiRequest("POST", "/things/a b/\u00e9", "application/json", "http://example.org", b"{}")
-    assert seen[1] == ApiRequest("DELETE", "/things/", "text/plain", "", b"")
+    assert seen[0] == ApiRequest(
+        *("POST", "/things/a b/\u00e9", "application/json", "http://example.org", b"{}"),
+        raw_path="/things/a%20b/%C3%A9",
+        query="x=1",
+        peer="127.0.0.1",
+    )
+    assert seen[1] == ApiRequest(*("DELETE", "/things/", "text/plain", "", b""), raw_path="/things/", peer="127.0.0.1")
 
 
 @pytest.mark.parametrize("size", ["65537", "99999999999999999999", "-1", "1e3", "\u0662"])

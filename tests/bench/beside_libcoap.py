@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from gateway.identity import trust_ca
-from gateway.model import DEFAULT_TENANT
 from gateway.pki import DevelopmentPki, issue_device, write_certified_key, write_development_pki
 from gateway.registry import open_registry
 
@@ -81,7 +80,7 @@ def prepare(folder: Path) -> DevelopmentPki:
         for number in range(DEVICES):
             registry.add_psk_device(f"dev{number:05d}", b"dev%05d" % number, KEY.encode())
         ca = [pki.root.certificate, pki.intermediate.certificate]
-        trust_ca(registry, ca, tenant_id=DEFAULT_TENANT, auto_provision=True)
+        trust_ca(registry, ca, policy={"provision": "active"})
     (folder / "benchapp.py").write_text(
         "from gateway.handlers import App, Changed, Request\n"
         "app = App()\n"

@@ -44,7 +44,6 @@ from gateway.dtls import (
 from gateway.dtls.crypto import KeyShare
 from gateway.dtls.handshake import server_states
 from gateway.identity import trust_ca
-from gateway.model import DEFAULT_TENANT
 from gateway.pki import issue_device, write_development_pki
 from gateway.registry import open_registry
 from gateway.server.device_sessions import DeviceSessions
@@ -234,7 +233,7 @@ def prepared(kind: str) -> Iterator[tuple[Server, list[Recording]]]:
             for number in range(DEVICES):
                 registry.add_psk_device(f"dev{number:05d}", b"dev%05d" % number, KEY)
             certificates = [pki.root.certificate, pki.intermediate.certificate]
-            trust_ca(registry, certificates, tenant_id=DEFAULT_TENANT, auto_provision=True)
+            trust_ca(registry, certificates, policy={"provision": "active"})
         (folder / "gateway.toml").write_text(
             '[dtls]\ncertificate = "certs/server.pem"\nprivate_key = "certs/server.key"\n'
             f'[registry]\nurl = "{url}"\n[handlers]\nenabled = ["echo"]\n'

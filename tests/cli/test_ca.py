@@ -141,7 +141,7 @@ def test_trust_a_root_alone(site: Path) -> None:
     said = ok("ca", "trust", "certs/root.pem").stdout
     [anchor] = anchors()
     assert anchor["id"] == sha256("certs/root.pem")
-    assert (anchor["tenant"], anchor["auto_provision"], anchor["expired"]) == ("default", False, False)
+    assert (anchor["tenants"], anchor["auto_provision"], anchor["expired"]) == (["default"], "off", False)
     assert anchor["subject"] == "CN=Gateway Development Root CA,O=Gateway Development"
     end = openssl("x509", "-in", "certs/root.pem", "-noout", "-enddate", "-dateopt", "iso_8601")
     assert anchor["not_after"] == end.strip().removeprefix("notAfter=").replace(" ", "T")
@@ -157,18 +157,20 @@ def test_trust_a_der_file(site: Path) -> None:
 
 def test_trust_a_bundle(site: Path) -> None:
     assert "created at their first handshake" in ok("ca", "trust", "certs/ca-bundle.pem", "--auto-provision").stdout
-    assert [(a["id"], a["auto_provision"]) for a in anchors()] == [(sha256("certs/root.pem"), True)]
+    assert [(a["id"], a["auto_provision"]) for a in anchors()] == [(sha256("certs/root.pem"), "active")]
     with open_registry("sqlite:///registry.db") as registry:
         assert len(registry.intermediates()) == 1
 
 
 def test_trust_twice_changes_only_what_is_said(site: Path) -> None:
     for words, then in (
-        ([], False),
-        (["--auto-provision"], True),
-        ([], True),
-        (["--no-auto-provision"], False),
-        ([], False),
+        ([], "off"),
+        (["--auto-provision"], "active"),
+        ([], "active"),
+        (["--auto-provision", "pending"], "pending"),
+        (["--auto-provision=active"], "active"),
+        (["--no-auto-provision"], "off"),
+        ([], "off"),
     ):
         ok("ca", "trust", "certs/root.pem", *words)
         assert [anchor["auto_provision"] for anchor in anchors()] == [then]
@@ -193,8 +195,12 @@ def test_a_ca_belongs_to_one_tenant(site: Path) -> None:
     with open_registry("sqlite:///registry.db") as registry:
         registry.add_tenant("acme")
     ok("ca", "trust", "certs/root.pem", "--tenant", "acme")
-    assert "'acme'" in run("ca", "trust", "certs/root.pem", "--auto-provision").refused(4)
-    assert [(a["tenant"], a["auto_provision"]) for a in anchors()] == [("acme", False)]
+    again = ["ca", "trust", "certs/root.pem", "--auto-provision"]
+    assert "'acme'" in run(*again, "--tenant", "default").refused(4)
+    assert [(a["tenants"], a["auto_provision"]) for a in anchors()] == [(["acme"], "off")]
+    # Nobody said another one: it stays whose it is.
+    ok(*again)
+    assert [(a["tenants"], a["auto_provision"]) for a in anchors()] == [(["acme"], "active")]
     assert "nobody" in run("ca", "trust", "certs/intermediate.pem", "--tenant", "nobody").refused(3)
 
 

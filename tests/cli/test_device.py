@@ -209,7 +209,7 @@ def test_show(site: Path) -> None:
     assert (credential["kind"], credential["psk_identity"], credential["status"]) == ("psk", "id1", "active")
     table = ok("device", "show", "dev1").stdout
     assert re.search(r"^device +dev1$", table, re.MULTILINE)
-    assert re.search(r"^credential .*kind=psk .*psk_identity=id1$", table, re.MULTILINE)
+    assert re.search(r"^credential .*kind=psk .*psk_identity=id1 ", table, re.MULTILINE)
 
 
 def test_an_identity_of_any_bytes_is_stored_as_it_is_and_shown_escaped(site: Path) -> None:

@@ -13,7 +13,12 @@ from tests.cli.support import Done, Serving, ok, run
 
 KEY = bytes.fromhex("9b1d0f62a7e44c53bd1177c05e2a9f38")
 TEXT_KEY = b"hunter2hunter2!!"
-CLI = Path(__file__).parents[2] / "gateway" / "cli"
+GATEWAY = Path(__file__).parents[2] / "gateway"
+SOURCES = sorted([*(GATEWAY / "cli").glob("*.py"), *(GATEWAY / "management").glob("*.py")])
+HANDED_OVER = {
+    'said |= {"psk_hex": read_key(psk_file, text=psk_text).hex(), "allow_short_key": allow_short_key}',
+    'return {"psk_identity_hex": identity.hex()}',
+}
 
 
 def traces(secret: bytes) -> list[str]:
@@ -120,12 +125,13 @@ def test_no_option_takes_a_key() -> None:
     }
 
 
-@pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda path: path.name)
-def test_the_source_prints_a_key_in_one_place(path: Path) -> None:
-    """A key is printed where `--generate` makes it, and nowhere else."""
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_source_tells_a_key_in_one_place(path: Path) -> None:
+    """A key is told where it is made, and nowhere else; a command hands one over that it has read."""
     lines = {
         token.line.strip()
         for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
         if token.type == tokenize.NAME and token.string == "hex"
     }
-    assert lines == ({'facts["psk_hex"] = key.hex()'} if path.name == "device.py" else set())
+    told = {"devices.py": {'said["psk_hex"] = key.hex()'}, "device.py": HANDED_OVER}
+    assert lines == told.get(path.name, set())

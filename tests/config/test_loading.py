@@ -170,7 +170,7 @@ def test_foreign_variables_are_left_alone(tmp_path: Path) -> None:
         ("mtu = 1300", "mtu: unknown key (mtu belongs into [dtls])"),
         ("[server]\nmtu = 1300", "[server] mtu: unknown key (did you mean mtu in [dtls]?)"),
         ("[server]\nmax_paylod = 1", "[server] max_paylod: unknown key (did you mean max_payload in [coap]?)"),
-        ("[admin]\nqqqq = 1", "[admin] qqqq: unknown key (known in [admin]: bind, device_requests)"),
+        ("[admin]\nqqqq = 1", "[admin] qqqq: unknown key (known in [admin]: bind, device_requests, token_file)"),
         ("[Server]\nbind = '[::]:1'", "Server: unknown section (did you mean [server]?)"),
         ("[dtls]\nmtu = '1300'", "[dtls] mtu: must be a whole number without quotes (for example mtu = 1280)"),
         ("[dtls]\nmtu = 255", "[dtls] mtu: must be at least 256 (for example mtu = 1280)"),

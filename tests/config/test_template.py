@@ -19,6 +19,7 @@ EXAMPLES_ONLY = {
     "key_log",
     "psk_hint",
     "app",
+    "token_file",
     "master_key",
     "derivation_key",
 }

@@ -9,7 +9,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.identity import IdentityRefused, IdentityService, Refusal, trust_ca
 from gateway.pki import CertifiedKey, PkiError, create_intermediate, create_root, issue_device, issue_server
-from gateway.registry import AnchorRecord, CachedReads, Conflict, NotFound, Registry, open_registry, run
+from gateway.registry import (
+    AnchorPolicy,
+    AnchorRecord,
+    CachedReads,
+    Conflict,
+    InvalidValue,
+    NotFound,
+    Provision,
+    Registry,
+    open_registry,
+    run,
+)
 from tests.pki.factory import NOW
 
 ROOT = create_root("Factory A", at=NOW)
@@ -29,7 +40,8 @@ def registry() -> Iterator[Registry]:
 def trust(
     registry: Registry, *cas: CertifiedKey, auto: bool | None = None, tenant: str = "default"
 ) -> list[AnchorRecord]:
-    return trust_ca(registry, [ca.certificate for ca in cas], tenant_id=tenant, auto_provision=auto)
+    said = {} if auto is None else {"provision": "active" if auto else "off"}
+    return trust_ca(registry, [ca.certificate for ca in cas], tenant_ids=[tenant], policy=said)
 
 
 def der(owner: CertifiedKey) -> bytes:
@@ -133,4 +145,32 @@ def test_an_unknown_tenant_is_not_found(registry: Registry) -> None:
 def test_an_empty_file_is_refused(registry: Registry) -> None:
     nothing: list[x509.Certificate] = []
     with pytest.raises(PkiError, match="no certificate"):
-        trust_ca(registry, nothing, tenant_id="default", auto_provision=True)
+        trust_ca(registry, nothing, policy={"provision": "active"})
+
+
+def test_what_is_not_said_stays_as_it_was(registry: Registry) -> None:
+    (before,) = trust_ca(registry, [ROOT.certificate], tenant_ids=["acme"], policy={"max_devices": 7, "strict": True})
+    (after,) = trust_ca(registry, [ROOT.certificate], policy={"provision": "pending", "strict": False})
+    assert before.policy == AnchorPolicy(max_devices=7, strict=True)
+    assert after.policy == AnchorPolicy(max_devices=7, provision=Provision.PENDING)
+    assert after.tenant_ids == ("acme",)
+    # Saying the default is saying something.
+    (last,) = trust_ca(registry, [ROOT.certificate], policy={"max_devices": 0})
+    assert last.policy.max_devices == 0
+
+
+def test_a_ca_gets_more_tenants_and_loses_none(registry: Registry) -> None:
+    trust_ca(registry, [ROOT.certificate])
+    with pytest.raises(InvalidValue, match="tenant_by"):
+        trust_ca(registry, [ROOT.certificate], tenant_ids=["acme", "default"])
+    (both,) = trust_ca(registry, [ROOT.certificate], tenant_ids=["acme", "default"], policy={"tenant_by": "sni"})
+    assert both.tenant_ids == ("acme", "default")
+    (still,) = trust_ca(registry, [ROOT.certificate], tenant_ids=["acme"])
+    assert still == both
+
+
+@pytest.mark.parametrize("policy", [{"max_device": 1}, {"max_devices": "1"}, {"provision": "perhaps"}])
+def test_a_policy_that_is_none_trusts_nothing(registry: Registry, policy: dict[str, object]) -> None:
+    with pytest.raises(InvalidValue):
+        trust_ca(registry, [ROOT.certificate], policy=policy)
+    assert registry.trust_anchors() == []
