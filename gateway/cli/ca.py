@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from gateway.cli.bans import add_commands
+from gateway.cli.cert_options import DaysOption, lifetime_of
 from gateway.cli.common import (
     TENANT_VARIABLE,
     ConfigOption,
@@ -24,19 +25,25 @@ from gateway.cli.common import (
     printable,
     readable_errors,
 )
+from gateway.cli.crl import app as crl_app
 from gateway.cli.managed import a_duration, a_time, command, facts_of, given, show
 from gateway.management import Management, anchors
 from gateway.management.problems import pki_errors
 from gateway.pki import (
     CertifiedKey,
+    Curve,
     PkiError,
     create_intermediate,
     create_root,
     load_certificates,
     load_certified_key,
+    load_request,
     pem_bundle,
+    sign_intermediate,
+    write_certificates,
     write_certified_key,
 )
+from gateway.pki.limits import INTERMEDIATE_LIFETIME, ROOT_LIFETIME
 from gateway.registry import CrlPolicy, Provision, TenantBy
 
 app = new_app("Create certificate authorities, and say which to trust.")
@@ -66,6 +73,18 @@ def create(
     issuer_key: Annotated[
         Path | None, typer.Option(help="Its key; the certificate's path with .key by default.", metavar="FILE")
     ] = None,
+    curve: Annotated[Curve, typer.Option(help="Of its key.")] = Curve.P_256,
+    pathlen: Annotated[
+        int | None,
+        typer.Option(help="Levels of CAs that may follow below it; 0 for an intermediate, any for a root.", min=0),
+    ] = None,
+    csr: Annotated[
+        Path | None,
+        typer.Option(
+            help="Signing request of an intermediate that has its own key; only OUT.pem is written.", metavar="FILE"
+        ),
+    ] = None,
+    days: DaysOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to: writes OUT.pem and OUT.key, overwrites nothing.", metavar="OUT")
     ] = None,
@@ -79,15 +98,26 @@ def create(
             raise UsageError("a root signs itself; --issuer and --issuer-key are for an --intermediate")
         if intermediate and organization is not None:
             raise UsageError("an intermediate has the organization of its issuer; --organization is for a --root")
+        if csr is not None and (root or curve is not Curve.P_256):
+            raise UsageError("--csr brings the key of an --intermediate; a root, and --curve, are for keys made here")
         folder = certificates_folder(config)
-        made = (
-            create_root(name or "Root CA", organization=organization)
-            if root
-            else create_intermediate(_issuer(folder, issuer, issuer_key), name or "Issuing CA")
-        )
-        certificate_file, key_file = output_files(out, folder / ("root" if root else "intermediate"))
-        write_certified_key(made, certificate_file, key_file)
-        print(f"wrote {certificate_file} and {key_file}")
+        if root:
+            lifetime = lifetime_of(days, ROOT_LIFETIME)
+            made = create_root(
+                name or "Root CA", organization=organization, curve=curve, path_length=pathlen, lifetime=lifetime
+            )
+            _write(made, *output_files(out, folder / "root"))
+            return
+        above = _issuer(folder, issuer, issuer_key)
+        lifetime, called, below = lifetime_of(days, INTERMEDIATE_LIFETIME), name or "Issuing CA", pathlen or 0
+        if csr is None:
+            made = create_intermediate(above, called, curve=curve, path_length=below, lifetime=lifetime)
+            _write(made, *output_files(out, folder / "intermediate"))
+        else:
+            signed = sign_intermediate(above, load_request(csr), called, path_length=below, lifetime=lifetime)
+            file, _ = output_files(out, folder / "intermediate")
+            write_certificates(file, [signed, *above.issued_chain])
+            print(f"wrote {file}")
 
 
 class _TrustCommand(TyperCommand):
@@ -234,6 +264,14 @@ def show_anchor(manage: Management, id: AnchorArgument, output: OutputOption = O
 
 
 add_commands(app)
+
+
+app.add_typer(crl_app, name="crl")
+
+
+def _write(made: CertifiedKey, certificate_file: Path, key_file: Path) -> None:
+    write_certified_key(made, certificate_file, key_file)
+    print(f"wrote {certificate_file} and {key_file}")
 
 
 def _issuer(folder: Path, certificate: Path | None, key: Path | None) -> CertifiedKey:

@@ -22,6 +22,7 @@ _SIZE1: Final = int(Option.SIZE1)
 _SIZE2: Final = int(Option.SIZE2)
 _OBSERVE: Final = int(Option.OBSERVE)
 _ETAG: Final = int(Option.ETAG)
+_REQUEST_TAG: Final = int(Option.REQUEST_TAG)
 _FIXED_BYTES: Final = 4 + 8 + 1  # header, token, payload marker
 
 
@@ -38,7 +39,15 @@ class BlockTransfer:
         response: The whole response, once `take` has said so.
     """
 
-    def __init__(self, code: int, options: list[tuple[int, bytes]], payload: bytes, max_message: int) -> None:
+    def __init__(
+        self,
+        code: int,
+        options: list[tuple[int, bytes]],
+        payload: bytes,
+        max_message: int,
+        *,
+        request_tag: bytes | None = None,
+    ) -> None:
         """Begin a transfer.
 
         Args:
@@ -46,6 +55,8 @@ class BlockTransfer:
             options: The request's, in ascending order.
             payload: The whole of it.
             max_message: Bytes of the largest message that can be sent.
+            request_tag: Goes with a body in blocks, 0 to 8 bytes; another one for each request to the same peer, so
+                that a late block of one that was given up is not taken for one of this (RFC 9175 section 3.5.1).
 
         Raises:
             ValueError: The options leave no room for a block, or cannot be expressed.
@@ -61,6 +72,9 @@ class BlockTransfer:
         self._first: Message | None = None
         self._received = bytearray()
         if not self._plain and _FIXED_BYTES + len(encode_options(options)) + len(payload) > max_message:
+            if request_tag is not None and not any(number == _REQUEST_TAG for number, _ in options):
+                # Where the answer comes in blocks too, they are asked for with it (RFC 9175 section 3.4).
+                self._request_options = options = sorted([*options, (_REQUEST_TAG, request_tag)], key=_number_of)
             # Block1 and Size1 of any length: delta, length and value take 2 + 3 and 2 + 4 bytes at most.
             room = max_message - _FIXED_BYTES - len(encode_options(options)) - 11
             self._send_block(Block(0, True, szx_for(room)))

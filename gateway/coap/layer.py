@@ -25,8 +25,9 @@ from gateway.coap.observe import Observation, Observations
 from gateway.coap.options import CRITICAL_OPTIONS, OptionFormat, describe_option, find_bad_option
 from gateway.coap.outbound import Outbound
 from gateway.coap.parameters import TransmissionParameters
-from gateway.coap.peer import ACKNOWLEDGED, DEFERRED, SENT, Exchange, Peer
+from gateway.coap.peer import DEFERRED, Exchange, Peer
 from gateway.coap.ring import HEADER_BYTES, OPEN, PENDING, SILENT, Ring, drop_expired, enter, set_response, trim
+from gateway.coap.separate import SeparateResponses
 from gateway.coap.timers import Timed, TimerQueue
 from gateway.coap.transmission import BackOff
 
@@ -91,16 +92,26 @@ class MessageLayer:
         self._outbox: list[tuple[Peer, bytes]] = []
         self._events: deque[Event] = deque()
         self._timers: TimerQueue[Timed] = TimerQueue()
-        self._back_off = BackOff(self.parameters, random, self._timers, self.counters, self._queue)
+        back_off = BackOff(self.parameters, random, self._timers, self.counters, self._queue)
         self.outbound = Outbound(
             random=random,
             parameters=self.parameters,
             counters=self.counters,
             timers=self._timers,
-            back_off=self._back_off,
+            back_off=back_off,
             take_id=self._next_message_id,
             queue=self._queue,
             events=self._events,
+        )
+        self._separate = SeparateResponses(
+            parameters=self.parameters,
+            counters=self.counters,
+            timers=self._timers,
+            back_off=back_off,
+            ring_size=ring_size,
+            take_id=self._next_message_id,
+            queue=self._queue,
+            on_closed=self.outbound.go_on,
         )
         self.observations = Observations(
             self.outbound,
@@ -191,7 +202,7 @@ class MessageLayer:
         ring = peer.ring
         message_id = request.message_id
         if ring is None or (entry := ring.get(message_id)) is None or entry[1] is not PENDING:
-            return self._reply_late(peer, request, code, options, payload, now)
+            return self._separate.reply(peer, request, code, options, payload, now)
         if request.type != _CON:
             own_id = self._next_message_id(peer, now)
             data = encode_parts(_NON, code, max(0, own_id), request.token, options, payload)
@@ -213,11 +224,7 @@ class MessageLayer:
         message_id = request.message_id
         if ring is not None and (entry := ring.get(message_id)) is not None and entry[1] is PENDING:
             return self._end_silently(ring, request)
-        exchange = peer.find_deferred(message_id)
-        if exchange is None:
-            return b""
-        self._close(exchange, now)
-        return self._end_silently(ring, request) if exchange.stage == DEFERRED else b""
+        return self._end_silently(ring, request) if self._separate.withhold(peer, request, now) else b""
 
     def defer(self, peer: Peer, request: Message, now: float) -> None:
         """Say that the answer takes longer: after PROCESSING_DELAY a CON is acknowledged (RFC 7252 section 5.2.2).
@@ -228,12 +235,7 @@ class MessageLayer:
         if ring is None or (entry := ring.get(request.message_id)) is None or entry[1] is not PENDING:
             return
         ring[request.message_id] = (entry[0], OPEN)
-        exchange = Exchange(peer, request.message_id)
-        if peer.exchanges is None:
-            peer.exchanges = []
-        peer.exchanges.append(exchange)
-        if request.type == _CON:
-            self._timers.schedule(exchange, now + self.parameters.processing_delay_s)
+        self._separate.begin(peer, request, now)
 
     def datagrams_to_send(self) -> list[tuple[Peer, bytes]]:
         """What the layer itself wants sent, oldest first; each is handed out once."""
@@ -259,10 +261,7 @@ class MessageLayer:
         """Do what is due at `now`: empty ACKs, retransmissions, giving up, and forgetting old message ids."""
         while (item := self._timers.pop_due(now)) is not None:
             if isinstance(item, Exchange):
-                if item.stage == DEFERRED:
-                    self._acknowledge(item)
-                else:
-                    self._retransmit(item, now)
+                self._separate.on_timer(item, now)
             elif isinstance(item, Outgoing):
                 self.outbound.on_timer(item, now)
             elif isinstance(item, Link):
@@ -289,10 +288,7 @@ class MessageLayer:
         self._sweeps.pop(peer, None)
         if peer.link is not None:
             self.outbound.forget(peer, peer.link)
-        if peer.exchanges is not None:
-            for exchange in peer.exchanges:
-                self._timers.cancel(exchange)
-            peer.exchanges = None
+        self._separate.forget(peer)
         if self._outbox:
             self._outbox = [item for item in self._outbox if item[0] is not peer]
 
@@ -369,57 +365,6 @@ class MessageLayer:
         set_response(ring, request.message_id, data or SILENT)
         return data
 
-    def _reply_late(
-        self,
-        peer: Peer,
-        request: Message,
-        code: int,
-        options: list[tuple[int, bytes]],
-        payload: bytes,
-        now: float,
-    ) -> bytes:
-        """`reply` to a deferred request; empty for one that is not waiting for an answer."""
-        exchange = peer.find_deferred(request.message_id)
-        if exchange is None:
-            return b""
-        if exchange.stage == DEFERRED:
-            is_con = request.type == _CON
-            type = _ACK if is_con else _NON
-            message_id = request.message_id if is_con else self._next_message_id(peer, now)
-            data = encode_parts(type, code, max(0, message_id), request.token, options, payload)
-            self._close(exchange, now)
-            if peer.ring is not None and request.message_id not in peer.ring:
-                enter(peer.ring, request.message_id, now, self._ring_size)
-            set_response(peer.ring, request.message_id, data if is_con else SILENT)
-            return data if message_id >= 0 else b""
-        message_id = self._next_message_id(peer, now)
-        data = encode_parts(_CON, code, max(0, message_id), request.token, options, payload)
-        if message_id < 0:
-            self._close(exchange, now)
-            return b""
-        self.counters.separate_responses += 1
-        exchange.stage = SENT
-        exchange.message_id = message_id
-        exchange.datagram = data
-        self._back_off.begin(exchange, now)
-        return data
-
-    def _acknowledge(self, exchange: Exchange) -> None:
-        """PROCESSING_DELAY is over: tell the client to stop repeating."""
-        data = encode_empty(_ACK, exchange.request_id)
-        exchange.stage = ACKNOWLEDGED
-        set_response(exchange.peer.ring, exchange.request_id, data)
-        self._queue(exchange.peer, data)
-        self.counters.empty_acks += 1
-
-    def _retransmit(self, exchange: Exchange, now: float) -> None:
-        """RFC 7252 section 4.2."""
-        if self._back_off.is_over(exchange):
-            self.counters.gave_up += 1
-            self._close(exchange, now)
-        else:
-            self._back_off.again(exchange, now)
-
     def _on_malformed(self, peer: Peer, error: DecodeError) -> None:
         """RFC 7252 section 4.2: a confirmable message that cannot be read is reset, any other ignored (4.3)."""
         self.counters.malformed += 1
@@ -463,13 +408,8 @@ class MessageLayer:
 
     def _settle(self, peer: Peer, message: Message, now: float) -> bool:
         """An ACK or RST ends the transmission of ours that it names."""
-        if peer.exchanges is not None and message.code == 0:
-            for exchange in peer.exchanges:
-                if exchange.stage == SENT and exchange.message_id == message.message_id:
-                    self._close(exchange, now)
-                    if message.type == _RST:
-                        self.counters.resets_received += 1
-                    return True
+        if message.code == 0 and self._separate.settle(peer, message, now):
+            return True
         if peer.link is None:
             return False
         if message.type == _RST and message.code:
@@ -477,16 +417,6 @@ class MessageLayer:
         if self.outbound.settle(peer.link, message, now):
             return True
         return message.type == _RST and self.observations.reset(peer, message.message_id, now)
-
-    def _close(self, exchange: Exchange, now: float) -> None:
-        self._timers.cancel(exchange)
-        peer = exchange.peer
-        if peer.exchanges is not None:
-            peer.exchanges.remove(exchange)
-            if not peer.exchanges:
-                peer.exchanges = None
-        if peer.link is not None:
-            self.outbound.pump(peer.link, now)
 
     def _next_message_id(self, peer: Peer, now: float) -> int:
         """RFC 7252 section 4.4: one counter for each endpoint, from a random start; -1 when all are in use."""

@@ -133,7 +133,7 @@ class Outbound:
         """
         if request.stage != ENDED:
             self._remove(request, Outcome.CANCELLED)
-            self._go_on(request.peer, now)
+            self.go_on(request.peer, now)
 
     def watch(self, peer: Peer) -> None:
         """Tell by `PeerHeard` when this peer speaks next."""
@@ -187,13 +187,19 @@ class Outbound:
         if wake_at < NEVER:
             self._timers.schedule(link, wake_at)
 
+    def go_on(self, peer: Peer, now: float) -> None:
+        """Something to this peer has ended: what waits may be sent."""
+        if peer.link is not None:
+            self.pump(peer.link, now)
+            self.release(peer.link)
+
     def on_timer(self, outgoing: Outgoing, now: float) -> None:
         """Repeat or give up what is due."""
-        if now >= outgoing.until:
-            self._end(outgoing, Outcome.UNSENT if outgoing.stage == WAITING else Outcome.UNANSWERED, None, now)
-        elif self._back_off.is_over(outgoing):
+        if outgoing.stage == SENT and self._back_off.is_over(outgoing) and now >= outgoing.waits_until:
             self._counters.gave_up += 1
             self._end(outgoing, Outcome.UNACKNOWLEDGED, None, now)
+        elif now >= outgoing.until:
+            self._end(outgoing, Outcome.UNSENT if outgoing.stage == WAITING else Outcome.UNANSWERED, None, now)
         else:
             if isinstance(outgoing, Notification):
                 if outgoing.successor is None and outgoing.retransmissions >= limits.REPETITIONS_OF_ONE_ID:
@@ -251,7 +257,7 @@ class Outbound:
         """Take a notification back that its observation no longer needs."""
         if outgoing.stage != ENDED:
             self._remove(outgoing, Outcome.CANCELLED)
-            self._go_on(outgoing.peer, now)
+            self.go_on(outgoing.peer, now)
 
     def _transmit(self, link: Link, outgoing: Outgoing, message_id: int, now: float) -> None:
         outgoing.message_id = message_id
@@ -331,7 +337,7 @@ class Outbound:
         elif isinstance(outgoing, Notification):
             self.on_notified(outgoing, outcome, now)
         if outcome is not Outcome.SENT:  # that one is in the midst of `pump`
-            self._go_on(outgoing.peer, now)
+            self.go_on(outgoing.peer, now)
 
     def _remove(self, outgoing: Outgoing, outcome: Outcome) -> None:
         self._timers.cancel(outgoing)
@@ -345,11 +351,6 @@ class Outbound:
                 link.requests.pop(outgoing.token, None)
         outgoing.stage = ENDED
         outgoing.outcome = outcome
-
-    def _go_on(self, peer: Peer, now: float) -> None:
-        if peer.link is not None:
-            self.pump(peer.link, now)
-            self.release(peer.link)
 
     def _new_token(self, taken: dict[bytes, OutgoingRequest]) -> bytes:
         # RFC 7252 section 5.3.1: hard to guess, and within DTLS nobody can try; four bytes do not repeat soon.

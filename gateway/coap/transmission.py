@@ -37,10 +37,11 @@ class Transmission(Timed):
         message_id: Of the message; -1 before it is sent.
         datagram: Its bytes.
         timeout_s: The present wait of the back-off.
+        waits_until: When that ends.
         retransmissions: How often it went out again.
     """
 
-    __slots__ = ("datagram", "message_id", "peer", "retransmissions", "timeout_s")
+    __slots__ = ("datagram", "message_id", "peer", "retransmissions", "timeout_s", "waits_until")
 
     def __init__(self, peer: "Peer") -> None:
         super().__init__()
@@ -48,6 +49,7 @@ class Transmission(Timed):
         self.message_id = -1
         self.datagram = b""
         self.timeout_s = 0.0
+        self.waits_until = NEVER
         self.retransmissions = 0
 
 
@@ -83,7 +85,7 @@ class BackOff:
         """The message goes out for the first time; wake it when it is to be repeated, or at `until`."""
         transmission.retransmissions = 0
         transmission.timeout_s = self._parameters.first_timeout_s(self._random(2))
-        self._timers.schedule(transmission, min(now + transmission.timeout_s, until))
+        self._wait(transmission, now, until)
 
     def is_over(self, transmission: Transmission) -> bool:
         """Whether it went out as often as it may: the wait that has ended was the last one."""
@@ -93,6 +95,10 @@ class BackOff:
         """Nothing came: send it once more and wait twice as long."""
         transmission.retransmissions += 1
         transmission.timeout_s *= 2
-        self._timers.schedule(transmission, min(now + transmission.timeout_s, until))
+        self._wait(transmission, now, until)
         self._queue(transmission.peer, transmission.datagram)
         self._counters.retransmissions += 1
+
+    def _wait(self, transmission: Transmission, now: float, until: float) -> None:
+        transmission.waits_until = now + transmission.timeout_s
+        self._timers.schedule(transmission, min(transmission.waits_until, until))

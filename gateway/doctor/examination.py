@@ -42,7 +42,8 @@ def examine(
     if settings is None:
         return found
     found += [*server_certificates(settings.dtls, now), *secret_files(settings)]
-    found += [*registry(settings.registry.url, now), *ports(settings)]
+    store = settings.registry
+    found += [*registry(store.url, now, store.master_key, store.derivation_key), *ports(settings)]
     try:
         plan = Plan.read(settings, Secrets())
         application = load_application(settings)

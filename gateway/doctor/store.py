@@ -3,24 +3,31 @@
 from gateway.doctor.certificates import end_of
 from gateway.doctor.findings import Finding, ok, problem, warning
 from gateway.pki import PkiError, parse_certificates
-from gateway.registry import RegistryError, open_registry
+from gateway.registry import KeyStatus, RegistryError, Secrets, open_registry
 
 
-def registry(url: str, now: float) -> list[Finding]:
+def registry(url: str, now: float, master_key: str | None = None, derivation_key: str | None = None) -> list[Finding]:
     """Opens it as the gateway does, which refuses a schema that this release does not know.
 
     Args:
         url: Of the configuration.
         now: Seconds since the epoch.
+        master_key: Of the configuration.
+        derivation_key: Of the configuration.
     """
     try:
-        with open_registry(url) as opened:
-            counts, records = opened.counts(), opened.trust_anchors()
+        with open_registry(url, secrets=Secrets(master_key, derivation_key)) as opened:
+            counts, records, keys = opened.counts(), opened.trust_anchors(), opened.key_status()
+            try:
+                opened.check_keys()
+            except RegistryError as error:
+                found = [problem("device keys", str(error), "correct [registry] master_key or derivation_key")]
+            else:
+                found = _rest(keys)
     except RegistryError as error:
         return [problem("registry", str(error), "correct [registry] url, or what the text names")]
-    found = [
-        ok("registry", f"{counts.devices} devices, {counts.trust_anchors} trusted CAs; the schema is this release's")
-    ]
+    text = f"{counts.devices} devices, {counts.trust_anchors} trusted CAs; the schema is this release's"
+    found.insert(0, ok("registry", text))
     for record in records:
         untrust = f"`gateway ca untrust {record.id}`"
         try:
@@ -39,3 +46,13 @@ def registry(url: str, now: float) -> list[Finding]:
             )
         )
     return found
+
+
+def _rest(keys: KeyStatus) -> list[Finding]:
+    """How device keys rest, where there is a master key."""
+    if keys.opens is None:
+        return []
+    if keys.plain:
+        text = f"there is a master key, and {keys.plain} device keys are not sealed under it"
+        return [warning("device keys", text, "`gateway keys rotate`")]
+    return [ok("device keys", "all that are stored are sealed, and the master key opens them")]

@@ -1,6 +1,7 @@
 """What the endpoint counts: plain integers, read when metrics are scraped."""
 
 from collections import Counter
+from struct import Struct
 
 from gateway.dtls.errors import DropReason
 from gateway.dtls.messages.framing import Alert
@@ -8,6 +9,7 @@ from gateway.dtls.numbers import AlertLevel, ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH
 
 _TLS12_CID = int(ContentType.TLS12_CID)
+_type_and_length = Struct(">B10xH").unpack_from
 _LEVELS: dict[int, str] = {level: level.name.lower() for level in AlertLevel}
 
 
@@ -74,7 +76,9 @@ class EndpointCounters:
         sent = self.sent
         position, end = 0, len(datagram)
         while position < end:
-            content_type = datagram[position]
+            content_type, length = _type_and_length(datagram, position)
+            if content_type == _TLS12_CID:  # the id stands before the length
+                position += cid_length
+                _, length = _type_and_length(datagram, position)
             sent[content_type] += 1
-            position += RECORD_HEADER_LENGTH if content_type != _TLS12_CID else RECORD_HEADER_LENGTH + cid_length
-            position += datagram[position - 2] << 8 | datagram[position - 1]
+            position += RECORD_HEADER_LENGTH + length

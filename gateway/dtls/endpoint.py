@@ -26,6 +26,7 @@ from gateway.dtls.events import (
 from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.gate import Gate, HelloStart, hello_start
 from gateway.dtls.handshake.common import Random
+from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
 from gateway.dtls.handshake_table import Handshakes
 from gateway.dtls.limits import (
@@ -48,6 +49,8 @@ _COOKIE_LOOP = (
 )
 _CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
 _BAD_RECORD_MAC = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
+# Plain integers: in Python 3.11 a member of an enum costs four times as much to look up.
+_HANDSHAKE = int(ContentType.HANDSHAKE)
 _TLS12_CID = int(ContentType.TLS12_CID)
 _PERHAPS_OF_THE_HANDSHAKE = (
     DropReason.NO_SESSION,
@@ -75,6 +78,7 @@ class ServerEndpoint:
         self.sessions = ServerSessions(config.resumption, random) if config.resumption is not None else None
         self._random = random
         self._gate = Gate(config.cookie_secret)
+        self._agreements = Agreements(config.parameters)
         self._table = Associations()
         self.associations = self._table.by_address
         self.associations_by_id = self._table.by_id
@@ -369,7 +373,7 @@ class ServerEndpoint:
         if len(record.fragment) > MAX_PLAINTEXT:
             self._drop(DropReason.MALFORMED)
             return
-        if record.content_type == ContentType.HANDSHAKE:
+        if record.content_type == _HANDSHAKE:
             handshake = self._pass_gate(record, handshake, address, size, now)
             if handshake is None:
                 return
@@ -439,7 +443,7 @@ class ServerEndpoint:
             client_random=random,
             first_seq=hello.message_seq,
             first_record=hello.sequence,
-            parameters=self.config.parameters,
+            agreements=self._agreements,
             random=self._random,
             datagram_limit=self.config.datagram_limit,
             retransmit_initial=self.config.retransmit_initial_s,
@@ -481,10 +485,13 @@ class ServerEndpoint:
         if outcome is not None:
             self._conclude(handshake, outcome, now)
             return
-        self._handshakes.schedule(handshake)
-        self._buffers.account(handshake.id, handshake.buffered)
-        while self._buffers.total > self.config.max_reassembly:
-            self._give_up_number(self._buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
+        if handshake.timer < handshake.scheduled_at:
+            self._handshakes.schedule(handshake)
+        buffered, buffers = handshake.buffered, self._buffers
+        if buffered or buffers.total:  # nearly never
+            buffers.account(handshake.id, buffered)
+            while buffers.total > self.config.max_reassembly:
+                self._give_up_number(buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
 
     def _send_flight(self, handshake: ServerHandshake) -> None:
         address, cid_length, outgoing = handshake.facts.address, len(handshake.peer_cid), self._delivery.outgoing

@@ -65,6 +65,9 @@ class FailureReason(StrEnum):
     BAD_CERTIFICATE = "bad_certificate"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_BANNED = "certificate_banned"
+    REVOCATION_UNKNOWN = "revocation_unknown"
     UNKNOWN_ROOT = "unknown_root"
     MISSING_INTERMEDIATE = "missing_intermediate"
     CA_AS_LEAF = "ca_as_leaf"
@@ -127,6 +130,9 @@ ALERT_FOR: dict[FailureReason, AlertDescription | None] = {
     FailureReason.BAD_CERTIFICATE: _A.BAD_CERTIFICATE,
     FailureReason.CERTIFICATE_EXPIRED: _A.CERTIFICATE_EXPIRED,
     FailureReason.CERTIFICATE_NOT_YET_VALID: _A.CERTIFICATE_EXPIRED,
+    FailureReason.CERTIFICATE_REVOKED: _A.CERTIFICATE_REVOKED,
+    FailureReason.CERTIFICATE_BANNED: _A.CERTIFICATE_REVOKED,
+    FailureReason.REVOCATION_UNKNOWN: _A.CERTIFICATE_UNKNOWN,
     FailureReason.UNKNOWN_ROOT: _A.UNKNOWN_CA,
     FailureReason.MISSING_INTERMEDIATE: _A.UNKNOWN_CA,
     FailureReason.CA_AS_LEAF: _A.BAD_CERTIFICATE,

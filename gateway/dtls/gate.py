@@ -70,7 +70,7 @@ class Gate:
             return None
         body = HelloVerifyRequest(self._cookies.make(address, prefix.parameters, now)).encode()
         # Both numbers are the ClientHello's, which keeps us stateless.
-        message = HandshakeMessage(HandshakeType.HELLO_VERIFY_REQUEST, hello.message_seq, body)
+        message = HandshakeMessage.of(HandshakeType.HELLO_VERIFY_REQUEST, hello.message_seq, body)
         answer = encode_record(ContentType.HANDSHAKE, hello.sequence, message.whole, DTLS_1_0)
         # Never more than was sent to us: we are nobody's amplifier.
         return answer if len(answer) <= size else DropReason.MALFORMED

@@ -66,10 +66,9 @@ class Handshakes:
         return self._by_number[self._places.next_to_go()]
 
     def schedule(self, handshake: ServerHandshake) -> None:
-        """Sees to it that its timer fires when it is due, or before: that costs less than to move one."""
+        """Sees to it that its timer fires when it is due. One that fires too early costs less than one that is moved:
+        to be called when the timer is due before `scheduled_at`."""
         at = handshake.timer
-        if at >= handshake.scheduled_at:
-            return
         handshake.scheduled_at = at
         timers = self._timers
         heapq.heappush(timers, (at, handshake.id))

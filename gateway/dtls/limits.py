@@ -79,6 +79,12 @@ MAX_HANDSHAKE_MESSAGE = 16 * 1024
 MAX_REASSEMBLY_BYTES = 32 * 1024
 """Bytes that one handshake buffers for messages that are incomplete or early."""
 
+MAX_REMEMBERED_OFFERS = 64
+"""Different offers of clients of which is remembered what was agreed on: firmwares in use, a few hundred bytes each."""
+
+MAX_REMEMBERED_OFFER = 512
+"""Bytes of an offer that is worth remembering; one with a ticket in it does not come again."""
+
 MAX_FRAGMENTS = 160
 """Fragments kept of one message: 16 kB in pieces of about 100 bytes."""
 

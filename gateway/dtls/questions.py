@@ -44,6 +44,8 @@ FAILED_PROOFS = frozenset(
         FailureReason.BAD_CERTIFICATE,
         FailureReason.CERTIFICATE_EXPIRED,
         FailureReason.CERTIFICATE_NOT_YET_VALID,
+        FailureReason.CERTIFICATE_REVOKED,
+        FailureReason.CERTIFICATE_BANNED,
         FailureReason.UNKNOWN_ROOT,
         FailureReason.MISSING_INTERMEDIATE,
         FailureReason.CA_AS_LEAF,

@@ -21,6 +21,7 @@ from gateway.handlers.streams import UploadAborted
 from gateway.handlers.terms import Terms
 
 _LOGGER: Final = "gateway.handlers"
+_ACCEPT: Final = int(Option.ACCEPT)
 
 
 class Answering:
@@ -81,7 +82,13 @@ class Answering:
             else:
                 result = invocation.handler(request)
             if isinstance(result, Response):
-                if not result.options:
+                if not result.options or (
+                    # Nearly every request: no ETag and no Accept, and nothing for `respond` to do.
+                    options
+                    and options[0][0] > LAST_CONDITION
+                    and options[-1][0] < _ACCEPT
+                    and not isinstance(result, BodyContent)
+                ):
                     return result
             elif result is None:
                 return Response(code=route.default_code)

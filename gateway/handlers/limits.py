@@ -40,6 +40,20 @@ MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_STREAM_BYTES: Final = 1024 * 1024 * 1024
 """Bytes that a route may allow for a body that is streamed. RFC 7959 section 2.2: 2**20 blocks of 1024 bytes."""
 
+STREAMS: Final = 1000
+"""Handlers that take a stream at once, where the configuration says nothing else: each may hold a file open, of which a
+process has 1024 by default. One more gets 5.03."""
+
+STREAMS_PER_PEER: Final = 4
+"""Those of one session, in the midst of an upload or cleaning up after one: as many as it may have uploads."""
+
+STREAM_RETRY_AFTER_S: Final = 5
+"""Seconds (Max-Age of that 5.03) after which a device may try again: some block of another upload has come by then."""
+
+STREAM_GRACE_S: Final = 30.0
+"""Seconds that a handler may go on when the rest of its stream will not come, where the configuration says nothing
+else; a handler that does not notice is cancelled then."""
+
 MESSAGE_PAYLOAD_BYTES: Final = 16_384
 """Bytes of payload in one message. RFC 5246 section 6.2.1: a record carries no more."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from urllib.parse import quote
 
@@ -117,8 +118,8 @@ class Request:
         """Return the payload's value, as its content format says.
 
         Text is str; JSON and CBOR are their values (a tagged CBOR value is a `cbor2.CBORTag`); SenML, in JSON or CBOR,
-        is a list of resolved records, each a dict with the names of RFC 8428; anything else, and what has no content
-        format, is bytes.
+        is a list of resolved records, each a dict with the names of RFC 8428 and an absolute time; anything else, and
+        what has no content format, is bytes.
 
         Raises:
             Reject: 4.00 when the payload is not what its content format says.
@@ -202,7 +203,7 @@ def decode_payload(payload: bytes, content_format: int | None) -> Any:
         value = decode_cbor(payload)
     else:
         return payload
-    return resolve_senml(value) if content_format in SENML_FORMATS else value
+    return resolve_senml(value, time()) if content_format in SENML_FORMATS else value
 
 
 def decode_json(data: bytes) -> Any:

@@ -89,10 +89,11 @@ class Route:
         invocation: How to call the handler.
         terms: What it asks of a request.
         default_code: The code of an answer that a handler gives as a bare value.
+        observable: A GET or FETCH that asks to be told of changes is put on the list (RFC 7641).
         direct: The handler is a plain function, and whatever comes may be given to it at once.
     """
 
-    __slots__ = ("default_code", "direct", "invocation", "method", "names", "template", "terms")
+    __slots__ = ("default_code", "direct", "invocation", "method", "names", "observable", "template", "terms")
 
     def __init__(
         self, template: str, method: Code, names: tuple[str, ...], invocation: Invocation, terms: Terms
@@ -102,14 +103,10 @@ class Route:
         self.names = names
         self.invocation = invocation
         self.terms = terms
+        self.observable = terms.observable
         self.direct = False
         self.limit(BODY_BYTES)
         self.default_code = _DEFAULT_CODES.get(method, Code.CHANGED)
-
-    @property
-    def observable(self) -> bool:
-        """A GET or FETCH that asks to be told of changes is put on the list (RFC 7641)."""
-        return self.terms.observable
 
     @property
     def stream(self) -> bool:

@@ -14,13 +14,18 @@ _NUMBERS: Final = frozenset({"bver", "bt", "bv", "bs", "v", "s", "t", "ut"})
 _TEXTS: Final = frozenset({"bn", "bu", "n", "u", "vs"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:./_-]*")  # section 4.5.1
 _VERSION: Final = 10
+_RELATIVE_BELOW: Final = 1 << 28  # section 4.5.3
 
 
-def resolve_senml(pack: object) -> list[dict[str, Any]]:
+def resolve_senml(pack: object, now: float) -> list[dict[str, Any]]:
     """Return the records of a pack that was decoded from JSON or CBOR, resolved (RFC 8428 section 4.6).
 
-    Names are whole, base values are added, base fields are gone; CBOR's labels have become names. A time stays as it
-    was sent: below 2**28 it is relative to now, in seconds (section 4.5.3).
+    Names are whole, base values are added, base fields are gone, and each record has an absolute time, since one that
+    is not there or below 2**28 is relative to now (section 4.5.3). CBOR's labels have become names.
+
+    Args:
+        pack: The value of the payload.
+        now: When it came, in seconds of Unix time.
 
     Raises:
         ValueError: It is no SenML.
@@ -35,7 +40,7 @@ def resolve_senml(pack: object) -> list[dict[str, Any]]:
         # Section 4.4: what is newer than the reader must not be used.
         if bases.get("bver", _VERSION) > _VERSION:
             raise ValueError(f"SenML of version {_VERSION} at most is understood")
-        record = _resolve(fields, bases)
+        record = _resolve(fields, bases, now)
         if record is not None:
             records.append(record)
     return records
@@ -60,7 +65,7 @@ def _fields(item: object) -> dict[str, Any]:
     return fields
 
 
-def _resolve(fields: dict[str, Any], bases: dict[str, Any]) -> dict[str, Any] | None:
+def _resolve(fields: dict[str, Any], bases: dict[str, Any], now: float) -> dict[str, Any] | None:
     """One record with the bases that hold for it; None for one that only sets bases."""
     record = {name: value for name, value in fields.items() if name not in _BASES}
     if not record:
@@ -69,17 +74,32 @@ def _resolve(fields: dict[str, Any], bases: dict[str, Any]) -> dict[str, Any] | 
     if _NAME.fullmatch(name) is None:
         raise ValueError("not SenML: a record has no name, or one of other characters than are allowed")
     record["n"] = name
-    if "bt" in bases or "t" in record:
-        record["t"] = bases.get("bt", 0) + record.get("t", 0)
+    time = _sum(bases.get("bt", 0), record.get("t", 0))
+    record["t"] = _sum(time, now) if time < _RELATIVE_BELOW else time
     if "bu" in bases and "u" not in record:
         record["u"] = bases["bu"]
     # Section 4.1: of a base and its value, the one that is missing counts as zero.
     if "bv" in bases and not record.keys() & {"vs", "vb", "vd"}:
-        record["v"] = bases["bv"] + record.get("v", 0)
+        record["v"] = _sum(bases["bv"], record.get("v", 0))
     if "bs" in bases:
-        record["s"] = bases["bs"] + record.get("s", 0)
+        record["s"] = _sum(bases["bs"], record.get("s", 0))
     return record
 
 
+def _sum(base: float, value: float) -> float:
+    try:
+        total = base + value
+    except OverflowError:
+        total = math.inf
+    if not _is_number(total):
+        raise ValueError("not SenML: a base and its value make no number together")
+    return total
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False  # an integer that is no double (section 4.3)

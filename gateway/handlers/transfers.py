@@ -32,6 +32,7 @@ from gateway.coap import (
 )
 from gateway.handlers.app import App
 from gateway.handlers.bodies import Part
+from gateway.handlers.limits import STREAM_GRACE_S, STREAM_RETRY_AFTER_S, STREAMS, STREAMS_PER_PEER
 from gateway.handlers.request import Request, UploadRequest
 from gateway.handlers.response import Response
 from gateway.handlers.routing import Route
@@ -44,6 +45,9 @@ _OBSERVE: Final = int(Option.OBSERVE)
 _SIZE2: Final = int(Option.SIZE2)
 _FIXED_BYTES: Final = 4 + 1  # header and payload marker
 _SAFE: Final = frozenset({Code.GET, Code.FETCH})
+_TOO_MANY_STREAMS: Final = Refusal(
+    Code.SERVICE_UNAVAILABLE, [(int(Option.MAX_AGE), encode_uint(STREAM_RETRY_AFTER_S))], "too many uploads at once"
+)
 
 
 class Transfers:
@@ -55,6 +59,8 @@ class Transfers:
         *,
         block_size: int = MAX_BLOCK_BYTES,
         lifetime_s: float = TransmissionParameters().exchange_lifetime_s,
+        max_streams: int = STREAMS,
+        stream_grace_s: float = STREAM_GRACE_S,
     ) -> None:
         """Start without any.
 
@@ -62,18 +68,27 @@ class Transfers:
             app: Answers requests.
             block_size: Bytes of the largest block that we like to get and to send.
             lifetime_s: Seconds after its newest block at which a transfer is given up.
+            max_streams: Handlers that take a stream at once.
+            stream_grace_s: Seconds that one may go on when the rest of its stream will not come.
         """
         self._app = app
         self._max_szx = szx_for(block_size)
         self._uploads = Uploads(lifetime_s)
         self._bodies = Bodies(lifetime_s)
-        # Handlers that take a stream run beside the requests that bring their blocks.
-        self._streams: set[asyncio.Task[Response]] = set()
+        self._max_streams = max_streams
+        self._stream_grace_s = stream_grace_s
+        # Handlers that take a stream run beside the requests that bring their blocks, and for whom.
+        self._streams: dict[asyncio.Task[Response], Peer] = {}
 
     @property
     def uploads(self) -> int:
         """Bodies of which the next block is waited for."""
         return len(self._uploads)
+
+    @property
+    def streams(self) -> int:
+        """Handlers that take a stream, or clean up after one."""
+        return len(self._streams)
 
     @property
     def downloads(self) -> int:
@@ -189,7 +204,11 @@ class Transfers:
             return self._refused(request, upload)
         stream = upload.context
         if stream is None:
-            stream = upload.context = self._start_stream(request)
+            of_peer = sum(owner is peer for owner in self._streams.values())
+            if len(self._streams) >= self._max_streams or of_peer >= STREAMS_PER_PEER:
+                self._uploads.finish(upload)
+                return self._refused(request, _TOO_MANY_STREAMS)
+            stream = upload.context = self._start_stream(peer, request)
         if not upload.repeated:
             stream.put(request.message.payload, last=upload.complete)
         try:
@@ -204,12 +223,12 @@ class Transfers:
         self._uploads.finish(upload)
         return answer
 
-    def _start_stream(self, request: Request) -> BlockStream:
+    def _start_stream(self, peer: Peer, request: Request) -> BlockStream:
         stream = BlockStream()
         answer = self._app.dispatch(UploadRequest(request, b"", stream))
         stream.task = task = asyncio.get_running_loop().create_task(_awaited(answer))
-        self._streams.add(task)
-        task.add_done_callback(self._streams.discard)
+        self._streams[task] = peer
+        task.add_done_callback(self._streams.pop)
         return stream
 
     def _abort_abandoned(self) -> None:
@@ -217,6 +236,8 @@ class Transfers:
             abandoned, self._uploads.abandoned = self._uploads.abandoned, []
             for stream in abandoned:
                 stream.abort()
+                # It may wait for something else than the next block, and nobody has a time limit for that any more.
+                stream.task.get_loop().call_later(self._stream_grace_s, stream.task.cancel)
 
     def _refused(self, request: Request, refusal: Refusal) -> Response:
         response = self._app.refuse(request, refusal.code, refusal.reason)

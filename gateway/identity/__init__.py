@@ -4,6 +4,7 @@ from gateway.identity.admission import Admission, would_admit
 from gateway.identity.crls import import_crl
 from gateway.identity.possession import check_possession
 from gateway.identity.reasons import IdentityRefused, Refusal
+from gateway.identity.rehearsal import rehearse
 from gateway.identity.remembering import remember
 from gateway.identity.service import IdentityService, PskAnswer
 from gateway.identity.trusting import trust_ca
@@ -16,6 +17,7 @@ __all__ = [
     "Refusal",
     "check_possession",
     "import_crl",
+    "rehearse",
     "remember",
     "trust_ca",
     "would_admit",

@@ -13,6 +13,7 @@ from gateway.pki import (
     CrlRefused,
     IdentityRule,
     PkiError,
+    RevocationList,
     Revocations,
     TrustAnchor,
     TrustStore,
@@ -66,14 +67,19 @@ class Trusted:
                 unusable.append(record.id)
         intermediates = [each for der in trust.intermediates for each in _certificates(der)]
         issuers = [anchor.certificate for anchor in anchors] + intermediates
-        lists = []
+        self._lists: dict[bytes, RevocationList] = {}
         for stored in trust.crls:
+            # A list of 100,000 entries takes a second to read: not again for every change of something else.
+            known = before._lists.get(stored.der) if before is not None else None
+            if known is not None and known.issuer in issuers:
+                self._lists[stored.der] = known
+                continue
             try:
-                lists.append(read_crl(stored.der, issuers, at))
+                self._lists[stored.der] = read_crl(stored.der, issuers, at)
             except CrlRefused:  # its CA is no longer known here
                 unusable.append(stored.issuer)
         self.unusable = tuple(unusable)
-        self._revocations = Revocations(lists)
+        self._revocations = Revocations(self._lists.values())
         self.store: TrustStore
         if before is not None and before._same_anchors(trust):
             self.store = before.store.with_revocations(self._revocations, trust.bans)

@@ -5,9 +5,13 @@ way out of it that is not a `VerifiedChain`.
 """
 
 from gateway.pki.anchors import TrustAnchor
+from gateway.pki.bulk import BulkJob, IssuedDevice, OtherJob, Outcome, write_whole
+from gateway.pki.bulk_names import counted, from_csv
 from gateway.pki.certificates import describe, fingerprint, is_ca, short_name
 from gateway.pki.crl import CrlProblem, CrlRefused, RevocationList, read_crl
+from gateway.pki.crl_issuing import Revocation, RevocationReason, make_crl
 from gateway.pki.development import DevelopmentPki, write_development_pki
+from gateway.pki.diagnosis import signed_by
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.files import (
     ServerCertificate,
@@ -22,68 +26,115 @@ from gateway.pki.files import (
     write_certified_key,
     write_private_key,
 )
+from gateway.pki.findings import Finding, LintCode, Role, Severity
 from gateway.pki.fingerprints import equivalent_fingerprints, stable_fingerprint
+from gateway.pki.firmware import Profile, render
 from gateway.pki.issuing import (
     CertifiedKey,
+    Curve,
     DeviceKey,
     create_intermediate,
     create_root,
     enclose,
+    generate_key,
     issue_device,
     issue_server,
 )
+from gateway.pki.lint import guess_role, lint
 from gateway.pki.names import IdentityRule, NameSource, NameTemplate, device_name, is_device_name
+from gateway.pki.packing import Layout, issue_into
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
+from gateway.pki.reading import facts_of
+from gateway.pki.requests import (
+    is_server,
+    load_request,
+    parse_request,
+    renew,
+    requested_name,
+    sign_device,
+    sign_intermediate,
+)
 from gateway.pki.revocation import CrlPolicy, Revocations
 from gateway.pki.trust import TrustStore, VerifiedChain
 
 __all__ = [
     "LEAF_CURVES",
+    "BulkJob",
     "CertifiedKey",
     "ChainProblem",
     "ChainRefused",
     "CrlPolicy",
     "CrlProblem",
     "CrlRefused",
+    "Curve",
     "DevelopmentPki",
     "DeviceKey",
+    "Finding",
     "IdentityRule",
+    "IssuedDevice",
+    "Layout",
+    "LintCode",
     "NameSource",
     "NameTemplate",
+    "OtherJob",
+    "Outcome",
     "PkiError",
+    "Profile",
+    "Revocation",
     "RevocationList",
+    "RevocationReason",
     "Revocations",
+    "Role",
     "ServerCertificate",
+    "Severity",
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
+    "counted",
     "create_intermediate",
     "create_root",
     "describe",
     "device_name",
     "enclose",
     "equivalent_fingerprints",
+    "facts_of",
     "fingerprint",
+    "from_csv",
+    "generate_key",
+    "guess_role",
     "is_ca",
     "is_device_name",
+    "is_server",
     "issue_device",
+    "issue_into",
     "issue_server",
+    "lint",
     "load_certificates",
     "load_certified_key",
     "load_device_key",
     "load_private_key",
     "load_public_key",
+    "load_request",
     "load_server_certificate",
+    "make_crl",
     "parse_certificates",
     "parse_public_key",
+    "parse_request",
     "pem_bundle",
     "public_key_fingerprint",
     "read_crl",
+    "render",
+    "renew",
+    "requested_name",
     "short_name",
+    "sign_device",
+    "sign_intermediate",
+    "signed_by",
     "stable_fingerprint",
     "write_certificates",
     "write_certified_key",
     "write_development_pki",
     "write_private_key",
+    "write_whole",
 ]

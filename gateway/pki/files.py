@@ -22,7 +22,7 @@ from gateway.pki.errors import PkiError
 from gateway.pki.issuing import CertifiedKey, DeviceKey
 from gateway.pki.policy import LEAF_CURVES
 
-_PEM_MARK = b"-----BEGIN "
+PEM_MARK = b"-----BEGIN "
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -31,7 +31,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     Raises:
         PkiError: The file cannot be read, or holds no certificate.
     """
-    return parse_certificates(_read(path), str(path))
+    return parse_certificates(read_file(path), str(path))
 
 
 def parse_certificates(data: bytes, origin: str = "the input") -> list[x509.Certificate]:
@@ -45,7 +45,7 @@ def parse_certificates(data: bytes, origin: str = "the input") -> list[x509.Cert
         PkiError: There is no certificate in them, or one that cannot be read.
     """
     try:
-        if _PEM_MARK in data:
+        if PEM_MARK in data:
             certificates = x509.load_pem_x509_certificates(data)
         else:
             certificates = [x509.load_der_x509_certificate(data)]
@@ -128,8 +128,8 @@ def _check_belongs(certificate: x509.Certificate, chain_path: Path, key: Private
 
 
 def _load_any_private_key(path: Path) -> PrivateKeyTypes:
-    data = _read(path)
-    load = load_pem_private_key if _PEM_MARK in data else load_der_private_key
+    data = read_file(path)
+    load = load_pem_private_key if PEM_MARK in data else load_der_private_key
     try:
         key = load(data, password=None)
     except TypeError as error:
@@ -179,7 +179,7 @@ def write_private_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     Raises:
         PkiError: The file exists, or cannot be written.
     """
-    _create(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    create_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
 
 
 def write_certificates(path: Path, certificates: Iterable[x509.Certificate]) -> None:
@@ -188,17 +188,27 @@ def write_certificates(path: Path, certificates: Iterable[x509.Certificate]) -> 
     Raises:
         PkiError: The file exists, or cannot be written.
     """
-    _create(path, pem_bundle(certificates), 0o644)
+    create_file(path, pem_bundle(certificates), 0o644)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        PkiError: It cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
         raise PkiError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _create(path: Path, data: bytes, mode: int) -> None:
+def create_file(path: Path, data: bytes, mode: int) -> None:
+    """Writes a file that is not there yet, with this mode from its first byte, onto the disk.
+
+    Raises:
+        PkiError: It exists, or cannot be written.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except FileExistsError as error:

@@ -76,3 +76,39 @@ device, of two certificates of its CA, and of a root."""
 
 MAX_IDENTITY_RULE_CHARACTERS = 512
 """Characters of an identity rule as text: all sources, each with literal text around it, have room."""
+
+MAX_REQUEST_BYTES = 64 * 1024
+"""Bytes of a file with a certificate signing request. One with a P-256 key has 300-700, PEM a third more."""
+
+CRL_LIFETIME = timedelta(days=7)
+"""From a CRL to its nextUpdate: a week in which whoever publishes may be on holiday."""
+
+MAX_CRL_NUMBER = 2**159 - 1
+"""Of a cRLNumber: 20 octets (RFC 5280 section 5.2.3)."""
+
+MIN_CA_RSA_BITS = 2048
+"""Bits of a CA's RSA key below which the verifier takes nothing that it signed; so do the web PKI and NIST."""
+
+MAX_PROFILE_SERIAL_BYTES = 20
+"""Octets of a serial number that RFC 5280 section 4.1.2.2 allows."""
+
+SOON = timedelta(days=30)
+"""Before the end of a certificate: when to say so. A month to renew what hangs on it."""
+
+LONG_LIFETIME = timedelta(days=21 * 365)
+"""Lifetime that is worth a remark: more than our own roots have."""
+
+MAX_NVS_STRING_BYTES = 4000
+"""Bytes of a string in ESP-IDF's NVS with its final NUL; the partition generator refuses longer ones."""
+
+MAX_SEC_TAG = 2**31 - 1
+"""Of an nRF91 modem's security tags; those above are the modem's own. Zephyr's are ints, the negative ones its own."""
+
+MAX_BULK_CERTIFICATES = 100_000
+"""Certificates of one bulk run. Names and manifest are in memory: 100,000 are about 150 MB."""
+
+BULK_FOLDER_DEVICES = 1000
+"""Devices in one folder of a bulk run: a few thousand files, which every file manager and file system still lists."""
+
+BULK_BATCH = 500
+"""Devices between two reports of a bulk run: progress, and what the registry gets in one transaction."""

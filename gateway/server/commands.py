@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
+from itertools import count
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,7 @@ from gateway.coap import (
     Outcome,
     OutgoingRequest,
     decode_block,
+    encode_uint,
 )
 from gateway.handlers import (
     DeviceBusy,
@@ -69,6 +71,8 @@ class Commands:
         self._of_devices = of_devices
         self._flush_soon = flush_soon
         self._clock = clock
+        # Of requests, for their Request-Tag; it comes back after 16 million.
+        self._tags = count()
         # A device has an entry while somebody sends it a body in blocks.
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -99,14 +103,15 @@ class Commands:
         session = self._of_devices.newest(tenant, device)
         if session is None:
             return Performed(None, DeviceNotConnected(), sent=begun is not None)
-        transfer = BlockTransfer(request.code, request.options, request.payload, session.max_message)
+        tag = encode_uint(next(self._tags) & 0xFFFFFF)
+        transfer = BlockTransfer(request.code, request.options, request.payload, session.max_message, request_tag=tag)
         try:
             if begun is not None and transfer.take(begun):
                 return Performed(begun, None, sent=True)
         except BlockError as error:
             return Performed(None, DeviceRefused(f"the device's answer: {error}"), sent=True)
         sent = begun is not None
-        # Blocks of two bodies at once would be mixed up by a device that knows no Request-Tag.
+        # Blocks of two bodies at once would be mixed up by a device that does not heed the Request-Tag.
         lock = self._locks.setdefault((tenant, device), asyncio.Lock()) if transfer.in_blocks else nullcontext()
         async with lock:
             while True:

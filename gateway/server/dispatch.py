@@ -74,15 +74,15 @@ class Dispatcher:
             metrics: Where requests are counted.
             send: Takes an answer that comes later: session, CoAP message, time.
             clock: Seconds, monotonic.
-            time_limit_s: Seconds that an asynchronous handler may take.
-            max_concurrent: Asynchronous handlers at once.
+            time_limit_s: Seconds that an asynchronous handler may take, for each block of a stream.
+            max_concurrent: Asynchronous handlers at once; and as many that take a stream.
             max_concurrent_per_device: Those that work for one device.
             block_size: Bytes of the largest block of a body.
             rates: Of devices and tenants, None where they may ask as often as they like.
             observed: Sees the answers of observable routes.
         """
         self.layer = layer
-        self.transfers = Transfers(app, block_size=block_size)
+        self.transfers = Transfers(app, block_size=block_size, max_streams=max_concurrent, stream_grace_s=time_limit_s)
         self.metrics = metrics
         self._app = app
         self._send = send
@@ -111,17 +111,21 @@ class Dispatcher:
         if self.rates is not None and (refused := self.rates.refuse(request.device, now)) is not None:
             return self._turn_away(session, request, refused.scope, refused.retry_after_s, now)
         options = message.options
-        in_parts = options and options[-1][0] > _ACCEPT
+        reply = self._reply
         started = perf_counter()
-        result = self.transfers.dispatch(session, request, now) if in_parts else self._app.dispatch(request)
+        if options and options[-1][0] > _ACCEPT:
+            result = self.transfers.dispatch(session, request, now)
+            reply = self._reply_in_parts
+        else:
+            result = self._app.dispatch(request)
         if isinstance(result, Response):
             took = perf_counter() - started
             if took > SLOW_HANDLER_S:
                 self._warn_slow(request, took)
             route = request.route
-            if in_parts or (route is not None and route.observable):
-                return self._reply_in_parts(session, request, result, took, now)
-            return self._reply(session, request, result, took, now)
+            if route is not None and route.observable:
+                reply = self._reply_in_parts
+            return reply(session, request, result, took, now)
         if self._draining or len(self._tasks) >= self._max_concurrent:
             result.close()
             self.metrics.limited["global"] += not self._draining

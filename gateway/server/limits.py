@@ -115,6 +115,9 @@ SEEN_INTERVAL_S: Final = 5.0
 PRUNE_INTERVAL_S: Final = 3600.0
 """Seconds between two cuts of the registry's change log."""
 
+FLEET_INTERVAL_S: Final = 30.0
+"""Seconds between two counts of all devices, for the metric of it: a count of a million takes a second or two."""
+
 CLONE_GRACE_S: Final = 5.0
 """Seconds in which an older session may still be heard of after a device began a newer one elsewhere: datagrams that
 were under way, and a device that closes the old one late."""
@@ -143,6 +146,3 @@ CRL_RETRY_FIRST_S: Final = 60.0
 
 CRL_RETRY_MAX_S: Final = 3600.0
 """Seconds between two tries at most."""
-
-FLEET_INTERVAL_S: Final = 30.0
-"""Seconds between two counts of all devices, for the metric of it: a count of a million takes a second or two."""

@@ -57,6 +57,16 @@ CLOSE_REASONS = {
 """The engine's word for the end of an association, and the label for it."""
 
 
+class _RequestCell:
+    """Requests that are alike: how many, and where their durations go."""
+
+    __slots__ = ("count", "observe")
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self.count = 0
+        self.observe = observe
+
+
 class RequestMetrics:
     """Counts and durations of requests. On the data path: one addition and one bisect a request.
 
@@ -67,29 +77,28 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self.limited = {"global": 0, "tenant": 0, "device": 0}
-        self._counts: Counter[tuple[int, str, int, int]] = Counter()
         self._durations = Histogram(
             "gateway_coap_request_duration_seconds",
             "Time from the request to its response, in seconds.",
             REQUEST_BUCKETS_S,
             {"route": None, "method": None},
         )
-        self._cells: dict[tuple[str, int], Callable[[float], None]] = {}
+        # By method, route, type and code.
+        self._cells: dict[tuple[int, str, int, int], _RequestCell] = {}
 
     def observe(self, request: Request, code: int, took_s: float) -> None:
-        message = request.message
-        route = request.route.template if request.route is not None else UNMATCHED
-        method = message.code
-        self._counts[method, route, message.type, code] += 1
-        observe = self._cells.get((route, method))
-        if observe is None:
-            observe = self._cells[route, method] = self._durations.cell(route, _method(method)).observe
-        observe(took_s)
+        message, route = request.message, request.route
+        key = message.code, UNMATCHED if route is None else route.template, message.type, code
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = _RequestCell(self._durations.cell(key[1], _method(message.code)).observe)
+        cell.count += 1
+        cell.observe(took_s)
 
     def families(self) -> Iterable[Metric]:
         counts: Counter[tuple[str, ...]] = Counter()
-        for (method, route, kind, code), count in self._counts.copy().items():
-            counts[_method(method), route, MessageType(kind).name.lower(), code_text(code)] += count
+        for (method, route, kind, code), cell in self._cells.copy().items():
+            counts[_method(method), route, MessageType(kind).name.lower(), code_text(code)] += cell.count
         yield counter_family(
             "gateway_coap_requests_total",
             "CoAP requests answered.",

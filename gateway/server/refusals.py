@@ -36,10 +36,10 @@ REASON_FOR: Final[dict[Refusal, FailureReason]] = {
     Refusal.NOT_A_CA: FailureReason.BAD_CERTIFICATE,
     Refusal.NOT_VERSION_3: FailureReason.BAD_CERTIFICATE,
     Refusal.NO_IDENTITY: FailureReason.NO_DEVICE_NAME,
-    Refusal.REVOKED: FailureReason.CREDENTIAL_REVOKED,
-    Refusal.CRL_UNAVAILABLE: FailureReason.BAD_CERTIFICATE,
-    Refusal.CRL_EXPIRED: FailureReason.BAD_CERTIFICATE,
-    Refusal.DISTRUSTED: FailureReason.CREDENTIAL_REVOKED,
+    Refusal.REVOKED: FailureReason.CERTIFICATE_REVOKED,
+    Refusal.CRL_UNAVAILABLE: FailureReason.REVOCATION_UNKNOWN,
+    Refusal.CRL_EXPIRED: FailureReason.REVOCATION_UNKNOWN,
+    Refusal.DISTRUSTED: FailureReason.CERTIFICATE_BANNED,
     Refusal.INVALID: FailureReason.BAD_CERTIFICATE,
 }
 

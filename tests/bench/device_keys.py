@@ -39,7 +39,8 @@ def main() -> None:
         open_registry(url, create=True).close()
         write_rows(folder / "devices.csv", chosen.rows)
         for what in ("import", "the same again"):
-            print(f"{what}: {chosen.rows} rows in {imported(folder):.1f} s", flush=True)
+            took, cpu = imported(folder)
+            print(f"{what}: {chosen.rows} rows in {took:.1f} s, of which {cpu:.1f} s of CPU time", flush=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"at most {peak:.0f} MB, file {(folder / 'registry.db').stat().st_size / 1e6:.0f} MB")
         with open_registry(url, secrets=Secrets(master)) as registry:
@@ -55,12 +56,17 @@ def write_rows(path: Path, rows: int) -> None:
             file.write(f"meter-{number},default,meter-{number},{os.urandom(16).hex()},floor-{number % 9}\n")
 
 
-def imported(folder: Path) -> float:
-    began = perf_counter()
+def imported(folder: Path) -> tuple[float, float]:
+    began, used = perf_counter(), children_s()
     subprocess.run(
         [GATEWAY, "device", "import", "devices.csv"], cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=600
     )
-    return perf_counter() - began
+    return perf_counter() - began, children_s() - used
+
+
+def children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def per_lookup(registry: Registry, rows: int) -> float:

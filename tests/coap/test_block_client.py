@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.coap import BlockError, BlockTransfer, Code, Message, limits
+from gateway.coap import BlockError, BlockTransfer, Code, Message, encode, limits
 from gateway.coap.blockwise import Block, decode_block, encode_block
 from tests.coap.strategies import unhurried
 
 PATH = [(11, b"status")]
-BLOCK2, BLOCK1, SIZE2, SIZE1, ETAG = 23, 27, 28, 60, 4
+BLOCK2, BLOCK1, SIZE2, SIZE1, ETAG, REQUEST_TAG = 23, 27, 28, 60, 4, 292
 
 
 def response(
@@ -76,6 +76,27 @@ def test_figure_11_upload_and_download() -> None:
     assert transfer.take(response(Code.CHANGED, b"y", Block(1, False, 1)))
     assert transfer.response is not None
     assert (transfer.response.code, transfer.response.payload) == (Code.CHANGED, b"x" * 32 + b"y")
+
+
+def test_a_body_in_blocks_has_its_tag_in_every_message_and_what_fits_has_none() -> None:
+    # RFC 9175 section 3.4: the blocks of the answer are asked for with the tag of the request's.
+    tag = (REQUEST_TAG, b"\x07")
+    transfer = BlockTransfer(Code.POST, PATH, bytes(100), 90, request_tag=b"\x07")
+    sent = [transfer.options]
+    for answer in (
+        response(Code.CONTINUE, block1=Block(0, True, 1)),
+        response(Code.CONTINUE, block1=Block(1, True, 1)),
+        response(Code.CONTINUE, block1=Block(2, True, 1)),
+        response(Code.CHANGED, b"x" * 32, Block(0, True, 1), Block(3, False, 1)),
+    ):
+        assert not transfer.take(answer)
+        sent.append(transfer.options)
+    assert all(options.count(tag) == 1 and options == sorted(options) for options in sent)
+    assert len(encode(Message(0, Code.POST, 1, b"12345678", sent[0], transfer.payload))) <= 90
+    assert BlockTransfer(Code.POST, PATH, b"1", 1152, request_tag=b"\x07").options == PATH
+    # Whoever sets one of its own knows why.
+    own = BlockTransfer(Code.PUT, [*PATH, (REQUEST_TAG, b"own")], bytes(2000), 1152, request_tag=b"\x07")
+    assert [value for number, value in own.options if number == REQUEST_TAG] == [b"own"]
 
 
 def test_a_fetch_says_with_each_block_what_it_asks_for() -> None:

@@ -55,6 +55,27 @@ def test_piggy_backed_response() -> None:
     assert peer.link is None
 
 
+def test_a_late_timer_makes_no_other_outcome() -> None:
+    """Both the last wait and the caller's time are over when it fires: that nobody acknowledged says more."""
+    layer = MessageLayer(random=fixed_random(0), parameters=TransmissionParameters(max_retransmit=1))
+    peer = Peer()
+    request = ask(layer, peer, within_s=9.0)
+    layer.handle_timer(2.0)  # the repetition; the last wait ends at 6 s
+    layer.handle_timer(9.5)
+    assert ended(layer) == [(request, Outcome.UNACKNOWLEDGED)]
+    # In the midst of the last wait it is the caller's time that ends it.
+    request = ask(layer, peer, 10.0, within_s=3.0)
+    layer.handle_timer(12.0)
+    layer.handle_timer(13.0)
+    assert ended(layer) == [(request, Outcome.UNANSWERED)]
+    # And an acknowledged one has no last wait.
+    request = ask(layer, peer, 20.0, within_s=20.0)
+    layer.handle_timer(22.0)
+    layer.receive(peer, bytes.fromhex(f"6000{request.message_id:04x}"), 23.0)
+    layer.handle_timer(40.0)
+    assert ended(layer) == [(request, Outcome.UNANSWERED)]
+
+
 def test_separate_response_is_acknowledged_once_and_each_time() -> None:
     layer, peer = new_layer(), Peer()
     request = ask(layer, peer)

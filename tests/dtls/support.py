@@ -290,7 +290,10 @@ CONTAINERS = {
     "_outgoing": "_delivery.outgoing",
     "_events": "_events",
 }
-"""Every container of the endpoint that a peer can make grow, and where it is."""
+"""Every container of the endpoint that a peer can make grow, and where it is; but for `MEMORY`."""
+
+MEMORY = {"_agreements": "_agreements"}
+"""What stays full of what was agreed on lately, within its bounds (`test_agreements`), and is no peer's."""
 
 EMPTY = dict.fromkeys(CONTAINERS, 0)
 

@@ -55,7 +55,7 @@ class Altered(Filter):
         return [self._alter(item) if item is not None and item.type == self._type else item for item in items]
 
     def _alter(self, item: HandshakeMessage) -> HandshakeMessage:
-        return HandshakeMessage(item.type, item.message_seq, item.body[:-1] + bytes((item.body[-1] ^ 1,)))
+        return HandshakeMessage.of(item.type, item.message_seq, item.body[:-1] + bytes((item.body[-1] ^ 1,)))
 
 
 def certificate_run(flight_filter: Filter) -> tuple[ClientWorld, World]:

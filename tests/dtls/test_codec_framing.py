@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from gateway.dtls import ApiMisuse, DecodeError
 from gateway.dtls.errors import SequenceExhausted
 from gateway.dtls.limits import MAX_PLAINTEXT, MAX_RECORDS_PER_DATAGRAM, MAX_WRITE_SEQUENCE
-from gateway.dtls.messages.framing import Alert, Fragment, HandshakeMessage, decode_fragments, handshake_header
+from gateway.dtls.messages.framing import (
+    Alert,
+    Fragment,
+    HandshakeMessage,
+    decode_fragments,
+    decode_whole,
+    handshake_header,
+)
 from gateway.dtls.numbers import AlertDescription
 from gateway.dtls.record import PlainWriter, encode_record, split_records
 from gateway.dtls.wire import Reader, Writer
@@ -81,7 +88,7 @@ def test_handshake_header_layout() -> None:
 
 def test_message_enters_the_transcript_as_one_fragment() -> None:
     # RFC 6347 4.2.6: "as if each handshake message had been sent as a single fragment"
-    message = HandshakeMessage(16, 2, b"abc")
+    message = HandshakeMessage.of(16, 2, b"abc")
     assert message.whole.hex() == "10" + "000003" + "0002" + "000000" + "000003" + "616263"
 
 
@@ -110,6 +117,38 @@ def test_fragments_of_one_record() -> None:
 def test_broken_fragments(data: str) -> None:
     with pytest.raises(DecodeError):
         decode_fragments(bytes.fromhex(data))
+
+
+WHOLE = bytes.fromhex("10" + "000003" + "0002" + "000000" + "000003" + "616263")
+
+
+def test_a_record_with_one_whole_message() -> None:
+    assert decode_whole(WHOLE) == HandshakeMessage.of(16, 2, b"abc")
+    empty = bytes.fromhex("0e" + "000000" + "0102" + "000000" + "000000")
+    assert decode_whole(empty) == HandshakeMessage.of(14, 0x0102, b"")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=2),
+    st.integers(0, len(WHOLE)),
+    st.sampled_from((b"", b"\0", WHOLE)),
+)
+def test_whole_is_what_has_one_fragment_with_all_of_its_message(
+    changes: list[tuple[int, int]], end: int, more: bytes
+) -> None:
+    changed = bytearray(WHOLE)
+    for position, value in changes:
+        changed[position] = value
+    content = bytes(changed[:end]) + more
+    try:
+        fragments = decode_fragments(content)
+    except DecodeError:
+        assert decode_whole(content) is None
+        return
+    first = fragments[0]
+    alone = len(fragments) == 1 and len(first.data) == first.length
+    expected = HandshakeMessage.of(first.type, first.message_seq, first.data) if alone else None
+    assert decode_whole(content) == expected
 
 
 def test_alert_layout() -> None:

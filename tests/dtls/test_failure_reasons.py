@@ -36,6 +36,9 @@ ALERTS = {
     "bad_certificate": 42,
     "certificate_expired": 45,  # "has expired or is not currently valid"
     "certificate_not_yet_valid": 45,
+    "certificate_revoked": 44,  # "was revoked by its signer"
+    "certificate_banned": 44,
+    "revocation_unknown": 46,  # "some other (unspecified) issue arose in processing the certificate"
     "unknown_root": 48,
     "missing_intermediate": 48,
     "ca_as_leaf": 42,
@@ -48,6 +51,14 @@ ALERTS = {
     "unknown_public_key": 46,
     "not_provisioned": 49,
     "device_disabled": 49,
+    "device_pending": 49,
+    "device_quarantined": 49,
+    "tenant_disabled": 49,
+    "no_tenant": 49,
+    "credential_expired": 49,
+    "psk_ended": 49,
+    "provisioning_denied": 49,
+    "provisioning_unavailable": 80,
     "credential_revoked": 49,
     "other_issuer": 49,
     "registry_full": 49,

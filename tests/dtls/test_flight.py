@@ -68,7 +68,7 @@ bodies = st.lists(st.binary(max_size=40) | st.integers(0, 3000).map(bytes), min_
 )
 def test_flight(contents: list[bytes], limit: int, ccs_at: int | None, suite: int) -> None:
     items: list[HandshakeMessage | None] = [
-        HandshakeMessage(number, number, body) for number, body in enumerate(contents, start=1)
+        HandshakeMessage.of(number, number, body) for number, body in enumerate(contents, start=1)
     ]
     if ccs_at is not None:
         items.insert(min(ccs_at, len(items)), None)
@@ -89,7 +89,7 @@ def test_flight(contents: list[bytes], limit: int, ccs_at: int | None, suite: in
         assert piece.offset == len(body)
         body += piece.data
         if len(body) == piece.length:
-            rebuilt.append(HandshakeMessage(piece.type, piece.seq, body))
+            rebuilt.append(HandshakeMessage.of(piece.type, piece.seq, body))
             body = b""
     assert rebuilt == items
 
@@ -111,24 +111,24 @@ def test_flight(contents: list[bytes], limit: int, ccs_at: int | None, suite: in
 @pytest.mark.parametrize("limit", [192, 512, 1232])
 def test_message_that_fills_the_datagram_exactly(limit: int) -> None:
     room = limit - RECORD_HEADER - HANDSHAKE_HEADER
-    assert [len(d) for d in Flight([HandshakeMessage(1, 0, bytes(room))]).datagrams(sealer(), limit)] == [limit]
-    more = Flight([HandshakeMessage(1, 0, bytes(room + 1))]).datagrams(sealer(), limit)
+    assert [len(d) for d in Flight([HandshakeMessage.of(1, 0, bytes(room))]).datagrams(sealer(), limit)] == [limit]
+    more = Flight([HandshakeMessage.of(1, 0, bytes(room + 1))]).datagrams(sealer(), limit)
     assert [len(d) for d in more] == [limit, RECORD_HEADER + HANDSHAKE_HEADER + 1]
 
 
 def test_protected_message_that_fills_the_datagram_exactly() -> None:
     # ChangeCipherSpec 14 bytes; 13 + 12 of headers and 16 of CCM_8 around the body.
     room = 192 - 14 - 25 - 16
-    assert [len(d) for d in Flight([None, HandshakeMessage(1, 0, bytes(room))]).datagrams(sealer(), 192)] == [192]
+    assert [len(d) for d in Flight([None, HandshakeMessage.of(1, 0, bytes(room))]).datagrams(sealer(), 192)] == [192]
 
 
 def test_short_flight_is_one_datagram() -> None:
-    messages: list[HandshakeMessage | None] = [HandshakeMessage(number, number, bytes(70)) for number in range(4)]
+    messages: list[HandshakeMessage | None] = [HandshakeMessage.of(number, number, bytes(70)) for number in range(4)]
     assert len(Flight(messages).datagrams(sealer(), 1232)) == 1
 
 
 def test_repetition_has_the_same_messages_under_new_record_numbers() -> None:
-    flight = Flight([HandshakeMessage(16, 2, b"key exchange"), None, HandshakeMessage(20, 3, b"finished")])
+    flight = Flight([HandshakeMessage.of(16, 2, b"key exchange"), None, HandshakeMessage.of(20, 3, b"finished")])
     source = sealer(first=5)
     first, again = flight.datagrams(source, 1232), flight.datagrams(source, 1232)
     assert [read(d) for d in first] == [read(d) for d in again]
@@ -143,14 +143,14 @@ def test_empty_flight_is_nothing() -> None:
 
 def test_protected_message_needs_keys() -> None:
     with pytest.raises(ApiMisuse):
-        Flight([None, HandshakeMessage(20, 3, b"finished")]).datagrams(Sealer(0), 1232)
+        Flight([None, HandshakeMessage.of(20, 3, b"finished")]).datagrams(Sealer(0), 1232)
 
 
 def test_room_for_a_single_byte_is_used() -> None:
     # 192 - 25 - 141 leaves 26: headers and one byte of the second message.
-    flight = Flight([HandshakeMessage(1, 0, bytes(141)), HandshakeMessage(2, 1, bytes(10))])
+    flight = Flight([HandshakeMessage.of(1, 0, bytes(141)), HandshakeMessage.of(2, 1, bytes(10))])
     first, second = flight.datagrams(sealer(), 192)
     assert len(first) == 192
     assert [piece.data for piece in read(second) if piece is not None] == [bytes(9)]
-    flight = Flight([HandshakeMessage(1, 0, bytes(142)), HandshakeMessage(2, 1, bytes(10))])
+    flight = Flight([HandshakeMessage.of(1, 0, bytes(142)), HandshakeMessage.of(2, 1, bytes(10))])
     assert [len(datagram) for datagram in flight.datagrams(sealer(), 192)] == [167, 35]

@@ -10,7 +10,7 @@ from gateway.dtls.crypto import KeyShare, SigningKey
 from gateway.dtls.limits import MAX_HELLO_SEQUENCE
 from tests.dtls.captured import CAPTURES, Capture
 from tests.dtls.rawclient import ALERT, CCS, DATA, HANDSHAKE, RawClient, handshake, raw_record
-from tests.dtls.support import CONTAINERS, EMPTY, World, certificate_client, sizes
+from tests.dtls.support import CONTAINERS, EMPTY, MEMORY, World, certificate_client, sizes
 
 
 def test_list_of_containers_is_complete() -> None:
@@ -18,7 +18,7 @@ def test_list_of_containers_is_complete() -> None:
     parts = (endpoint._table, endpoint._handshakes, endpoint._delivery)
     values = [*vars(endpoint).values(), *(getattr(part, name) for part in parts for name in part.__slots__)]
     found = {id(value) for value in values if hasattr(value, "__len__") and value not in parts}
-    assert found == {id(attrgetter(place)(endpoint)) for place in CONTAINERS.values()}
+    assert found == {id(attrgetter(place)(endpoint)) for place in (CONTAINERS | MEMORY).values()}
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_ten_thousand_hellos_without_a_cookie(expensive: list[str]) -> None:
         assert len(answers) == 1
         assert len(answers[0]) <= len(hello)
     assert sizes(world.endpoint) == EMPTY
+    assert len(world.endpoint._agreements) == 0
     assert (world.endpoint.next_timer(), world.events, expensive, drawn) == (None, [], [], [])
     assert world.endpoint.counters.hello_verify_sent == 10_000
     # And a real device still connects; that does cost something.

@@ -43,7 +43,7 @@ def test_whole_exactly_when_every_byte_has_come(spans: list[list[int]]) -> None:
         messages = feed(reassembler, piece(start, stop))
         canvas |= set(range(start, stop))
         if not done and len(canvas) == len(BODY):
-            assert messages == [HandshakeMessage(11, 1, BODY)]
+            assert messages == [HandshakeMessage.of(11, 1, BODY)]
             done = True
         else:
             assert messages == []
@@ -60,17 +60,17 @@ def test_any_cut_in_any_order_with_repetitions(data: st.DataObject) -> None:
         pieces += [piece(start, stop, seq=seq, body=body, message_type=seq + 7) for start, stop in spans]
     pieces += data.draw(st.lists(st.sampled_from(pieces), max_size=6))
     shuffled = data.draw(st.permutations(pieces))
-    expected = [HandshakeMessage(seq + 7, seq, body) for seq, body in enumerate(bodies, start=4)]
+    expected = [HandshakeMessage.of(seq + 7, seq, body) for seq, body in enumerate(bodies, start=4)]
     assert feed(Reassembler(4), *shuffled) == expected
 
 
 def test_overlapping_pieces() -> None:
-    assert feed(Reassembler(1), piece(5, 15), piece(0, 8), piece(12, 20)) == [HandshakeMessage(11, 1, BODY)]
-    assert feed(Reassembler(1), piece(5, 15), piece(0, 20)) == [HandshakeMessage(11, 1, BODY)]
+    assert feed(Reassembler(1), piece(5, 15), piece(0, 8), piece(12, 20)) == [HandshakeMessage.of(11, 1, BODY)]
+    assert feed(Reassembler(1), piece(5, 15), piece(0, 20)) == [HandshakeMessage.of(11, 1, BODY)]
 
 
 def test_message_without_a_body() -> None:
-    assert feed(Reassembler(1), Fragment(14, 0, 1, 0, b"")) == [HandshakeMessage(14, 1, b"")]
+    assert feed(Reassembler(1), Fragment(14, 0, 1, 0, b"")) == [HandshakeMessage.of(14, 1, b"")]
 
 
 @pytest.mark.parametrize("offset", [0, 7, 20])
@@ -80,7 +80,7 @@ def test_zero_length_fragment_completes_nothing(offset: int) -> None:
     empty = Fragment(11, len(BODY), 1, offset, b"")
     assert reassembler.add(empty) is DropReason.BAD_FRAGMENT
     assert feed(reassembler, piece(0, 7), empty, piece(7, 13), empty) == []
-    assert feed(reassembler, piece(13, 20)) == [HandshakeMessage(11, 1, BODY)]
+    assert feed(reassembler, piece(13, 20)) == [HandshakeMessage.of(11, 1, BODY)]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_fragments_must_agree_on_type_and_length(liar: Fragment) -> None:
     assert reassembler.add(piece(0, 10)) is None
     assert reassembler.add(liar) is DropReason.BAD_FRAGMENT
     assert reassembler.next_message() is None
-    assert feed(reassembler, piece(10, 20)) == [HandshakeMessage(11, 1, BODY)]
+    assert feed(reassembler, piece(10, 20)) == [HandshakeMessage.of(11, 1, BODY)]
 
 
 def test_disagreeing_contents_give_one_of_the_two_and_the_right_length() -> None:
@@ -111,6 +111,21 @@ def test_disagreeing_contents_give_one_of_the_two_and_the_right_length() -> None
     assert message.body[:8] == BODY[:8]
     assert message.body[12:] == b"x" * 8
     assert message.body[8:12] in (BODY[8:12], b"xxxx")
+
+
+def test_a_message_that_is_due_takes_the_short_way_only_while_nothing_else_is_held() -> None:
+    due, next_one = HandshakeMessage.of(11, 1, BODY), HandshakeMessage.of(16, 2, b"abc")
+    reassembler = Reassembler(1)
+    assert not reassembler.add_due(next_one)
+    assert reassembler.add_due(due)
+    assert reassembler.buffered == len(BODY) + PIECE_OVERHEAD
+    assert not reassembler.add_due(due)
+    assert reassembler.next_message() == due
+    assert reassembler.buffered == 0
+    assert not reassembler.add_due(due)  # repeated
+    assert reassembler.add(piece(0, 10, seq=2)) is None
+    assert not reassembler.add_due(next_one)  # a piece of another one by that number is there
+    assert not Reassembler(1).add_due(HandshakeMessage.of(11, 1, bytes(MAX_HANDSHAKE_MESSAGE + 1)))
 
 
 def test_longest_message_and_one_byte_more() -> None:
@@ -128,8 +143,8 @@ def test_claim_of_sixteen_megabytes_takes_no_memory() -> None:
     reassembler = Reassembler(1)
     assert reassembler.add(Fragment(11, (1 << 24) - 1, 2, 0, b"x")) is DropReason.BUFFER_FULL
     assert feed(reassembler, piece(0, 20, seq=2), piece(0, 20)) == [
-        HandshakeMessage(11, 1, BODY),
-        HandshakeMessage(11, 2, BODY),
+        HandshakeMessage.of(11, 1, BODY),
+        HandshakeMessage.of(11, 2, BODY),
     ]
 
 
@@ -177,7 +192,7 @@ def test_repeating_a_fragment_takes_no_memory() -> None:
     reassembler = Reassembler(1)
     for _ in range(10 * MAX_FRAGMENTS):
         assert reassembler.add(piece(0, 10)) is None
-    assert feed(reassembler, piece(10, 20)) == [HandshakeMessage(11, 1, BODY)]
+    assert feed(reassembler, piece(10, 20)) == [HandshakeMessage.of(11, 1, BODY)]
 
 
 def test_room_is_given_back_with_the_message() -> None:
@@ -192,5 +207,5 @@ def test_clearing_forgets_what_is_not_whole() -> None:
     feed(reassembler, piece(0, 10), piece(0, 20, seq=2))
     reassembler.clear()
     assert feed(reassembler, piece(10, 20)) == []
-    assert feed(reassembler, piece(0, 10)) == [HandshakeMessage(11, 1, BODY)]
+    assert feed(reassembler, piece(0, 10)) == [HandshakeMessage.of(11, 1, BODY)]
     assert reassembler.next_seq == 2

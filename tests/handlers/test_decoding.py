@@ -146,6 +146,8 @@ def test_what_cannot_be_written_as_cbor() -> None:
 
 # --- SenML ---------------------------------------------------------------------------------------------------------
 
+NOW = 1_780_000_000.25
+
 # RFC 8428 section 5.1.2: two measurements, with base values; and 5.1.4, the same resolved.
 MULTIPLE = """[
     {"bn":"urn:dev:ow:10e2073a01080063:","bt":1.276020076001e+09,"bu":"A","bver":5,"n":"voltage","u":"V","v":120.1},
@@ -191,7 +193,33 @@ def test_the_rfc_s_example_in_json_and_in_cbor() -> None:
     ],
 )
 def test_resolution(pack: str, records: list[dict[str, object]]) -> None:
-    assert resolve_senml(json.loads(pack)) == records
+    assert resolve_senml(json.loads(pack), NOW) == [{**record, "t": NOW} for record in records]
+
+
+# Section 4.5.3: of base time and time the sum counts, and below 2**28 it is relative to now; missing is zero.
+@pytest.mark.parametrize(
+    ("fields", "absolute"),
+    [
+        ('"v":1', NOW),
+        ('"t":0', NOW),
+        ('"t":-5', NOW - 5),
+        ('"t":3600', NOW + 3600),
+        ('"bt":-100,"t":40', NOW - 60),
+        ('"t":268435455', NOW + 268435455),
+        ('"t":268435456', 268435456),
+        ('"bt":268435460,"t":-4', 268435456),
+        ('"bt":268435460,"t":-5', NOW + 268435455),
+        ('"bt":1276020076.5,"t":-0.5', 1276020076),
+    ],
+)
+def test_a_resolved_time_is_absolute(fields: str, absolute: float) -> None:
+    [record] = resolve_senml(json.loads(f'[{{"n":"a",{fields}}}]'), NOW)
+    assert record["t"] == absolute
+
+
+def test_now_is_the_gateway_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.handlers.request.time", lambda: NOW)
+    assert decoded(b'[{"n":"a","t":-5,"v":1}]', ContentFormat.SENML_JSON) == [{"n": "a", "t": NOW - 5, "v": 1}]
 
 
 @pytest.mark.parametrize(
@@ -209,17 +237,20 @@ def test_resolution(pack: str, records: list[dict[str, object]]) -> None:
         '[{"n":1,"v":1}]',
         '[{"bn":"a","bver":11,"v":1}]',
         '[{"n":"a","v":1,"must_":1}]',  # section 4.4
+        pytest.param(f'[{{"n":"a","v":{10**400}}}]', id="no double"),
+        '[{"n":"a","bv":1e308,"v":1e308}]',
+        pytest.param(f'[{{"n":"a","bt":{-(10**308)},"t":{-(10**308)}}}]', id="no double together"),
     ],
 )
 def test_what_is_no_senml(pack: str) -> None:
     with pytest.raises(ValueError, match=r"SenML|must be understood"):
-        resolve_senml(json.loads(pack))
+        resolve_senml(json.loads(pack), NOW)
 
 
 @pytest.mark.parametrize("pack", [[{0: "a", "n": "b"}], [{99: 1}], [{True: 1}], [{b"n": "a"}]])
 def test_labels_that_are_none(pack: object) -> None:
     with pytest.raises(ValueError, match="is no label, or is there twice"):
-        resolve_senml(pack)
+        resolve_senml(pack, NOW)
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from gateway.handlers import (
     Transfers,
     UploadAborted,
 )
+from gateway.handlers.limits import STREAMS_PER_PEER
 from gateway.model import AuthKind, Principal
 
 ALICE = Principal(Device("alice"), AuthKind.PSK, "c1")
@@ -33,8 +34,8 @@ BODY = bytes(n * 31 & 0xFF for n in range(5000))
 class Wire:
     """One device that sends messages of its own making."""
 
-    def __init__(self, app: App, *, block_size: int = 1024, peer: Peer | None = None) -> None:
-        self.transfers = Transfers(app, block_size=block_size)
+    def __init__(self, app: App, *, block_size: int = 1024, peer: Peer | None = None, **bounds: Any) -> None:
+        self.transfers = Transfers(app, block_size=block_size, **bounds)
         self.peer = peer or Peer()
         self.now = 0.0
 
@@ -616,6 +617,57 @@ async def _too_large(app: Streaming, wire: Wire) -> None:
     assert app.events[-1] == "aborted"
 
 
+async def _bounded_in_all(app: Streaming, wire: Wire) -> None:
+    wire = Wire(Deaf().app, max_streams=2)
+    peers = [Peer(), Peer(), Peer()]
+    answers = []
+    for wire.peer in peers:
+        answers.append(await send(wire, 0, True))
+    assert [answer.code for answer in answers] == [Code.CONTINUE] * 2 + [Code.SERVICE_UNAVAILABLE]
+    assert answers[2].max_age == 5
+    # Nothing of the last one is left.
+    assert (wire.transfers.streams, wire.transfers.uploads) == (2, 2)
+    wire.transfers.forget(peers[0])
+    await wire.transfers.close()
+    assert wire.transfers.streams == 0
+
+
+class Deaf:
+    """An app whose handler takes one block of its stream, and then waits for something else."""
+
+    def __init__(self) -> None:
+        self.app = App()
+        self.cancelled = 0
+
+        @self.app.post("/up", stream=True)
+        async def up(request: Request) -> None:
+            await anext(request.blocks())
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+
+
+async def _bounded_for_a_session_with_those_that_linger(app: Streaming, wire: Wire) -> None:
+    wire, codes = Wire(Deaf().app), []
+    for number in range(6):  # begun anew each time
+        codes.append((await wire.aask(Code.POST, "/up", bytes([number]) * 1024, block1(0, True))).code)
+    assert codes == [Code.CONTINUE] * STREAMS_PER_PEER + [Code.SERVICE_UNAVAILABLE] * 2
+    assert wire.transfers.streams == STREAMS_PER_PEER
+    await wire.transfers.close()
+
+
+async def _ended_when_it_does_not_notice(app: Streaming, wire: Wire) -> None:
+    deaf = Deaf()
+    wire = Wire(deaf.app, stream_grace_s=0.0)
+    await send(wire, 0, True)
+    assert wire.transfers.streams == 1
+    wire.transfers.forget(wire.peer)
+    await settled()
+    assert (wire.transfers.streams, deaf.cancelled) == (0, 1)
+
+
 SCENES = [
     _back_pressure,
     _one_message,
@@ -630,6 +682,9 @@ SCENES = [
     _too_slow,
     _shut_down,
     _too_large,
+    _bounded_in_all,
+    _bounded_for_a_session_with_those_that_linger,
+    _ended_when_it_does_not_notice,
 ]
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from tests.interop.gateway_process import REPOSITORY
 
@@ -13,12 +13,23 @@ Request = tuple[str, str, str]
 
 
 class Job(TypedDict):
-    """What a client is to do."""
+    """What a client is to do; the last four are aiocoap's.
+
+    Attributes:
+        szx: Exponent of the block size that it asks for and sends.
+        confirmable: Whether its requests are; they are, unless it is told otherwise.
+        ack_timeout: Seconds after which it repeats.
+        empty_token: Whether its first request has one.
+    """
 
     port: int
     requests: Sequence[Request]
     identity: str
     key: str
+    szx: NotRequired[int]
+    confirmable: NotRequired[bool]
+    ack_timeout: NotRequired[float]
+    empty_token: NotRequired[bool]
 
 
 def run_job(module: str, job: Job) -> list[tuple[str, bytes]]:

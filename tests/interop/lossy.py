@@ -24,12 +24,14 @@ class Flow:
         client: The client's address.
         plan: What happens to its datagrams.
         lost: Datagrams lost so far, of either direction.
+        in_a_row: Those since one last came back to the client.
     """
 
     upstream: socket.socket
     client: tuple[str, int]
     plan: random.Random
     lost: int = 0
+    in_a_row: int = 0
 
 
 class LossyPath:
@@ -114,6 +116,39 @@ class LossyPath:
                 flow.upstream.send(data)
             else:
                 self._downstream.sendto(data, flow.client)
+
+
+class LosesData(LossyPath):
+    """A path that loses some of the records of application data, and nothing of the handshake.
+
+    It loses three in a row and no more: five attempts without an answer end a request (RFC 7252 section 4.2), and of
+    the transfers of a thousand blocks over a path that loses a tenth at random, one in a hundred ends so, whoever the
+    peers are.
+    """
+
+    IN_A_ROW = 3
+
+    def __init__(self, server_port: int, *, seed: int, up: float = 0.1, down: float = 0.1) -> None:
+        """Opens the path.
+
+        Args:
+            server_port: The gateway's, on 127.0.0.1.
+            seed: Of the plans.
+            up: Probability that a record of the client is lost.
+            down: The same of the gateway's.
+        """
+        super().__init__(server_port, seed=seed, loss=0.0, repeated=0.0, delayed=0.0)
+        self._loss_of = {True: up, False: down}
+
+    def _take(self, flow: Flow, *, up: bool, data: bytes) -> None:
+        if data[0] in (_APPLICATION_DATA, _CONNECTION_ID_RECORD):
+            if flow.plan.random() < self._loss_of[up] and flow.in_a_row < self.IN_A_ROW:
+                flow.lost += 1
+                flow.in_a_row += 1
+                return
+            if not up:
+                flow.in_a_row = 0
+        super()._take(flow, up=up, data=data)
 
 
 class LosingPath(LossyPath):

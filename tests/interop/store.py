@@ -150,7 +150,12 @@ def large_updated(request: Request) -> Content:
 @app.post("/large-create", max_body=100_000)
 def large_create(request: Request) -> Created:
     stored["created"] = request.payload
-    return Created("/large-created")
+    return Created("/large-create/newest")
+
+
+@app.get("/large-create/{name}")
+def large_created(request: Request, name: str) -> Content:
+    return Content(stored["created"])
 
 
 @app.post("/large-post", max_body=100_000)

@@ -69,9 +69,10 @@ def test_td_coap_block_04_post_that_creates(client: Client) -> None:
     lines = lines_of(client.ask("post", "/large-create", TEXT, "-b", "512"))
     responses = [line for line in lines if line.is_response]
     assert [line.code for line in responses] == ["2.31"] * 4 + ["2.01"]
-    assert responses[-1].values("Location-Path") == ["large-created"]
+    assert responses[-1].values("Location-Path") == ["large-create", "newest"]
     # Only the last one: until then nothing has been created.
     assert all(line.values("Location-Path") == [] for line in responses[:-1])
+    assert client.ask("get", "/large-create/newest").payload == TEXT.encode()
 
 
 def test_td_coap_block_05_post_in_both_directions(client: Client) -> None:

@@ -86,9 +86,9 @@ class Observer:
 _NOTIFICATION = re.compile(r"^v:1 t:(?:ACK|CON|NON) c:2\.05 .*\bObserve:\d+.* :: '([^']*)'")
 
 
-async def libcoap(flavour: str, port: int, path: str, seconds: int) -> Observer:
-    """`coap-client -s`, which observes for some seconds and then says that it does no more."""
-    command = [program(f"coap-client-{flavour}"), "-v", "7", "-B", "90"]
+async def libcoap(flavour: str, port: int, path: str, seconds: int, *words: str) -> Observer:
+    """`coap-client -s`, which observes for some seconds and then says that it does no more; with more words for it."""
+    command = [program(f"coap-client-{flavour}"), "-v", "7", "-B", "90", *words]
     command += ["-s", str(seconds), "-u", IDENTITY, "-k", KEY.decode(), "-m", "get", f"coaps://127.0.0.1:{port}{path}"]
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -35,7 +35,7 @@ from gateway.pki import (
     write_development_pki,
     write_private_key,
 )
-from tests.pki.factory import DAY, NOW
+from tests.pki.factory import DAY, NOW, ca, key_usage
 
 ROOT = create_root("Factory", at=NOW)
 ISSUING = create_intermediate(ROOT, "Factory Line 1", at=NOW)
@@ -44,6 +44,20 @@ DEVICE = issue_device(ISSUING, "meter-1", at=NOW)
 
 def extension(owner: CertifiedKey, kind: type[x509.ExtensionType]) -> x509.Extension[x509.ExtensionType]:
     return owner.certificate.extensions.get_extension_for_class(kind)
+
+
+def test_an_intermediate_does_not_have_its_issuers_name() -> None:
+    with pytest.raises(PkiError, match="--name"):
+        create_intermediate(ROOT, "Factory", at=NOW)
+
+
+def test_an_intermediate_of_others_with_its_issuers_name_is_no_root() -> None:
+    """Its devices present it: by the name alone it would be taken for the root."""
+    top = ca("Twin")
+    below = ca("Twin", top, key_usage("key_cert_sign"))
+    assert isinstance(below.key, ec.EllipticCurvePrivateKey)
+    device = issue_device(CertifiedKey(below.certificate, below.key), "meter-1", at=NOW)
+    assert device.chain == (below.certificate,)
 
 
 # Profile: RFC 5280 section 4.2.1, RFC 7925 section 4.4.

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ Opener = Callable[[], Registry]
 """Opens one more connection to the same store, as another process would."""
 
 BACKENDS = ("sqlite", "postgresql")
-_DATABASES = count(1)
+_SHARED = "registry"
 
 
 @pytest.fixture(scope="session")
@@ -41,17 +40,18 @@ def postgres(postgres_server: PostgresServer) -> PostgresServer:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> str:
-    """The name of a registry that nothing is in: quicker to copy than to make."""
+def postgres_registry(postgres_server: PostgresServer) -> str:
+    """The name of a registry that all tests share: quicker to clear than to make."""
     postgres_server.start()
-    open_registry(postgres_server.create("made"), create=True).close()
-    return "made"
+    open_registry(postgres_server.create(_SHARED), create=True).close()
+    return _SHARED
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer, postgres_template: str) -> str:
+def postgres_url(postgres: PostgresServer, postgres_registry: str) -> str:
     """A registry that nothing is in."""
-    return postgres.create(f"registry{next(_DATABASES)}", like=postgres_template)
+    postgres.clear(postgres_registry)
+    return postgres.url(postgres_registry)
 
 
 @pytest.fixture(params=BACKENDS)

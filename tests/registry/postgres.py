@@ -10,9 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from gateway.registry.tables import metadata
+
 USER = "gateway"
 _FOLDERS = "/usr/lib/postgresql"
 _START_S = 60.0
+_CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+_TRUNCATE = f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)} RESTART IDENTITY CASCADE"
 
 
 def programs() -> Path | None:
@@ -96,10 +100,15 @@ class PostgresServer:
         """For `open_registry`."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def create(self, database: str, *, like: str = "template0") -> str:
-        """Makes a database, empty or a copy of another one, and returns its URL."""
-        self.sql("postgres", f'CREATE DATABASE "{database}" TEMPLATE "{like}"')
+    def create(self, database: str) -> str:
+        """Makes an empty database, and returns its URL. It is a thousand files: for tests that cannot share one."""
+        self.sql("postgres", f'CREATE DATABASE "{database}" TEMPLATE template0')
         return self.url(database)
+
+    def clear(self, database: str) -> None:
+        """Makes a registry as new: whoever is still connected is cut off, every row goes, the default tenant comes."""
+        self.sql("postgres", _CUT_OFF.format(database))
+        self.sql(database, _TRUNCATE, "INSERT INTO tenant (id, name, created_at) VALUES ('default', 'Default', 0)")
 
     def sql(self, database: str, *statements: str) -> str:
         """Runs statements, each in a transaction of its own, beside the registry."""

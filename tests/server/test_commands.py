@@ -365,14 +365,18 @@ async def test_two_large_requests_to_a_device_are_not_mixed(tmp_path: Path) -> N
     async with running(tmp_path, app) as gateway, gateway.wire() as device:
         bodies = [letter * 2000 for letter in (b"a", b"b")]
         asking = [asyncio.create_task(app.device("dev1").put("/a", body)) for body in bodies]
-        got = []
+        got, tags = [], []
         for _ in range(4):
             request = await next_block(device, aiocoap.PUT)
             got.append(request.payload)
+            tags.append(request.opt.request_tag)
             block = request.opt.block1
             code = aiocoap.CONTINUE if block.more else aiocoap.CHANGED
             await respond(device, request, code, block1=(block.block_number, block.more, block.size_exponent))
         assert b"".join(got) == b"".join(bodies)
+        # RFC 9175 section 3.5.1: nor is a late block of the first taken for one of the second.
+        assert tags[0] == tags[1] != tags[2] == tags[3]
+        assert [len(tag) for tag in tags] == [1] * 4
         assert [response.code for response in await asyncio.gather(*asking)] == [Code.CHANGED] * 2
 
 

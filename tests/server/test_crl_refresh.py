@@ -100,7 +100,7 @@ async def test_a_list_is_fetched_and_counts(tmp_path: Path) -> None:
         assert (kept.issuer, kept.crl_number) == (fingerprint(pki().factory.certificate), 1)
         with pytest.raises(DeviceError):
             await SimulatedDevice(certified("stolen", made), "127.0.0.1", gateway.port).connect()
-        assert gateway.events("dtls.handshake_failed")[-1]["reason"] == "credential_revoked"
+        assert gateway.events("dtls.handshake_failed")[-1]["reason"] == "certificate_revoked"
         _, text = await gateway.get("/metrics")
         assert 'gateway_certificate_expiry_timestamp_seconds{kind="crl"' in text
 

@@ -150,7 +150,7 @@ async def test_neither_a_ticket_nor_a_full_handshake_brings_it_back(tmp_path: Pa
         with pytest.raises(DeviceError):
             await device.connect()
         [line] = gateway.events("dtls.handshake_failed")
-        assert line["reason"] == {"revoked": "credential_revoked", "distrusted": "credential_revoked"}.get(
+        assert line["reason"] == {"revoked": "certificate_revoked", "distrusted": "certificate_banned"}.get(
             reason, reason
         )
 

@@ -4,6 +4,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,25 @@ def test_what_serve_check_can_find(tmp_path: Path, spoil: Callable[[Values], Non
     with pytest.raises(ConfigError):
         Worker(load_settings(None, values, environ={}), app=echo_app())
     assert open_files() == before
+
+
+@pytest.mark.asyncio
+async def test_two_gateways_make_different_cookies(tmp_path: Path) -> None:
+    """Each has a secret of its own: who has shown its address to one has shown the other nothing (RFC 6347 4.2.1)."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    async with running(tmp_path / "one") as one, running(tmp_path / "other") as other, AsyncExitStack() as stack:
+        device = one.wire()
+        stack.callback(device.udp.close)
+        device.send(device.client.hello())
+        await device.read()
+        cookie = device.client.cookie
+        assert cookie
+        device.udp.connect(("127.0.0.1", other.port))  # from the same address
+        device.send(device.client.hello())
+        await device.read()
+        assert device.client.cookie not in (b"", cookie)
+        # Its own it takes: the answer is a ServerHello.
+        device.send(device.client.hello())
+        await device.read()
+        assert device.client.messages[-1][0] != 3

@@ -99,11 +99,12 @@ class VerifyingKey:
         is_rsa: Whether it is for the ECDHE_RSA suites; for ECDHE_ECDSA otherwise.
     """
 
-    __slots__ = ("_key", "is_rsa")
+    __slots__ = ("_schemes", "_verify", "is_rsa")
 
     def __init__(self, key: PublicKey) -> None:
-        self._key = key
-        self.is_rsa = isinstance(key, rsa.RSAPublicKey)
+        self._schemes = _schemes(key)
+        self._verify = _verifier(key)
+        self.is_rsa = self._schemes is RSA_SIGNATURES
 
     def verify(self, scheme: int, signature: bytes, data: bytes) -> None:
         """Checks a signature over `data`.
@@ -112,7 +113,7 @@ class VerifyingKey:
             HandshakeError: illegal_parameter for a scheme that was not offered or does not fit the key;
                 possession_not_proven for a signature that is not this key's.
         """
-        if scheme not in _schemes(self._key):
+        if scheme not in self._schemes:
             raise HandshakeError(
                 FailureReason.ILLEGAL_PARAMETER, f"signature scheme {scheme:#06x} was not offered for such a key"
             )
@@ -120,15 +121,6 @@ class VerifyingKey:
             self._verify(scheme, signature, data)
         except InvalidSignature:
             raise HandshakeError(FailureReason.POSSESSION_NOT_PROVEN, "the signature does not verify") from None
-
-    def _verify(self, scheme: int, signature: bytes, data: bytes) -> None:
-        match self._key:
-            case ec.EllipticCurvePublicKey():
-                self._key.verify(signature, data, _ECDSA[scheme])
-            case ed25519.Ed25519PublicKey():
-                self._key.verify(signature, data)
-            case rsa.RSAPublicKey():
-                self._key.verify(signature, data, *_RSA[scheme])
 
 
 def leaf_key(certificate_der: bytes, *, rsa_too: bool = False) -> VerifyingKey:
@@ -200,12 +192,12 @@ def usable_key(key: object, *, rsa_too: bool) -> PublicKey | str:
 
 def _schemes(key: PublicKey) -> tuple[int, ...]:
     match key:
-        case rsa.RSAPublicKey():
-            return RSA_SIGNATURES
-        case ed25519.Ed25519PublicKey():
-            return _ED25519_SCHEMES
         case ec.EllipticCurvePublicKey():
             return _ECDSA_SCHEMES
+        case ed25519.Ed25519PublicKey():
+            return _ED25519_SCHEMES
+        case rsa.RSAPublicKey():
+            return RSA_SIGNATURES
 
 
 _ED25519_SCHEMES: tuple[int, ...] = (_S.ED25519,)
@@ -220,3 +212,13 @@ def _signer(key: PrivateKey) -> Callable[[int, bytes], bytes]:
             return lambda _scheme, data: key.sign(data)
         case ec.EllipticCurvePrivateKey():
             return lambda scheme, data: key.sign(data, _ECDSA[scheme])
+
+
+def _verifier(key: PublicKey) -> Callable[[int, bytes, bytes], None]:
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return lambda scheme, signature, data: key.verify(signature, data, _ECDSA[scheme])
+        case ed25519.Ed25519PublicKey():
+            return lambda _scheme, signature, data: key.verify(signature, data)
+        case rsa.RSAPublicKey():
+            return lambda scheme, signature, data: key.verify(signature, data, *_RSA[scheme])

@@ -81,7 +81,7 @@ class Outbox:
         self.sizes: RecordSizes = UNLIMITED
 
     def add(self, message_type: HandshakeType, body: bytes) -> None:
-        message = HandshakeMessage(message_type, self.next_seq, body)
+        message = HandshakeMessage.of(message_type, self.next_seq, body)
         self.next_seq += 1
         self._transcript.add(message)
         self._items.append(message)

@@ -21,7 +21,14 @@ from gateway.dtls.handshake.states import (
     SuspendedState,
 )
 from gateway.dtls.limits import MAX_EARLY_RECORD_BYTES, MAX_EARLY_RECORDS, MAX_REMEMBERED_RECORDS
-from gateway.dtls.messages.framing import CHANGE_CIPHER_SPEC, HANDSHAKE_HEADER_LENGTH, Alert, Fragment, decode_fragments
+from gateway.dtls.messages.framing import (
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE_HEADER_LENGTH,
+    Alert,
+    Fragment,
+    decode_fragments,
+    decode_whole,
+)
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
 
@@ -30,8 +37,10 @@ from gateway.dtls.record import Record
 _HANDSHAKE = int(ContentType.HANDSHAKE)
 _CHANGE_CIPHER_SPEC = int(ContentType.CHANGE_CIPHER_SPEC)
 _CLIENT_HELLO = int(HandshakeType.CLIENT_HELLO)
+_ALERT = int(ContentType.ALERT)
 # A connection id hides what is in a record (RFC 9146 section 4).
 _FINISHED_COMES_IN = (_HANDSHAKE, int(ContentType.TLS12_CID))
+_TAKES_NO_MESSAGE = (SuspendedState, Established)
 _NOT_TRUSTED: Final = "it does not accept our certificate: look at the CA, the host name and the clock that it has"
 _MEANS: Final[dict[int, str]] = {
     AlertDescription.BAD_CERTIFICATE: _NOT_TRUSTED,
@@ -164,19 +173,23 @@ class Driver:
             return self._receive_change_cipher_spec(record, now)
         if record.content_type == ContentType.APPLICATION_DATA:
             return DropReason.EPOCH_ZERO_DATA
-        if record.content_type == ContentType.ALERT:
+        if record.content_type == _ALERT:
             if isinstance(self._state, FinishedState):
                 return DropReason.OLD_EPOCH  # what is not protected no longer has a say
             return self._receive_alert(record.fragment, now)
         return DropReason.UNEXPECTED
 
     def _receive_handshake(self, content: bytes, now: float, plain_number: int | None = None) -> DropReason | None:
+        whole = decode_whole(content)
+        if whole is not None and self._reassembler.add_due(whole):
+            self._remember_record(plain_number, whole.message_seq)
+            self._advance(now)
+            return None
         try:
             fragments = decode_fragments(content)
         except DecodeError:
             return DropReason.MALFORMED  # an invalid record, not yet a message (RFC 6347 section 4.1.2.7)
-        if plain_number is not None and len(self._message_in) < MAX_REMEMBERED_RECORDS:
-            self._message_in[plain_number] = fragments[-1].message_seq
+        self._remember_record(plain_number, fragments[-1].message_seq)
         dropped = None
         answers, add, asked = self._flight.answers_seq, self._reassembler.add, False
         for fragment in fragments:
@@ -186,6 +199,10 @@ class Driver:
             self._repeat_if_asked(fragments, now)
         self._advance(now)
         return dropped
+
+    def _remember_record(self, plain_number: int | None, message_seq: int) -> None:
+        if plain_number is not None and len(self._message_in) < MAX_REMEMBERED_RECORDS:
+            self._message_in[plain_number] = message_seq
 
     def _receive_late(self, record: Record, now: float) -> DropReason:
         """Plain handshake records after ChangeCipherSpec: repetitions, which ask for our flight if it got lost, or
@@ -239,7 +256,7 @@ class Driver:
         content_type, content = opened
         if content_type == _HANDSHAKE:
             return self._receive_handshake(content, now)
-        return self._receive_alert(content, now) if content_type == ContentType.ALERT else DropReason.UNEXPECTED
+        return self._receive_alert(content, now) if content_type == _ALERT else DropReason.UNEXPECTED
 
     def _receive_alert(self, content: bytes, now: float) -> DropReason | None:
         try:
@@ -257,7 +274,7 @@ class Driver:
         """Feeds whole messages, and the ChangeCipherSpec at its place, to the states until one has to wait."""
         while self.outcome is None:
             state = self._state
-            if isinstance(state, (SuspendedState, Established)):
+            if isinstance(state, _TAKES_NO_MESSAGE):
                 return
             message = self._reassembler.next_message()
             if message is not None:
@@ -328,7 +345,7 @@ class Driver:
         alert = Alert.fatal(description) if description is not None else None
         if alert is not None:
             # RFC 5246 section 7.2: protected as the current write state says, which our ChangeCipherSpec has changed.
-            self.datagrams.append(self._sealer.seal(ContentType.ALERT, alert.encode()))
+            self.datagrams.append(self._sealer.seal(_ALERT, alert.encode()))
         self._end(HandshakeFailed(error.reason, error.detail, alert.name if alert else None, self.facts), now)
 
     def _timed_out(self) -> HandshakeError:

@@ -29,6 +29,8 @@ from gateway.dtls.numbers import ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH, PlainWriter
 from gateway.dtls.sizes import UNLIMITED
 
+_HANDSHAKE = int(ContentType.HANDSHAKE)
+_CHANGE_CIPHER_SPEC = int(ContentType.CHANGE_CIPHER_SPEC)
 FlightFilter = Callable[[list[HandshakeMessage | None]], list[HandshakeMessage | None]]
 """Turns a flight's items into what is sent instead (tests only)."""
 
@@ -89,14 +91,14 @@ class Flight:
         overhead, content_limit = RECORD_HEADER_LENGTH, sealer.plain_limit
         for message in self.items:
             if message is None:
-                packer.add(seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
+                packer.add(seal(_CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
                 keys = sealer.keys
                 seal, overhead, content_limit = keys.seal, keys.overhead, keys.sizes.send
                 continue
             whole = message.whole
             size = len(whole)
             if overhead + size <= packer.left and size <= content_limit:
-                packer.add(seal(ContentType.HANDSHAKE, whole))
+                packer.add(seal(_HANDSHAKE, whole))
                 continue
             header_length = overhead + HANDSHAKE_HEADER_LENGTH
             body, offset, length = message.body, 0, message.size
@@ -107,7 +109,7 @@ class Flight:
                 size = min(length - offset, room, content_limit - HANDSHAKE_HEADER_LENGTH)
                 piece = body[offset : offset + size]
                 header = handshake_header(message.type, length, message.message_seq, offset, size)
-                packer.add(seal(ContentType.HANDSHAKE, header + piece))
+                packer.add(seal(_HANDSHAKE, header + piece))
                 offset += size
                 if offset == length:
                     break
@@ -119,8 +121,10 @@ def payload_limit(configured: int, repetitions: int) -> int:
 
     The path may be narrower than configured, and nobody tells. What got smaller stays so: the count never falls.
     """
+    if repetitions <= REPETITIONS_AT_ONE_SIZE:
+        return configured
     step = min((repetitions - 1) // REPETITIONS_AT_ONE_SIZE, len(FALLBACK_DATAGRAM_PAYLOADS))
-    return min(configured, FALLBACK_DATAGRAM_PAYLOADS[step - 1]) if step > 0 else configured
+    return min(configured, FALLBACK_DATAGRAM_PAYLOADS[step - 1])
 
 
 class _Packer:

@@ -7,7 +7,7 @@ made of them when a peer asks.
 from gateway.dtls.association import Association
 from gateway.dtls.handshake.flight import Flight, Retransmission, Sealer
 from gateway.dtls.limits import LINGER_S
-from gateway.dtls.messages.framing import HANDSHAKE_HEADER_LENGTH, HandshakeMessage
+from gateway.dtls.messages.framing import HANDSHAKE_HEADER_LENGTH, HandshakeMessage, decode_whole
 from gateway.dtls.sizes import RecordSizes
 
 _CHANGE_CIPHER_SPEC = b"\xff"
@@ -70,6 +70,6 @@ def _items(messages: bytes) -> list[HandshakeMessage | None]:
             position += 1
             continue
         end = position + HANDSHAKE_HEADER_LENGTH + int.from_bytes(messages[position + 1 : position + 4])
-        items.append(HandshakeMessage.of(messages[position:end]))
+        items.append(decode_whole(messages[position:end]))
         position = end
     return items

@@ -1,4 +1,7 @@
-"""What the two sides agree on: a pure function from a ClientHello and our parameters to a result or a typed reason."""
+"""What the two sides agree on: a pure function from a ClientHello and our parameters to a result or a typed reason.
+
+Its results are remembered for a while (`Agreements`), because the devices of one firmware all offer the same.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, enco
 from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, KeyExchange, SigningKey, Suite, dns_names
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
 from gateway.dtls.handshake.certificate_types import X509_ONLY, CertificateTypes, answer_certificate_types
-from gateway.dtls.limits import MAX_PLAINTEXT
+from gateway.dtls.limits import MAX_PLAINTEXT, MAX_REMEMBERED_OFFER, MAX_REMEMBERED_OFFERS
 from gateway.dtls.messages import extensions as ext
 from gateway.dtls.messages.certificate import Certificate
 from gateway.dtls.messages.hello import ClientHello, Extensions
@@ -103,20 +106,19 @@ class ServerParameters:
         return self.more_credentials if self.credential is None else (self.credential, *self.more_credentials)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Negotiated:
-    """The outcome of the two hellos.
+    """The outcome of the two hellos, but for the connection ids; that of many handshakes at once.
 
     Attributes:
         suite: See `Suite`.
         extended_master_secret: RFC 7627.
-        extensions: Bodies for the ServerHello; only what the client offered (RFC 5246 section 7.4.1.4).
+        extensions: Bodies for the ServerHello; only what the client offered (RFC 5246 section 7.4.1.4). Read only.
         group: For ECDHE; None otherwise.
         signature_scheme: For our ServerKeyExchange; None for PSK.
         credential: Our certificate for this client; None for PSK.
         server_name: What the client called us; None if it did not.
         sizes: What a record may hold.
-        ids: The connection ids; None without them.
         certificate_types: What each side presents; of no meaning with PSK.
     """
 
@@ -127,21 +129,46 @@ class Negotiated:
     signature_scheme: int | None = None
     server_name: str | None = None
     sizes: RecordSizes = UNLIMITED
-    ids: ConnectionIds | None = None
     certificate_types: CertificateTypes = X509_ONLY
     credential: Credential | None = None
 
 
-def negotiate(
-    hello: ClientHello, parameters: ServerParameters, resumed: Suite | None = None, cid: bytes = b""
-) -> Negotiated:
+class Agreements:
+    """What was negotiated lately, by what was offered. Refusals are not kept.
+
+    Attributes:
+        parameters: Ours.
+    """
+
+    __slots__ = ("_by_offer", "parameters")
+
+    def __init__(self, parameters: ServerParameters) -> None:
+        self.parameters = parameters
+        self._by_offer: dict[bytes, Negotiated] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_offer)
+
+    def negotiate(self, hello: ClientHello) -> Negotiated:
+        """As `negotiate`, for a full handshake."""
+        known = self._by_offer.get(hello.offer)
+        if known is not None:
+            return known
+        negotiated = negotiate(hello, self.parameters)
+        if 0 < len(hello.offer) <= MAX_REMEMBERED_OFFER:
+            if len(self._by_offer) >= MAX_REMEMBERED_OFFERS:
+                del self._by_offer[next(iter(self._by_offer))]
+            self._by_offer[hello.offer] = negotiated
+        return negotiated
+
+
+def negotiate(hello: ClientHello, parameters: ServerParameters, resumed: Suite | None = None) -> Negotiated:
     """What comes of a ClientHello.
 
     Args:
         hello: With a good cookie.
         parameters: Ours.
         resumed: The suite of the session that goes on; all else is settled anew (RFC 5246 section 7.4.1.4).
-        cid: Our connection id for this association; empty where we give none.
 
     Raises:
         HandshakeError: With the reason.
@@ -175,7 +202,6 @@ def negotiate(
     if choice.scheme is not None:
         types = answer_certificate_types(offered, answers, raw_public_keys=parameters.raw_public_keys)
     sizes = answer_sizes(offered, answers, parameters.record_size_limit)
-    ids = _connection_ids(offered, answers, cid)
     return Negotiated(
         suite=choice.suite,
         extended_master_secret=ExtensionType.EXTENDED_MASTER_SECRET in answers,
@@ -185,7 +211,6 @@ def negotiate(
         server_name=server_name,
         credential=choice.credential,
         sizes=sizes,
-        ids=ids,
         certificate_types=types,
     )
 
@@ -199,8 +224,19 @@ def _renegotiation(hello: ClientHello, offered: Extensions, answers: Extensions)
         answers[ExtensionType.RENEGOTIATION_INFO] = _FIRST_HANDSHAKE
 
 
-def _connection_ids(offered: Extensions, answers: Extensions, cid: bytes) -> ConnectionIds | None:
-    """RFC 9146 section 3; RFC 9853 section 3: the check is answered only with a connection id."""
+def answer_connection_ids(offered: Extensions, answers: Extensions, cid: bytes) -> ConnectionIds | None:
+    """The connection ids; None without them. What has to be said goes into `answers`.
+
+    RFC 9146 section 3; RFC 9853 section 3: the check is answered only with a connection id.
+
+    Args:
+        offered: The ClientHello's extensions.
+        answers: The ServerHello's.
+        cid: Our connection id for this association; empty where we give none.
+
+    Raises:
+        DecodeError: A broken body.
+    """
     body = offered.get(ExtensionType.CONNECTION_ID)
     path_check = _empty_extension(offered, ExtensionType.RETURN_ROUTABILITY_CHECK)
     if body is None:

@@ -75,10 +75,19 @@ class Reassembler:
         if self.buffered + len(data) + PIECE_OVERHEAD > MAX_REASSEMBLY_BYTES:
             return DropReason.BUFFER_FULL
         if len(data) == length and number not in self._partials:  # in one piece, as nearly always
-            self._whole[number] = HandshakeMessage(fragment.type, number, data)
+            self._whole[number] = HandshakeMessage.of(fragment.type, number, data)
             self.buffered += length + PIECE_OVERHEAD
             return None
         return self._add_piece(fragment)
+
+    def add_due(self, message: HandshakeMessage) -> bool:
+        """Takes the message that is due while nothing else is held, as nearly always. False for others: `add` them."""
+        size = message.size
+        if message.message_seq != self.next_seq or self.buffered or size > MAX_HANDSHAKE_MESSAGE:
+            return False
+        self._whole[self.next_seq] = message
+        self.buffered = size + PIECE_OVERHEAD
+        return True
 
     def missing(self) -> str | None:
         """What of the message that is due has not come, in words; None when nothing of it has."""
@@ -129,5 +138,5 @@ class Reassembler:
         body = partial.assemble()
         if body is not None:
             del self._partials[number]
-            self._whole[number] = HandshakeMessage(partial.type, number, body)
+            self._whole[number] = HandshakeMessage.of(partial.type, number, body)
             self.buffered += len(body) + PIECE_OVERHEAD - partial.buffered

@@ -16,7 +16,7 @@ from gateway.dtls.handshake.common import KeyLog, Outbox, Random
 from gateway.dtls.handshake.driver import Driver
 from gateway.dtls.handshake.flight import Flight, Sealer
 from gateway.dtls.handshake.linger import Linger
-from gateway.dtls.handshake.negotiation import ServerParameters
+from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server_states import (
     AwaitCertificateVerdict,
     AwaitPsk,
@@ -32,6 +32,7 @@ from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
 
 NEVER = float("inf")
+_ALERT = int(ContentType.ALERT)
 _WRONG_KEY = (
     "the device's key is not the one on record: compare them, hex and text are often mixed up; to change the one on "
     "record, delete the device and add it again"
@@ -67,7 +68,7 @@ class ServerHandshake(Driver):
         client_random: bytes,
         first_seq: int,
         first_record: int,
-        parameters: ServerParameters,
+        agreements: Agreements,
         random: Random,
         datagram_limit: int,
         retransmit_initial: float,
@@ -89,7 +90,7 @@ class ServerHandshake(Driver):
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
         outbox = Outbox(transcript, first_seq)
         self._context = ServerContext(
-            address, parameters, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid
+            address, agreements, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid
         )
         super().__init__(
             state=ExpectClientHello(self._context),
@@ -113,7 +114,7 @@ class ServerHandshake(Driver):
     def receive(self, record: Record, now: float) -> DropReason | None:
         flight = self._flight
         dropped = self._receive(record, now)
-        used = dropped is None and record.content_type != ContentType.ALERT
+        used = dropped is None and record.content_type != _ALERT
         # A client that resumes has no timer for its last flight, which is the last of all: a part of it that got lost
         # comes again only when ours does.
         if used and flight.items and self._flight is flight and not self.facts.resumed:

@@ -22,7 +22,7 @@ from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
 from gateway.dtls.handshake.certificate_types import Presented, own_message, read_presented
 from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side
-from gateway.dtls.handshake.negotiation import Negotiated, ServerParameters, negotiate
+from gateway.dtls.handshake.negotiation import Agreements, Negotiated, answer_connection_ids, negotiate
 from gateway.dtls.handshake.states import (
     Established,
     ExpectChangeCipherSpec,
@@ -35,7 +35,7 @@ from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.limits import MAX_REMEMBERED_SUITES
 from gateway.dtls.messages.certificate import CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
-from gateway.dtls.messages.hello import ClientHello, NewSessionTicket, ServerHello
+from gateway.dtls.messages.hello import ClientHello, Extensions, NewSessionTicket, ServerHello
 from gateway.dtls.messages.key_exchange import (
     EcdheClientKeyExchange,
     EcdheParameters,
@@ -112,7 +112,7 @@ class ServerContext:
     """
 
     address: Address
-    parameters: ServerParameters
+    agreements: Agreements
     random: Random
     transcript: Transcript
     outbox: Outbox
@@ -162,7 +162,7 @@ class ExpectClientHello(ReadingState):
         hello = ClientHello.decode(message.body)
         context.facts.suites_offered = hello.cipher_suites[:MAX_REMEMBERED_SUITES]
         if context.sessions is not None:
-            parameters = context.parameters
+            parameters = context.agreements.parameters
             raw_public_keys = parameters.raw_public_keys
             offer = context.sessions.find(hello, parameters.usable_suites, raw_public_keys=raw_public_keys)
             if offer is not None:
@@ -172,7 +172,8 @@ class ExpectClientHello(ReadingState):
 
 def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello) -> State:
     """A full handshake."""
-    negotiated = _settle(context, message, _negotiate(context, hello))
+    negotiated = context.agreements.negotiate(hello)
+    answers = _settle(context, message, hello, negotiated)
     hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))
     # RFC 5246 section 7.4.1.3: an empty session id says that this session will not be resumed by an id.
     session_id = b""
@@ -180,34 +181,33 @@ def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello
         context.grant = grant = Grant.to(hello, context.sessions)
         session_id = grant.session_id
         if grant.ticket:
-            negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
-    server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, negotiated.extensions or None, session_id)
+            answers[ExtensionType.SESSION_TICKET] = b""
+    server_hello = ServerHello(hellos.randoms.server, negotiated.suite.id, answers or None, session_id)
     context.outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
     if negotiated.suite.key_exchange.is_psk:
         return _offer_psk(context, hellos)
     return _offer_certificate(context, hellos)
 
 
-def _negotiate(context: ServerContext, hello: ClientHello, resumed: Suite | None = None) -> Negotiated:
+def _settle(
+    context: ServerContext, message: HandshakeMessage, hello: ClientHello, negotiated: Negotiated
+) -> Extensions:
+    """Writes down what the ClientHello has come to, and gives the extensions of the ServerHello."""
+    offered, answers = hello.extensions or {}, negotiated.extensions.copy()
     # RFC 9146 section 3: ids are agreed on anew in every handshake, and a new one links no two sessions.
-    if not context.cid and ExtensionType.CONNECTION_ID in (hello.extensions or {}):
+    if not context.cid and ExtensionType.CONNECTION_ID in offered:
         context.cid = context.new_cid()
-    return negotiate(hello, context.parameters, resumed, context.cid)
-
-
-def _settle(context: ServerContext, message: HandshakeMessage, negotiated: Negotiated) -> Negotiated:
-    """Writes down what the ClientHello has come to."""
+    context.ids = answer_connection_ids(offered, answers, context.cid)
     context.facts.suite = negotiated.suite.name
     context.facts.key_exchange = negotiated.suite.key_exchange
     context.facts.server_name = negotiated.server_name
     context.facts.extended_master_secret = negotiated.extended_master_secret
-    context.facts.connection_id = negotiated.ids is not None
+    context.facts.connection_id = context.ids is not None
     context.facts.raw_public_key = negotiated.certificate_types.client == CertificateType.RAW_PUBLIC_KEY
     context.outbox.sizes = negotiated.sizes
-    context.ids = negotiated.ids
     context.transcript.hash_with(negotiated.suite.hash)
     context.transcript.add(message)
-    return negotiated
+    return answers
 
 
 @dataclass(slots=True)
@@ -228,15 +228,16 @@ class AwaitResumption(SuspendedState):
         context.facts.resumed = True
         if state.authentication is Authentication.PSK:
             context.facts.psk_identity = state.identity
-        negotiated = _settle(context, self.message, _negotiate(context, self.hello, offer.suite))
+        negotiated = negotiate(self.hello, context.agreements.parameters, offer.suite)
+        answers = _settle(context, self.message, self.hello, negotiated)
         context.facts.raw_public_key = state.authentication is Authentication.RAW_PUBLIC_KEY
         ticket = context.sessions.renewed(offer) if context.sessions is not None else b""
         if ticket:
-            negotiated.extensions[ExtensionType.SESSION_TICKET] = b""
+            answers[ExtensionType.SESSION_TICKET] = b""
         randoms = Randoms(self.hello.random, context.random(32))
         keys = _keys(context, offer.suite, state.master, randoms)
         # The client's own session id says yes, also where it brought a ticket (RFC 5077 section 3.4).
-        server_hello = ServerHello(randoms.server, offer.suite.id, negotiated.extensions or None, self.hello.session_id)
+        server_hello = ServerHello(randoms.server, offer.suite.id, answers or None, self.hello.session_id)
         outbox = context.outbox
         outbox.add(HandshakeType.SERVER_HELLO, server_hello.encode())
         if ticket and context.sessions is not None:
@@ -252,7 +253,7 @@ class AwaitResumption(SuspendedState):
 
 
 def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange":
-    hint, group = context.parameters.psk_hint, hellos.negotiated.group
+    hint, group = context.agreements.parameters.psk_hint, hellos.negotiated.group
     share = KeyShare.generate(group) if group is not None else None
     if share is not None:  # RFC 5489 section 2: "the ServerKeyExchange message is always sent"
         exchange = EcdhePskServerKeyExchange(hint or b"", EcdheParameters(share.group, share.public))

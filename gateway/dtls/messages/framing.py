@@ -22,7 +22,7 @@ class Fragment:
     data: bytes
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class HandshakeMessage:
     """A whole handshake message. Held in one piece, because an association keeps its last flight for minutes.
 
@@ -35,17 +35,13 @@ class HandshakeMessage:
     message_seq: int
     whole: bytes
 
-    def __init__(self, type: int, message_seq: int, body: bytes) -> None:
-        self.type = type
-        self.message_seq = message_seq
-        size = len(body)
-        # `handshake_header`, without the call: six of these are made in the shortest handshake
-        self.whole = (type << 88 | size << 64 | message_seq << 48 | size).to_bytes(HANDSHAKE_HEADER_LENGTH) + body
-
     @classmethod
-    def of(cls, whole: bytes) -> "HandshakeMessage":
-        """The message whose header and body these are."""
-        return cls(whole[0], whole[4] << 8 | whole[5], whole[HANDSHAKE_HEADER_LENGTH:])
+    def of(cls, type: int, message_seq: int, body: bytes) -> "HandshakeMessage":
+        """The message with this body."""
+        size = len(body)
+        # `handshake_header`, without the call: four of these are made in the shortest handshake
+        header = (type << 88 | size << 64 | message_seq << 48 | size).to_bytes(HANDSHAKE_HEADER_LENGTH)
+        return cls(type, message_seq, header + body)
 
     @property
     def body(self) -> bytes:
@@ -60,6 +56,15 @@ class HandshakeMessage:
 def handshake_header(message_type: int, length: int, message_seq: int, offset: int, fragment_length: int) -> bytes:
     packed = message_type << 88 | length << 64 | message_seq << 48 | offset << 24 | fragment_length
     return packed.to_bytes(HANDSHAKE_HEADER_LENGTH)
+
+
+def decode_whole(content: bytes) -> HandshakeMessage | None:
+    """The message that a handshake record holds whole and alone, as nearly always. None for all else, valid or not."""
+    size = len(content) - HANDSHAKE_HEADER_LENGTH
+    # The fragment begins at 0, and its length and the message's are those of what is there.
+    if size < 0 or content[6:12] != size.to_bytes(6) or content[1:4] != content[9:12]:
+        return None
+    return HandshakeMessage(content[0], content[4] << 8 | content[5], content)
 
 
 def decode_fragment(content: bytes, position: int) -> tuple[Fragment, int]:

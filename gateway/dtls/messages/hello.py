@@ -17,7 +17,13 @@ Extensions = dict[int, bytes]
 
 @dataclass(slots=True)
 class ClientHello:
-    """RFC 6347 section 4.2.1. `extensions` is None when the message has no extension block at all, which is legal."""
+    """RFC 6347 section 4.2.1.
+
+    Attributes:
+        extensions: None when the message has no extension block at all, which is legal.
+        offer: Of a hello that was received, the bytes of all that it offers: what does not change from one hello of a
+            client to the next.
+    """
 
     random: bytes
     cipher_suites: tuple[int, ...]
@@ -26,6 +32,7 @@ class ClientHello:
     cookie: bytes = b""
     compression_methods: bytes = bytes((COMPRESSION_NULL,))
     version: int = DTLS_1_2
+    offer: bytes = field(default=b"", repr=False, compare=False)
 
     @classmethod
     def decode(cls, body: bytes) -> "ClientHello":
@@ -40,6 +47,7 @@ class ClientHello:
             body[cookie_at + 1 : suites_at],
             body[compression_at + 1 : end],
             body[0] << 8 | body[1],
+            body[:2] + body[suites_at:],
         )
 
     def encode(self) -> bytes:

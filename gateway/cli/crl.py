@@ -1,0 +1,76 @@
+"""`gateway ca crl`: revocation lists of our own CAs."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.cli.cert_options import CaKeyOption, CaOption, issuing_ca
+from gateway.cli.common import (
+    ConfigOption,
+    Output,
+    OutputOption,
+    certificates_folder,
+    new_app,
+    print_facts,
+    readable_errors,
+    registry_of,
+)
+from gateway.pki import PkiError, Revocation, RevocationReason, fingerprint, make_crl, write_whole
+from gateway.pki.limits import CRL_LIFETIME
+from gateway.registry import Registry
+
+app = new_app("Revocation lists.")
+
+
+@app.command("publish")
+def publish(
+    ca: CaOption = None,
+    ca_key: CaKeyOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to; replaces the last one. The CA's file name with .crl by default.", metavar="FILE"),
+    ] = None,
+    days: Annotated[int, typer.Option(help="Until the next one is due.", min=1, max=3650)] = CRL_LIFETIME.days,
+    der: Annotated[bool, typer.Option("--der", help="DER, as for a web server (RFC 2585), rather than PEM.")] = False,
+    output: OutputOption = Output.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Sign a CA's list of revoked certificates."""
+    with readable_errors(failure=(PkiError,)), registry_of(config) as book:
+        issuer = issuing_ca(ca, ca_key, config)
+        certificate = ca if ca is not None else certificates_folder(config) / "intermediate.pem"
+        target = out if out is not None else certificate.with_suffix(".crl")
+        issuer_id = fingerprint(issuer.certificate)
+        revocations = _revocations(book, issuer_id)
+        lifetime = timedelta(days=days)
+        # Refused before it costs a number.
+        make_crl(issuer, (), 0, lifetime=lifetime)
+        number = book.next_crl_number(issuer_id)
+        crl = make_crl(issuer, revocations, number, lifetime=lifetime)
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_whole(target, crl.public_bytes(Encoding.DER if der else Encoding.PEM), 0o644)
+        next_update = crl.next_update_utc
+        print_facts(
+            {
+                "file": str(target),
+                "number": number,
+                "revoked": len(revocations),
+                "next_update": next_update.strftime("%Y-%m-%dT%H:%M:%SZ") if next_update is not None else None,
+            },
+            output,
+        )
+
+
+def _revocations(book: Registry, issuer_id: str) -> list[Revocation]:
+    return [
+        Revocation(
+            int(each.serial, 16),
+            datetime.fromtimestamp(each.revoked_at, UTC),
+            RevocationReason(each.reason or RevocationReason.UNSPECIFIED),
+        )
+        for _, each in book.issued(issuer_id=issuer_id, revoked=True)
+        if each.revoked_at is not None
+    ]
