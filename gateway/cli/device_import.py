@@ -2,11 +2,12 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -16,17 +17,19 @@ from gateway.cli.common import (
     Output,
     OutputOption,
     TenantOption,
+    UsageError,
     print_facts,
     readable_errors,
     registry_of,
 )
+from gateway.cli.managed import ServerOption, TokenFileOption, management
+from gateway.management import Management, fleet
 from gateway.model import DEFAULT_TENANT
 from gateway.registry import (
     FileFormat,
     ImportRow,
     Known,
     OnConflict,
-    Registry,
     Report,
     Result,
     RowResult,
@@ -34,6 +37,8 @@ from gateway.registry import (
     read_rows,
 )
 from gateway.registry.limits import IMPORT_BATCH
+
+_Add: TypeAlias = Callable[[Sequence[ImportRow]], Sequence[RowResult]]
 
 
 def import_devices(
@@ -52,6 +57,8 @@ def import_devices(
     ] = None,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+    token_file: TokenFileOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Add the devices of a file, each with its pre-shared key.
@@ -63,13 +70,27 @@ def import_devices(
         kind = format if format is not None else format_of(file)
         target = report if report is not None else file.with_name(f"{file.name}.rejects.csv")
         counts: Counter[Result] = Counter()
+        if dry_run and server is not None:
+            raise UsageError("a dry run compares all rows of the file with each other: leave --server away")
         known = Known() if dry_run else None
-        with file.open("rb") as opened, registry_of(config) as registry, _bar(file) as progress:
+        with ExitStack() as stack:
+            opened, progress = stack.enter_context(file.open("rb")), stack.enter_context(_bar(file))
+            add: _Add
+            if server is not None:
+                manage = stack.enter_context(management(server, token_file, config))
+                add = partial(_add_remotely, manage, on_conflict, allow_shared_keys)
+            else:
+                add = partial(
+                    stack.enter_context(registry_of(config)).import_devices,
+                    on_conflict=on_conflict,
+                    allow_shared_keys=allow_shared_keys,
+                    dry_run=known,
+                )
             written = Report(target, all_rows=report is not None)
             try:
                 rows = read_rows(opened, kind, tenant, progress)
                 while batch := list(islice(rows, IMPORT_BATCH)):
-                    for result in _import(registry, batch, on_conflict, allow_shared_keys, known):
+                    for result in _import(add, batch):
                         counts[result.result] += 1
                         written.add(result)
             finally:
@@ -83,20 +104,29 @@ def import_devices(
         raise typer.Exit(EXIT_PARTIAL)
 
 
-def _import(
-    registry: Registry,
-    batch: list[ImportRow | RowResult],
-    on_conflict: OnConflict,
-    allow_shared_keys: bool,
-    dry_run: Known | None,
-) -> Iterator[RowResult]:
+def _import(add: _Add, batch: list[ImportRow | RowResult]) -> Iterator[RowResult]:
     """The results of a batch, in the order of the file."""
-    rows = [row for row in batch if isinstance(row, ImportRow)]
-    done = iter(
-        registry.import_devices(rows, on_conflict=on_conflict, allow_shared_keys=allow_shared_keys, dry_run=dry_run)
-    )
+    done = iter(add([row for row in batch if isinstance(row, ImportRow)]))
     for row in batch:
         yield row if isinstance(row, RowResult) else next(done)
+
+
+def _add_remotely(
+    manage: Management, on_conflict: OnConflict, allow_shared_keys: bool, rows: Sequence[ImportRow]
+) -> list[RowResult]:
+    said = [
+        {
+            "line": row.line,
+            "device": row.device_id,
+            "tenant": row.tenant_id,
+            "psk_identity_hex": row.identity.hex(),
+            "psk_hex": row.key.hex(),
+            "tags": list(row.tags) if row.tags is not None else None,
+        }
+        for row in rows
+    ]
+    done = manage.do(fleet.import_devices, rows=said, on_conflict=on_conflict, allow_shared_keys=allow_shared_keys)
+    return [RowResult(each.line, each.device, each.tenant, each.result, each.reason) for each in done.results]
 
 
 @contextmanager

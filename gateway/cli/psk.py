@@ -94,7 +94,7 @@ def rotate(
 
     Old and new key are good until the device uses the new one, which retires the old ones, or the overlap has passed.
     """
-    said: dict[str, object] = {"overlap_s": a_duration("--overlap", overlap)}
+    said: dict[str, Any] = {"overlap_s": a_duration("--overlap", overlap)}
     said |= key_field(psk_file, psk_stdin, generate, derived, text=psk_text)
     if identity is not None:
         said |= identity_field(identity)

@@ -170,6 +170,44 @@ def test_credentials(operator: Operator) -> None:
     assert "does not exist" in operator.run("credential", "retire", "none").refused(3)
 
 
+def test_keys_of_devices(operator: Operator) -> None:
+    operator.ok("device", "add", "dev1")
+    made = operator.json("psk", "add", "dev1", "--identity", "id1", "--psk-stdin", stdin=KEY.encode())
+    assert (made["psk_identity"], "psk_hex" in made) == ("id1", False)
+    rotated = operator.json("psk", "rotate", "dev1", "--overlap", "1d", "--generate")
+    assert (rotated["psk_identity"], len(rotated["psk_hex"])) == ("id1#2", 32)
+    assert "has not used its next key" in operator.run("psk", "rotate", "dev1", "--generate").refused(4)
+    assert [row["status"] for row in operator.json("psk", "list", "dev1")] == ["active", "next"]
+    assert operator.json("psk", "revoke", "dev1", rotated["id"])["status"] == "revoked"
+    assert operator.json("psk", "retire", "dev1", made["id"])["status"] == "retired"
+    assert "--overlap soon" in operator.run("psk", "rotate", "dev1", "--overlap", "soon", "--generate").refused(2)
+    assert operator.json("keys", "status") == {
+        "master_key": "not configured",
+        "not_sealed": 2,
+        "derived": 0,
+        "data_keys": [],
+    }
+
+
+def test_many_devices(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.cli.device_import.IMPORT_BATCH", 3)
+    rows = [f"dev{n},id{n},{n:032x},a b" for n in range(7)]
+    Path("devices.csv").write_text("\n".join(["device_id,psk_identity,psk_hex,tags", *rows, "no name,x,00,", ""]))
+    done = operator.run("device", "import", "devices.csv", "-o", "json")
+    assert (done.status, done.json["added"], done.json["refused"]) == (5, 7, 1)
+    assert len(operator.json("device", "list", "--tag", "a")) == 7
+    assert operator.run("device", "import", "devices.csv", "-o", "json").json["unchanged"] == 7
+
+
+def test_from_keys_to_certificates(operator: Operator) -> None:
+    operator.ok("device", "add", "dev1", "--psk-identity", "id1", "--generate")
+    said = operator.json("fleet", "migrate", "default", "--until", "2031-06-30", "--after-first-certificate")
+    assert (said["psk_until"], said["psk_ends_with_certificate"]) == ("2031-06-30T00:00:00Z", True)
+    assert operator.json("fleet", "migration", "status")["psk_only"] == 1
+    assert operator.json("fleet", "migrate", "default", "--off")["psk_until"] is None
+    assert "say --until" in operator.run("fleet", "migrate", "default").refused(2)
+
+
 def test_trust(operator: Operator) -> None:
     said = operator.ok("ca", "trust", "certs/ca-bundle.pem", "--auto-provision", "pending").stdout
     assert "wait to be enabled" in said
@@ -316,6 +354,12 @@ def test_a_wrong_token_is_a_failure_that_says_what_to_do(server: str) -> None:
 )
 def test_servers_that_are_none(server: str, url: str, status: int, why: str) -> None:
     assert why in run("status", "--server", url, "--token-file", "ops.token").refused(status)
+
+
+def test_a_dry_run_of_an_import_is_made_on_the_registry(server: str) -> None:
+    Path("devices.csv").write_text("device_id,psk_identity,psk_hex\n")
+    there = ["--server", server, "--token-file", "ops.token"]
+    assert "leave --server away" in run("device", "import", "devices.csv", "--dry-run", *there).refused(2)
 
 
 def test_no_option_takes_a_token(site: Path) -> None:

@@ -6,7 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.management import Local, Management, Operation, anchors, bans, credentials, devices, tenants, trail
+from gateway.management import (
+    Local,
+    Management,
+    Operation,
+    anchors,
+    bans,
+    credentials,
+    devices,
+    fleet,
+    psk,
+    tenants,
+    trail,
+)
 from gateway.management.table import OPERATIONS
 from gateway.pki import create_intermediate, create_root, issue_device, pem_bundle
 from gateway.registry import Conflict, InvalidValue, NotFound, RegistryError
@@ -24,6 +36,7 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 """
 HOSTILE = "urn:dev:mac:00-1b/c5@acme+x,y=%2F~1"
 FINGERPRINT = "ab" * 32
+LATER = datetime(2031, 1, 1, tzinfo=UTC)
 
 Fields = dict[str, Any] | Callable[[list[Any]], dict[str, Any]]
 Step = tuple[Operation[Any, Any], Fields]
@@ -88,6 +101,37 @@ STEPS: list[Step] = [
     (credentials.set_, first_credential),
     (credentials.set_, {"credential": "f" * 32, "status": "retired"}),
     (credentials.set_, {"credential": "f" * 32, "status": "active"}),
+    (psk.add, dev("dev4", psk_identity="id4", generate=True)),
+    (psk.add, dev("dev4", psk_identity="id5")),
+    (psk.add, dev("dev4", psk_identity="id5", derived=True)),
+    (psk.rotate, dev("dev4", overlap_s=3600, generate=True)),
+    (psk.rotate, dev("dev4", overlap_s=3600, generate=True)),
+    (psk.rotate, dev("dev4", overlap_s=-1, generate=True)),
+    (psk.end, lambda answers: dev("dev4", credential=answers[-6]["id"], status="retired")),
+    (psk.end, dev("dev4", credential="none", status="revoked")),
+    (
+        fleet.migrate,
+        {"tenant": "acme", "psk_until": datetime(2031, 1, 1, tzinfo=UTC), "psk_ends_with_certificate": True},
+    ),
+    (fleet.migrate, {"tenant": "nobody"}),
+    (fleet.migrate, {"tenant": "acme", "psk_until": datetime(1960, 1, 1, tzinfo=UTC)}),
+    (fleet.status, {"tenant": "acme", "days": 7}),
+    (fleet.status, {"tenant": "nobody"}),
+    (fleet.keys, {}),
+    (
+        fleet.import_devices,
+        {
+            "rows": [
+                {"line": 2, "device": "i1", "tenant": "default", "psk_identity_hex": "6931", "psk_hex": "11" * 16},
+                {"line": 3, "device": "no name", "tenant": "default", "psk_identity_hex": "6932", "psk_hex": "12" * 16},
+                {"line": 4, "device": "i3", "tenant": "default", "psk_identity_hex": "6931", "psk_hex": "13" * 16},
+            ]
+        },
+    ),
+    (
+        fleet.import_devices,
+        {"rows": [{"line": 1, "device": "x", "tenant": "t", "psk_identity_hex": "0", "psk_hex": ""}]},
+    ),
     (anchors.trust, {"certificates": PEM, "tenants": ["acme"], "policy": {"provision": "pending", "max_devices": 5}}),
     (anchors.trust, {"certificates": PEM, "tenants": ["default"]}),
     (anchors.trust, {"certificates": PEM, "tenants": ["acme", "default"]}),
@@ -166,6 +210,7 @@ def alike(answers: list[Any]) -> str:
         for e in a.get("entries", [])
         if "credential" in e["detail"]
     ]
+    ids += [a["id"] for a in answers if isinstance(a, dict) and "psk_identity" in a and "id" in a]
     for place, each in enumerate(dict.fromkeys(ids)):
         text = text.replace(each, f"credential {place}")
     for each in [a["psk_hex"] for a in answers if isinstance(a, dict) and "psk_hex" in a]:
@@ -186,7 +231,7 @@ def test_local_and_remote_come_to_the_same(served: Served, tmp_path: Path) -> No
     # Not because all were refused.
     done = {operation.name for (operation, _), answer in zip(STEPS, here, strict=True) if isinstance(answer, dict)}
     assert done == {operation.name for operation in OPERATIONS}
-    assert len([answer for answer in here if not isinstance(answer, dict)]) == 36
+    assert len([answer for answer in here if not isinstance(answer, dict)]) == 45
     assert served.opened == 1
 
 
