@@ -23,7 +23,7 @@ class Crl(Answer):
     stored: Instant
 
 
-class Imported(Crl):
+class ImportedCrl(Crl):
     """A list that was read, and whether it is another one than before."""
 
     entries: int = Field(description="How many certificates it revokes.")
@@ -36,7 +36,7 @@ class CrlList(Answer):
     crls: list[Crl]
 
 
-class New(Given):
+class NewCrl(Given):
     """A revocation list."""
 
     crl: Annotated[str, StringConstraints(max_length=MAX_CRL_TEXT)] = Field(
@@ -57,7 +57,7 @@ def list_all(context: Context, given: Nothing) -> CrlList:
 
 
 @operation("crl.import", "POST", "/crls")
-def add(context: Context, given: New) -> Imported:
+def add(context: Context, given: NewCrl) -> ImportedCrl:
     """Take a CA's revocation list. Sessions of devices that it revokes end within two seconds.
 
     An older list than the one that is kept is refused: it would let revoked devices in again.
@@ -71,7 +71,7 @@ def add(context: Context, given: New) -> Imported:
         raise InvalidValue(refused.detail) from refused
     issuer = fingerprint(found.issuer)
     [kept] = [each for each in context.registry.crls() if each.issuer == issuer]
-    return Imported(**_crl(kept, context.now).model_dump(), entries=len(found), new=new)
+    return ImportedCrl(**_crl(kept, context.now).model_dump(), entries=len(found), new=new)
 
 
 @operation("crl.forget", "DELETE", "/crls/{issuer}")

@@ -25,7 +25,7 @@ class IntermediateList(Answer):
     intermediates: list[Intermediate]
 
 
-class New(Given):
+class NewIntermediates(Given):
     """Certificates to keep."""
 
     certificates: Annotated[str, StringConstraints(max_length=MAX_CERTIFICATES_TEXT)] = Field(description="PEM.")
@@ -48,7 +48,7 @@ def list_all(context: Context, given: Nothing) -> IntermediateList:
 
 
 @operation("intermediate.add", "POST", "/intermediates")
-def add(context: Context, given: New) -> IntermediateList:
+def add(context: Context, given: NewIntermediates) -> IntermediateList:
     """Keep intermediate CAs' certificates, for devices that do not send them and for their revocation lists.
 
     None is trusted by that.

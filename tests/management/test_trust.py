@@ -23,6 +23,18 @@ LINE = create_intermediate(ROOT, "Line 1", at=PKI_NOW)
 DEVICE = issue_device(LINE, "meter-1", at=PKI_NOW)
 NOW = PKI_NOW.timestamp() + 60
 
+TRIED = (
+    previews.preview,
+    previews.dependents,
+    previews.challenge,
+    intermediates.list_all,
+    intermediates.add,
+    crls.list_all,
+    crls.add,
+    crls.forget,
+)
+"""Each both ways, in this module."""
+
 
 def pem(*certificates: x509.Certificate) -> str:
     return pem_bundle(certificates).decode()
