@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from gateway.management import anchors, bans, credentials, devices, fleet, psk, tenants, trail
+from gateway.management import anchors, bans, certificates, credentials, devices, fleet, psk, tenants, trail
 from gateway.management.operation import Operation
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
@@ -33,5 +33,9 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     bans.list_all,
     bans.add,
     bans.remove,
+    certificates.list_page,
+    certificates.record,
+    certificates.revoke,
+    certificates.crl_number,
     trail.audit,
 )
