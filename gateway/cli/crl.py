@@ -1,5 +1,6 @@
-"""`gateway ca crl`: revocation lists of our own CAs."""
+"""`gateway ca crl`: revocation lists, those that our CAs sign and those that the gateway goes by."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +13,22 @@ from gateway.cli.common import (
     ConfigOption,
     Output,
     OutputOption,
+    UsageError,
     certificates_folder,
     new_app,
     print_facts,
+    print_rows,
     readable_errors,
 )
-from gateway.cli.managed import ServerOption, TokenFileOption, management
+from gateway.cli.managed import ServerOption, TokenFileOption, YesOption, command, confirm, facts_of, management, show
+from gateway.management import Management, crls
 from gateway.management.certificates import Book
 from gateway.pki import PkiError, Revocation, RevocationReason, fingerprint, make_crl, write_whole
 from gateway.pki.limits import CRL_LIFETIME
 
 app = new_app("Revocation lists.")
+
+_COLUMNS = ("issuer", "number", "this_update", "next_update", "outdated", "url")
 
 
 @app.command("publish")
@@ -65,6 +71,44 @@ def publish(
             },
             output,
         )
+
+
+@command(app, "import")
+def import_list(
+    manage: Management,
+    file: Annotated[Path, typer.Argument(help="The list, PEM or DER.", metavar="FILE")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Go by a CA's revocation list. Sessions of devices that it revokes end within two seconds."""
+    show(manage.do(crls.add, crl=_as_pem(file)), output)
+
+
+@command(app, "list")
+def list_crls(manage: Management, output: OutputOption = Output.TABLE) -> None:
+    """List the revocation lists that the gateway goes by."""
+    print_rows(map(facts_of, manage.do(crls.list_all).crls), _COLUMNS, output)
+
+
+@command(app, "forget")
+def forget(
+    manage: Management,
+    issuer: Annotated[str, typer.Argument(help="SHA-256 of the CA's certificate, as `list` prints it.")],
+    yes: YesOption = False,
+) -> None:
+    """Forget the list of a CA: what it revokes is let in again."""
+    confirm("Let in again what this list revokes?", yes=yes, otherwise="forgetting a list")
+    manage.do(crls.forget, issuer=issuer)
+
+
+def _as_pem(file: Path) -> str:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    if b"-----BEGIN " in data:
+        return data.decode("ascii", "replace")
+    lines = base64.encodebytes(data).decode()
+    return f"-----BEGIN X509 CRL-----\n{lines}-----END X509 CRL-----\n"
 
 
 def _revocations(book: Book, issuer_id: str) -> list[Revocation]:

@@ -1,10 +1,7 @@
 """`gateway explain`: why devices could not connect, asked of the running gateway."""
 
-import json
-from http.client import HTTPConnection, HTTPException
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import typer
 
@@ -18,19 +15,10 @@ from gateway.cli.common import (
     print_rows,
     printable,
     readable_errors,
-    settings_for,
 )
-
-_PAGE: Final = "/debug/failures"
-_PATIENCE_S: Final = 10.0
-_MAX_BODY: Final = 16 * 1024 * 1024
-_NEWEST: Final = {"identity", "issuer", "issuer_key_id", "command"}
+from gateway.cli.failures import NotRunning, admin_url, fetch_failures
 
 app = new_app()
-
-
-class NotRunning(Exception):
-    """The gateway cannot be asked."""
 
 
 @app.command()
@@ -58,11 +46,11 @@ def explain(
 ) -> None:
     """Say why handshakes failed lately, and what to do about it."""
     with readable_errors(failure=(NotRunning,)):
-        url = server if server is not None else _url(config)
+        url = server if server is not None else admin_url(config)
         network = _network(source) if source is not None else None
         found = [
             each
-            for each in _fetch(url)
+            for each in fetch_failures(url)
             if (who is None or _concerns(each, who))
             and device in (None, each["device"], _certificate_name(each))
             and identity in (None, each["identity"])
@@ -79,34 +67,6 @@ def explain(
                 if place:
                     print()
                 print_facts(_facts(failure), output)
-
-
-def _url(config: Any) -> str:
-    bind = settings_for(config).admin.bind
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind.host, bind.host)  # noqa: S104  where to ask, not where to listen
-    return f"http://[{host}]:{bind.port}" if ":" in host else f"http://{host}:{bind.port}"
-
-
-def _fetch(url: str) -> list[dict[str, Any]]:
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(f"--server {url}: give http://HOST:PORT")
-    connection = HTTPConnection(parts.hostname, parts.port or 80, timeout=_PATIENCE_S)
-    try:
-        connection.request("GET", _PAGE)
-        response = connection.getresponse()
-        body = response.read(_MAX_BODY)
-    except (OSError, HTTPException) as error:
-        raise NotRunning(f"{url} does not answer ({error}); is the gateway running? See [admin] bind") from error
-    finally:
-        connection.close()
-    try:
-        failures = list(json.loads(body)["failures"])
-        if not all(each.keys() >= _NEWEST for each in failures):
-            raise KeyError("a gateway of another version")
-        return failures
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotRunning(f"{url}{_PAGE} answers {response.status}, but not as this version's gateway does") from error
 
 
 def _facts(failure: dict[str, Any]) -> dict[str, Any]:

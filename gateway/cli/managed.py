@@ -58,8 +58,9 @@ def command(
 ) -> Callable[[Callable[Concatenate[Management, P], None]], Callable[..., None]]:
     """Makes a command of a function that has operations done.
 
-    The command has the function's parameters but the first, and beside them --server, --token-file and --config. What
-    goes wrong ends it with one line and the documented status.
+    The command has the function's parameters but the first, and beside them --server, --token-file and --config, which
+    the function is given too if it has a parameter `config`. What goes wrong ends it with one line and the documented
+    status.
 
     Args:
         app: Whose command.
@@ -70,11 +71,14 @@ def command(
     def make(work: Callable[Concatenate[Management, P], None]) -> Callable[..., None]:
         @wraps(work)
         def run(*, server: str | None, token_file: Path | None, config: Path | None, **options: Any) -> None:
+            if wants_config:
+                options["config"] = config
             with readable_errors(), management(server, token_file, config) as manage:
                 work(manage, **options)  # type: ignore[call-arg]  # typer has made them of the signature
 
         signature = inspect.signature(work)
-        own = list(signature.parameters.values())[1:]
+        wants_config = "config" in signature.parameters
+        own = [each for each in signature.parameters.values() if each.name != "config"][1:]
         common = [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
             for option, kind in (("server", ServerOption), ("token_file", TokenFileOption), ("config", ConfigOption))

@@ -7,7 +7,7 @@ from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.identity.rehearsal import rehearse
 from gateway.identity.remembering import remember
 from gateway.identity.service import IdentityService, PskAnswer
-from gateway.identity.trusting import trust_ca
+from gateway.identity.trusting import anchors_of, trust_ca
 
 __all__ = [
     "Admission",
@@ -15,6 +15,7 @@ __all__ = [
     "IdentityService",
     "PskAnswer",
     "Refusal",
+    "anchors_of",
     "check_possession",
     "import_crl",
     "rehearse",

@@ -37,6 +37,28 @@ def trust_ca(
         PkiError: A certificate is not a CA's, or there is none.
         RegistryError: The registry does not take it.
     """
+    unique, others = anchors_of(certificates)
+    said = AnchorPolicy.from_json(policy or {})
+    changes = {name: getattr(said, name) for name in policy or {}}
+
+    def work() -> list[AnchorRecord]:
+        known = {record.id: record for record in registry.trust_anchors()}
+        records = [_trust(registry, root, known.get(id), tenant_ids, changes) for id, root in unique.items()]
+        for certificate in others:
+            registry.add_intermediate(certificate.public_bytes(Encoding.DER))
+        return records
+
+    return registry.together(work, write=True)
+
+
+def anchors_of(
+    certificates: Sequence[x509.Certificate],
+) -> tuple[dict[str, x509.Certificate], list[x509.Certificate]]:
+    """Which certificates of a file would be trusted, by their ids, and which are kept beside them.
+
+    Raises:
+        PkiError: A certificate is not a CA's, or there is none.
+    """
     for certificate in certificates:
         if not is_ca(certificate):
             raise PkiError(
@@ -47,19 +69,7 @@ def trust_ca(
         raise PkiError("there is no certificate in the file")
     roots = [each for each in certificates if each.issuer == each.subject] or [certificates[0]]
     # A certificate that stands there twice is one CA.
-    unique = {fingerprint(root): root for root in roots}
-    said = AnchorPolicy.from_json(policy or {})
-    changes = {name: getattr(said, name) for name in policy or {}}
-
-    def work() -> list[AnchorRecord]:
-        known = {record.id: record for record in registry.trust_anchors()}
-        records = [_trust(registry, root, known.get(id), tenant_ids, changes) for id, root in unique.items()]
-        for certificate in certificates:
-            if certificate not in roots:
-                registry.add_intermediate(certificate.public_bytes(Encoding.DER))
-        return records
-
-    return registry.together(work, write=True)
+    return {fingerprint(root): root for root in roots}, [each for each in certificates if each not in roots]
 
 
 def _trust(

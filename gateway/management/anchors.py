@@ -1,7 +1,8 @@
 """Operations on trust anchors."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -11,6 +12,7 @@ from gateway.management.problems import pki_errors
 from gateway.management.tenants import seconds
 from gateway.management.values import Answer, Given, Instant, Nothing, Text, instant, maybe_instant
 from gateway.registry import (
+    AnchorPolicy,
     AnchorRecord,
     CrlPolicy,
     InvalidValue,
@@ -19,6 +21,9 @@ from gateway.registry import (
     Registry,
     TenantBy,
 )
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 _Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -113,6 +118,22 @@ class Which(Given):
     anchor: Text = Field(description="Its id, or as much of the beginning as names no other one.")
 
 
+class Objection(Answer):
+    """What is wrong with a CA's certificate."""
+
+    subject: str
+    code: str
+    severity: str = Field(description="`error`: this gateway refuses its devices; `warning`: others may; `note`.")
+    text: str
+    remedy: str
+
+
+class TrustedNow(Trusted):
+    """The trusted CAs, and what is wrong with the certificates of the bundle."""
+
+    objections: list[Objection]
+
+
 class Bundle(Given):
     """A CA's file, and how far to trust it."""
 
@@ -129,6 +150,11 @@ class Bundle(Given):
         max_length=MAX_MANIFEST,
         description="Names or serials of the devices that the manufacturer will make; others are quarantined.",
     )
+    proof: Annotated[str, StringConstraints(max_length=MAX_CERTIFICATES_TEXT)] | None = Field(
+        default=None,
+        description="PEM of a certificate that the CA signed for the code of `anchor.challenge`: it holds its key.",
+    )
+    force: bool = Field(default=False, description="Trust it although this gateway will refuse its devices.")
 
 
 @operation("anchor.list", "GET", "/trust-anchors")
@@ -140,7 +166,7 @@ def list_all(context: Context, given: Nothing) -> AnchorList:
 @operation("anchor.show", "GET", "/trust-anchors/{anchor}")
 def show(context: Context, given: Which) -> AnchorDetails:
     """Show a trusted CA: how far it is trusted, and what came of it."""
-    record = _one(context.registry, given.anchor)
+    record = find(context.registry, given.anchor)
     usage = context.registry.anchor_usage(record.id)
     return AnchorDetails(
         **_facts(record, context.now).model_dump(),
@@ -151,11 +177,61 @@ def show(context: Context, given: Which) -> AnchorDetails:
 
 
 @operation("anchor.trust", "POST", "/trust-anchors")
-def trust(context: Context, given: Bundle) -> Trusted:
-    """Trust a CA to name devices, or change how far."""
+def trust(context: Context, given: Bundle) -> TrustedNow:
+    """Trust a CA to name devices, or change how far. Names every objection to its certificates."""
     # Not for those who ask for lists.
     from gateway.identity import trust_ca
-    from gateway.pki import IdentityRule, PkiError, parse_certificates
+    from gateway.pki import parse_certificates
+
+    said = _said(given)
+    with pki_errors():
+        certificates = parse_certificates(given.certificates.encode("utf-8", "replace"), "the bundle")
+        objections = _objections(certificates, context.now, force=given.force)
+        if given.proof is not None:
+            _check_proof(context, certificates, given.proof)
+        records = trust_ca(context.registry, certificates, tenant_ids=given.tenants, policy=said)
+    if given.manifest is not None:
+        if len(records) > 1:
+            raise InvalidValue("manifest: the bundle has several roots; trust each by itself, with its own list")
+        context.registry.set_manifest(records[0].id, given.manifest)
+    return TrustedNow(trust_anchors=[_facts(each, context.now) for each in records], objections=objections)
+
+
+@operation("anchor.untrust", "DELETE", "/trust-anchors/{anchor}")
+def untrust(context: Context, given: Which) -> AnchorFacts:
+    """No longer trust a CA. Its devices stay in the registry and are refused; their sessions end."""
+    record = find(context.registry, given.anchor)
+    context.registry.delete_trust_anchor(record.id)
+    return _facts(record, context.now)
+
+
+def policy_of(given: Bundle) -> AnchorPolicy:
+    """The policy that a new anchor would have.
+
+    Raises:
+        InvalidValue: It is none.
+    """
+    return AnchorPolicy.from_json(_said(given))
+
+
+def find(registry: Registry, beginning: str) -> AnchorRecord:
+    """The anchor whose id begins so.
+
+    Raises:
+        InvalidValue: There are several.
+        NotFound: There is none.
+    """
+    wanted = beginning.lower()
+    matching = [record for record in registry.trust_anchors() if wanted and record.id.startswith(wanted)]
+    if not matching:
+        raise NotFound(f"no trust anchor has an id that begins with {beginning!r}; see `gateway ca list`")
+    if len(matching) > 1:
+        raise InvalidValue(f"{len(matching)} trust anchors have an id that begins with {beginning!r}; write more of it")
+    return matching[0]
+
+
+def _said(given: Bundle) -> dict[str, Any]:
+    from gateway.pki import IdentityRule, PkiError
 
     said = given.policy.said()
     if given.manifest is not None:
@@ -165,32 +241,42 @@ def trust(context: Context, given: Bundle) -> Trusted:
             IdentityRule.parse(rule)
         except PkiError as error:
             raise InvalidValue(f"identity_rule: {error}") from error
-    with pki_errors():
-        certificates = parse_certificates(given.certificates.encode("utf-8", "replace"), "the bundle")
-        records = trust_ca(context.registry, certificates, tenant_ids=given.tenants, policy=said)
-    if given.manifest is not None:
-        if len(records) > 1:
-            raise InvalidValue("manifest: the bundle has several roots; trust each by itself, with its own list")
-        context.registry.set_manifest(records[0].id, given.manifest)
-    return Trusted(trust_anchors=[_facts(each, context.now) for each in records])
+    return said
 
 
-@operation("anchor.untrust", "DELETE", "/trust-anchors/{anchor}")
-def untrust(context: Context, given: Which) -> AnchorFacts:
-    """No longer trust a CA. Its devices stay in the registry and are refused; their sessions end."""
-    record = _one(context.registry, given.anchor)
-    context.registry.delete_trust_anchor(record.id)
-    return _facts(record, context.now)
+def _objections(certificates: "Sequence[Certificate]", now: float, *, force: bool) -> list[Objection]:
+    from gateway.pki import Role, Severity, is_ca, lint, short_name
+
+    found = [
+        Objection(
+            subject=short_name(certificate),
+            code=finding.code.value,
+            severity=finding.severity.value,
+            text=finding.text,
+            remedy=finding.remedy,
+        )
+        for certificate in certificates
+        if is_ca(certificate)  # else `trust_ca` says it better
+        for finding in lint(certificate, datetime.fromtimestamp(now, UTC), Role.CA)
+    ]
+    errors = [each for each in found if each.severity == Severity.ERROR and each.code != "expired"]
+    if errors and not force:
+        texts = "; ".join(f"{each.subject}: {each.text} ({each.remedy})" for each in errors)
+        raise InvalidValue(f"devices of this CA would be refused: {texts}. To trust it all the same, say --force")
+    return found
 
 
-def _one(registry: Registry, beginning: str) -> AnchorRecord:
-    wanted = beginning.lower()
-    matching = [record for record in registry.trust_anchors() if wanted and record.id.startswith(wanted)]
-    if not matching:
-        raise NotFound(f"no trust anchor has an id that begins with {beginning!r}; see `gateway ca list`")
-    if len(matching) > 1:
-        raise InvalidValue(f"{len(matching)} trust anchors have an id that begins with {beginning!r}; write more of it")
-    return matching[0]
+def _check_proof(context: Context, certificates: "Sequence[Certificate]", proof: str) -> None:
+    from gateway.identity import anchors_of, check_possession
+    from gateway.pki import parse_certificates
+
+    roots, _ = anchors_of(certificates)
+    if len(roots) > 1:
+        raise InvalidValue("proof: the bundle has several roots; trust each by itself, with its own proof")
+    [(id, root)] = roots.items()
+    shown = parse_certificates(proof.encode("utf-8", "replace"), "the proof")[0]
+    at = datetime.fromtimestamp(context.now, UTC)
+    check_possession(root, shown, context.registry.registration_code(id), at)
 
 
 def _facts(record: AnchorRecord, now: float) -> AnchorFacts:

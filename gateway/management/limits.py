@@ -17,6 +17,12 @@ MAX_NOTE: Final = 1_024
 MAX_CERTIFICATES_TEXT: Final = 1024 * 1024
 """Characters of a PEM bundle: several hundred CAs."""
 
+MAX_CRL_TEXT: Final = 24 * 1024 * 1024
+"""Characters of a revocation list as PEM: all that the registry keeps. Over HTTP, the size of a body is the bound."""
+
+MAX_PREVIEW_CHAINS: Final = 2_000
+"""Chains that are looked at before a CA is trusted: all that a gateway remembers; each costs 0.3 ms."""
+
 MAX_MANIFEST: Final = 100_000
 """Names of a manufacturer's list in one request; below the size of a body."""
 

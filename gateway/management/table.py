@@ -2,7 +2,20 @@
 
 from typing import Any, Final
 
-from gateway.management import anchors, bans, certificates, credentials, devices, fleet, psk, tenants, trail
+from gateway.management import (
+    anchors,
+    bans,
+    certificates,
+    credentials,
+    crls,
+    devices,
+    fleet,
+    intermediates,
+    previews,
+    psk,
+    tenants,
+    trail,
+)
 from gateway.management.operation import Operation
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
@@ -30,6 +43,11 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     anchors.trust,
     anchors.show,
     anchors.untrust,
+    previews.preview,
+    previews.dependents,
+    previews.challenge,
+    intermediates.list_all,
+    intermediates.add,
     bans.list_all,
     bans.add,
     bans.remove,
@@ -37,5 +55,8 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     certificates.record,
     certificates.revoke,
     certificates.crl_number,
+    crls.list_all,
+    crls.add,
+    crls.forget,
     trail.audit,
 )

@@ -215,8 +215,8 @@ def _issuer(crl: x509.CertificateRevocationList, issuers: list[x509.Certificate]
         raise CrlRefused(
             CrlProblem.UNKNOWN_ISSUER,
             f"the revocation list is of {describe(crl.issuer)}, which is neither a trust anchor nor a stored "
-            f"intermediate{also}: give that CA's certificate first, with `gateway ca trust FILE` (a file with root and "
-            "intermediate stores the intermediate)",
+            f"intermediate{also}: give that CA's certificate first, with `gateway ca trust FILE`, or that of an "
+            "intermediate with `gateway ca keep FILE`",
         )
     if crl.signature_algorithm_oid not in _SIGNATURES:
         raise CrlRefused(

@@ -8,6 +8,7 @@ credential is found by its device's name within the tenant, and what an anchor a
 from sqlalchemy import Connection, text
 
 from gateway.registry.policy import AnchorPolicy, Provision
+from gateway.registry.secrets import Secrets
 
 _VERSIONS = (1, 2)
 _TABLES = ("credential", "trust_anchor", "intermediate", "device", "tenant")  # whoever refers to another one first
@@ -74,6 +75,9 @@ def take_over(connection: Connection) -> None:
             strict=bool(row.strict), provision=Provision.ACTIVE if row.auto_provision else Provision.OFF
         )
         connection.execute(policy, {"policy": said.encode(), "id": row.id})
+    tag, secrets = text("UPDATE credential SET key_tag = :tag WHERE id = :id"), Secrets()
+    for row in connection.exec_driver_sql("SELECT id, secret FROM credential WHERE secret IS NOT NULL").all():
+        connection.execute(tag, {"tag": secrets.tag(row.secret, None), "id": row.id})
     for table in _TABLES:
         connection.exec_driver_sql(f"DROP TABLE old_{table}")
     connection.exec_driver_sql("PRAGMA user_version = 0")

@@ -44,8 +44,8 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.CERTIFICATE_NOT_YET_VALID: _CLOCK,
     R.CERTIFICATE_REVOKED: "give the device a new key and issue a certificate for it",
     R.CERTIFICATE_BANNED: "if the ban was a mistake: `gateway ca unban FINGERPRINT`; else a new key and certificate",
-    R.REVOCATION_UNKNOWN: "import the CA's current list with `gateway crl import FILE`, or let the anchor fail open: "
-    "`gateway ca trust --crl fail_open FILE`",
+    R.REVOCATION_UNKNOWN: "import the CA's current list with `gateway ca crl import FILE`, or let the anchor "
+    "fail open: `gateway ca trust --crl fail_open FILE`",
     R.UNKNOWN_ROOT: "`gateway ca trust FILE`, if you do trust that CA",
     R.MISSING_INTERMEDIATE: "let the device send it, or `gateway ca trust` a file with root and intermediate",
     R.CA_AS_LEAF: "issue the device a certificate of its own",

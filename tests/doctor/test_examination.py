@@ -14,7 +14,7 @@ from gateway.doctor import Finding, Status, examine
 from gateway.doctor.examination import environment
 from gateway.doctor.ports import ports
 from gateway.doctor.store import registry
-from gateway.registry import open_registry
+from gateway.registry import Secrets, create_master_key, open_registry
 from tests.pki.factory import DAY, NOW, ca
 from tests.server.support import prepare, running
 
@@ -50,6 +50,21 @@ def test_a_registry_for_everybody(tmp_path: Path) -> None:
     [found] = registry(url, AT)
     assert found.status is Status.PROBLEM
     assert "chmod 600" in found.detail
+
+
+def test_how_device_keys_rest(tmp_path: Path) -> None:
+    url, key = f"sqlite:///{tmp_path}/registry.db", f"file:{tmp_path}/master.key"
+    with open_registry(url, create=True) as opened:
+        opened.add_psk_device("dev", b"dev", bytes(16))
+    create_master_key(tmp_path / "master.key")
+    assert "device keys" not in by_check(registry(url, AT))
+    assert by_check(registry(url, AT, key))["device keys"] is Status.WARNING
+    with open_registry(url, secrets=Secrets(key)) as opened:
+        opened.rotate_keys()
+    assert by_check(registry(url, AT, key))["device keys"] is Status.OK
+    for missing in (None, f"{key}.not-there"):
+        [found] = [each for each in registry(url, AT, missing) if each.check == "device keys"]
+        assert found.status is Status.PROBLEM
 
 
 def test_trusted_cas(tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from gateway.registry import AnchorPolicy, CredentialStatus, Provision, Registry, Unavailable, open_registry
+from gateway.registry import (
+    AnchorPolicy,
+    CredentialStatus,
+    ImportRow,
+    Provision,
+    Registry,
+    Result,
+    Unavailable,
+    open_registry,
+)
 from gateway.registry import migrating as migrating_module
 from gateway.registry.migrating import HEAD, version
 from gateway.registry.tables import metadata
@@ -65,6 +74,24 @@ def test_a_new_registry_has_the_default_tenant(registry: Registry) -> None:
     assert [(each.id, each.name, each.active, each.device_count) for each in registry.tenants()] == [
         ("default", "Default", True, 0)
     ]
+
+
+def test_keys_from_before_tags_get_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    with open_registry(f"sqlite:///{path}", create=True) as registry:
+        registry.add_psk_device("dev", b"dev", KEY)
+        registry.allow_certificate("dev")
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP INDEX credential_of_key; ALTER TABLE credential DROP COLUMN key_tag")
+    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.commit()
+    connection.close()
+    with open_registry(f"sqlite:///{path}") as registry:
+        assert registry._read(version) == HEAD
+        [same, shared] = registry.import_devices(
+            [ImportRow(1, "dev", "default", b"dev", KEY), ImportRow(2, "other", "default", b"other", KEY)]
+        )
+    assert (same.result, shared.result) == (Result.UNCHANGED, Result.REFUSED)
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -181,6 +208,12 @@ def test_an_old_registry_is_taken_over_whole(old: Path) -> None:
         ]
         assert [each.created_at for each in registry.trust_anchors()] == [4.0, 5.0]
         assert registry.intermediates() == [b"two", b"one"]
+
+
+def test_a_key_of_an_old_registry_is_found_again(old: Path) -> None:
+    with open_registry(f"sqlite:///{old}") as registry:
+        [found] = registry.import_devices([ImportRow(1, "other", "default", b"other", KEY)])
+        assert "device 'dev' of tenant 'acme' has the same key" in found.reason
 
 
 def test_raw_public_keys_of_an_old_registry(old: Path) -> None:

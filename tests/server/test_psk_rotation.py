@@ -8,7 +8,7 @@ import pytest
 from gateway.registry import CredentialStatus
 from gateway.server.limits import SEEN_INTERVAL_S
 from gateway.simulator import DeviceError
-from tests.server.support import Gateway, running, until
+from tests.server.support import PSK, Gateway, running, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,6 +49,12 @@ async def test_the_first_use_of_the_new_key_ends_the_old_ones_session_and_not_it
             await gateway.psk_device().connect()
         async with gateway.psk_device(NEW, made.identity) as again:
             assert (await again.get("/device")).payload == b"default/dev1"
+        with pytest.raises(DeviceError, match="decrypt_error"):
+            await gateway.psk_device(NEW[::-1], made.identity).connect()
+        said = repr(gateway.lines) + (await gateway.get("/metrics"))[1] + (await gateway.get("/debug/failures"))[1]
+    for key in (PSK, NEW, NEW[::-1]):
+        assert key.hex() not in said.lower()
+        assert repr(key)[2:-1] not in said
 
 
 async def test_the_watch_notes_it_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
