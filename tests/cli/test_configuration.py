@@ -128,4 +128,4 @@ def test_every_command_has_the_option() -> None:
             seen.append(" ".join(words))
             assert "--config" in text or words == ["keys", "create"], words
             assert ("--server URL" in text) == (" ".join(words) not in HERE_ONLY), words
-    assert len(seen) == 62, seen
+    assert len(seen) == 67, seen
