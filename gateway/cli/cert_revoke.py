@@ -16,9 +16,10 @@ from gateway.cli.common import (
     certificates_folder,
     print_rows,
     readable_errors,
-    registry_of,
     stdin_is_terminal,
 )
+from gateway.cli.managed import ServerOption, TokenFileOption, management
+from gateway.management.certificates import Book
 from gateway.model import DEFAULT_TENANT
 from gateway.pki import (
     ChainRefused,
@@ -29,7 +30,7 @@ from gateway.pki import (
     load_certificates,
     signed_by,
 )
-from gateway.registry import IssuedCertificate, NotFound, Registry
+from gateway.registry import IssuedCertificate, NotFound
 
 _COLUMNS = ("device", "tenant", "serial", "sha256", "reason", "revoked")
 
@@ -51,10 +52,13 @@ def revoke(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be revoked, and do nothing.")] = False,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+    token_file: TokenFileOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Revoke a certificate, or all of a device. `gateway ca crl publish` tells the world."""
-    with readable_errors(failure=(PkiError,)), registry_of(config) as book:
+    with readable_errors(failure=(PkiError,)), management(server, token_file, config) as manage:
+        book = Book(manage)
         if [file, device, serial].count(None) != 2:
             raise UsageError("say which: a certificate's FILE, --device ID, or --serial HEX")
         default_ca = ca if ca is not None else certificates_folder(config) / "intermediate.pem"
@@ -72,7 +76,7 @@ def revoke(
 
 
 def _of_file(
-    book: Registry, file: Path, ca: Path | None, default_ca: Path, tenant: str
+    book: Book, file: Path, ca: Path | None, default_ca: Path, tenant: str
 ) -> tuple[list[IssuedCertificate], list[IssuedCertificate]]:
     """What is in a file, and what of it the book does not have yet."""
     certificate, *above = load_certificates(file)
@@ -81,12 +85,12 @@ def _of_file(
     if issuer is None:
         raise PkiError(f"none of the CAs at hand has issued what is in {file}; name the one that did with --ca FILE")
     line = line_of(certificate, issuer, tenant, _name(certificate))
-    known = [each for _, each in book.issued(issuer_id=line.issuer_id, serial=line.serial)]
+    known = book.issued(issuer_id=line.issuer_id, serial=line.serial)
     return (known, []) if known else ([line], [line])
 
 
-def _of_device(book: Registry, device: str, tenant: str) -> list[IssuedCertificate]:
-    found = [each for _, each in book.issued(tenant_id=tenant, device_id=device, revoked=False)]
+def _of_device(book: Book, device: str, tenant: str) -> list[IssuedCertificate]:
+    found = book.issued(tenant_id=tenant, device_id=device, revoked=False)
     if not found:
         raise NotFound(
             f"no certificate that is not revoked was issued here to device '{device}' of tenant '{tenant}'; "
@@ -95,12 +99,12 @@ def _of_device(book: Registry, device: str, tenant: str) -> list[IssuedCertifica
     return found
 
 
-def _of_serial(book: Registry, serial: str, ca: x509.Certificate) -> list[IssuedCertificate]:
+def _of_serial(book: Book, serial: str, ca: x509.Certificate) -> list[IssuedCertificate]:
     try:
         number = int(serial.replace(":", ""), 16)
     except ValueError:
         raise UsageError(f"--serial {serial} is not hex") from None
-    found = [each for _, each in book.issued(issuer_id=fingerprint(ca), serial=f"{number:x}")]
+    found = book.issued(issuer_id=fingerprint(ca), serial=f"{number:x}")
     if not found:
         raise NotFound(
             f"the registry knows of no certificate with serial {number:x} of that CA; name the certificate's file, or "

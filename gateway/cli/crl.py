@@ -19,13 +19,12 @@ from gateway.cli.common import (
     print_facts,
     print_rows,
     readable_errors,
-    registry_of,
 )
-from gateway.cli.managed import YesOption, command, confirm, facts_of, show
+from gateway.cli.managed import ServerOption, TokenFileOption, YesOption, command, confirm, facts_of, management, show
 from gateway.management import Management, crls
+from gateway.management.certificates import Book
 from gateway.pki import PkiError, Revocation, RevocationReason, fingerprint, make_crl, write_whole
 from gateway.pki.limits import CRL_LIFETIME
-from gateway.registry import Registry
 
 app = new_app("Revocation lists.")
 
@@ -43,10 +42,13 @@ def publish(
     days: Annotated[int, typer.Option(help="Until the next one is due.", min=1, max=3650)] = CRL_LIFETIME.days,
     der: Annotated[bool, typer.Option("--der", help="DER, as for a web server (RFC 2585), rather than PEM.")] = False,
     output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+    token_file: TokenFileOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Sign a CA's list of revoked certificates."""
-    with readable_errors(failure=(PkiError,)), registry_of(config) as book:
+    with readable_errors(failure=(PkiError,)), management(server, token_file, config) as manage:
+        book = Book(manage)
         issuer = issuing_ca(ca, ca_key, config)
         certificate = ca if ca is not None else certificates_folder(config) / "intermediate.pem"
         target = out if out is not None else certificate.with_suffix(".crl")
@@ -109,13 +111,13 @@ def _as_pem(file: Path) -> str:
     return f"-----BEGIN X509 CRL-----\n{lines}-----END X509 CRL-----\n"
 
 
-def _revocations(book: Registry, issuer_id: str) -> list[Revocation]:
+def _revocations(book: Book, issuer_id: str) -> list[Revocation]:
     return [
         Revocation(
             int(each.serial, 16),
             datetime.fromtimestamp(each.revoked_at, UTC),
             RevocationReason(each.reason or RevocationReason.UNSPECIFIED),
         )
-        for _, each in book.issued(issuer_id=issuer_id, revoked=True)
+        for each in book.issued(issuer_id=issuer_id, revoked=True)
         if each.revoked_at is not None
     ]

@@ -5,6 +5,7 @@ from typing import Any, Final
 from gateway.management import (
     anchors,
     bans,
+    certificates,
     credentials,
     crls,
     devices,
@@ -50,6 +51,10 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     bans.list_all,
     bans.add,
     bans.remove,
+    certificates.list_page,
+    certificates.record,
+    certificates.revoke,
+    certificates.crl_number,
     crls.list_all,
     crls.add,
     crls.forget,

@@ -12,6 +12,7 @@ import pytest
 from gateway.admin import MANAGEMENT_PREFIX, AdminServer, ManagementApi, TokenFile
 from gateway.registry import open_registry
 from gateway.telemetry import Heartbeat, Metrics
+from tests.cli.openssl import openssl
 from tests.cli.support import Done, Serving, execute, ok, run
 from tests.cli.test_ca import sha256
 
@@ -285,6 +286,23 @@ def test_bans(operator: Operator, noun: str) -> None:
     assert operator.json(noun, "ban", "certs/server.pem")["fingerprint"] == fingerprint  # with its chain
     assert "name the one you mean" in operator.run(noun, "ban", "certs/ca-bundle.pem").refused(2)
     operator.run(noun, "ban", "no such file").refused(1)
+
+
+def test_the_book_of_issued_certificates(operator: Operator) -> None:
+    operator = Operator(*operator.extra[:4])  # the CA lies beside the configuration
+    for device in ("m1", "m2", "m3"):
+        ok("cert", "issue", "--device", device, "--out", device)
+    serial = openssl("x509", "-in", "m2.pem", "-noout", "-serial").strip().partition("=")[2]
+    [by_file] = operator.json("cert", "revoke", "m1.pem", "--reason", "key_compromise", "--yes")
+    [by_serial] = operator.json("cert", "revoke", "--serial", serial, "--yes")
+    [by_device] = operator.json("cert", "revoke", "--device", "m3", "--yes")
+    assert [row["device"] for row in (by_file, by_serial, by_device)] == ["m1", "m2", "m3"]
+    assert "nobody" in operator.run("cert", "revoke", "--device", "nobody", "--yes").refused(3)
+    first = operator.json("ca", "crl", "publish")
+    assert (first["revoked"], operator.json("ca", "crl", "publish")["number"]) == (3, first["number"] + 1)
+    listed = openssl("crl", "-in", first["file"], "-noout", "-text")
+    assert serial in listed
+    assert listed.count("Serial Number:") == 3
 
 
 def test_status_and_audit(operator: Operator) -> None:

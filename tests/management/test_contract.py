@@ -12,6 +12,7 @@ from gateway.management import (
     Operation,
     anchors,
     bans,
+    certificates,
     credentials,
     devices,
     fleet,
@@ -37,6 +38,15 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
 """
 HOSTILE = "urn:dev:mac:00-1b/c5@acme+x,y=%2F~1"
 FINGERPRINT = "ab" * 32
+LINE_1 = {
+    "issuer": "ab" * 32,
+    "serial": "1a",
+    "tenant": "acme",
+    "device": "meter-1",
+    "fingerprint": "bb" * 32,
+    "not_before": 1.5,
+    "not_after": 4e9,
+}
 LATER = datetime(2031, 1, 1, tzinfo=UTC)
 
 Fields = dict[str, Any] | Callable[[list[Any]], dict[str, Any]]
@@ -163,6 +173,19 @@ STEPS: list[Step] = [
     (bans.list_all, {}),
     (bans.remove, {"fingerprint": FINGERPRINT}),
     (bans.remove, {"fingerprint": FINGERPRINT}),
+    (certificates.record, {"certificates": [LINE_1, {**LINE_1, "serial": "2b", "fingerprint": "cc" * 32}]}),
+    (certificates.record, {"certificates": [{**LINE_1, "fingerprint": "cc" * 32}]}),
+    (certificates.record, {"certificates": [{**LINE_1, "serial": "0x1"}]}),
+    (certificates.revoke, {"issuer": "ab" * 32, "serial": "1a", "reason": "key_compromise"}),
+    (certificates.revoke, {"issuer": "ab" * 32, "serial": "1a", "reason": "superseded"}),
+    (certificates.revoke, {"issuer": "ab" * 32, "serial": "1a", "reason": "boredom"}),
+    (certificates.revoke, {"issuer": "ab" * 32, "serial": "ff"}),
+    (certificates.list_page, {"limit": 1}),
+    (certificates.list_page, lambda answers: {"after": answers[-1]["next"], "issuer": "ab" * 32}),
+    (certificates.list_page, {"revoked": True, "device": "meter-1"}),
+    (certificates.crl_number, {"issuer": "ab" * 32}),
+    (certificates.crl_number, {"issuer": "ab" * 32}),
+    (certificates.crl_number, {"issuer": "AB"}),
     (devices.delete, dev("dev1")),
     (devices.delete, dev("dev1")),
     (tenants.delete, {"tenant": "acme"}),
@@ -235,7 +258,7 @@ def test_local_and_remote_come_to_the_same(served: Served, tmp_path: Path) -> No
     # Not because all were refused.
     done = {operation.name for (operation, _), answer in zip(STEPS, here, strict=True) if isinstance(answer, dict)}
     assert done == ALL_OF_THESE
-    assert len([answer for answer in here if not isinstance(answer, dict)]) == 45
+    assert len([answer for answer in here if not isinstance(answer, dict)]) == 50
     assert served.opened == 1
 
 

@@ -1,11 +1,11 @@
 """Several changes in one transaction, and what management asks beside the contract."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.registry import HEAD, Conflict, NotFound, Registry, Unavailable, open_registry, schema_version
+from tests.registry.conftest import Opener
 
 
 @pytest.fixture
@@ -14,9 +14,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(path: Path) -> Iterator[Registry]:
-    with open_registry(f"sqlite:///{path}", create=True) as opened:
-        yield opened
+def registry(open_store: Opener) -> Registry:
+    return open_store()
 
 
 def test_all_or_nothing(registry: Registry) -> None:
@@ -32,8 +31,10 @@ def test_all_or_nothing(registry: Registry) -> None:
     assert (registry.counts().psk_credentials, registry.writes) == (0, 0)
 
 
-def test_what_was_read_stays_true_until_the_end(registry: Registry, path: Path) -> None:
-    with open_registry(f"sqlite:///{path}") as other:
+def test_what_was_read_stays_true_until_the_end(path: Path) -> None:
+    """SQLite says so at once; PostgreSQL waits."""
+    url = f"sqlite:///{path}"
+    with open_registry(url, create=True) as registry, open_registry(url) as other:
         registry.add_device("dev1")
 
         def work() -> tuple[str, ...]:
@@ -48,17 +49,17 @@ def test_what_was_read_stays_true_until_the_end(registry: Registry, path: Path) 
         assert registry.device("dev1").tags == ("ours", "theirs")
 
 
-def test_a_view_is_of_one_moment(registry: Registry, path: Path) -> None:
-    with open_registry(f"sqlite:///{path}") as other:
-        registry.add_device("dev1")
+def test_a_view_is_of_one_moment(registry: Registry, open_store: Opener) -> None:
+    other = open_store()
+    registry.add_device("dev1")
 
-        def work() -> list[int]:
-            first = len(registry.list_devices())
-            other.add_device("dev2")
-            return [first, len(registry.list_devices())]
+    def work() -> list[int]:
+        first = len(registry.list_devices())
+        other.add_device("dev2")
+        return [first, len(registry.list_devices())]
 
-        assert registry.together(work, write=False) == [1, 1]
-        assert len(registry.list_devices()) == 2
+    assert registry.together(work, write=False) == [1, 1]
+    assert len(registry.list_devices()) == 2
 
 
 def test_one_in_the_other_is_one(registry: Registry) -> None:
