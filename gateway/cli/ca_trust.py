@@ -203,12 +203,17 @@ def _preview(manage: Management, said: dict[str, Any], url: str, output: Output)
 def _challenge(
     manage: Management,
     file: Annotated[Path, typer.Argument(help="The CA's certificate, PEM or DER.", metavar="FILE")],
+    code: Annotated[bool, typer.Option("--code", help="Print the code alone.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print the code that a CA has to sign, as the common name of a certificate, to show that it holds its key."""
     with pki_errors():
         bundle = pem_bundle(load_certificates(file)).decode()
-    print_rows(map(facts_of, manage.do(previews.challenge, certificates=bundle).codes), _CODES, output)
+    codes = manage.do(previews.challenge, certificates=bundle).codes
+    if code:
+        print("\n".join(each.code for each in codes))
+        return
+    print_rows(map(facts_of, codes), _CODES, output)
 
 
 def _keep(

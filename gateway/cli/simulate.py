@@ -19,14 +19,25 @@ from gateway.cli.common import (
 )
 from gateway.config import Address
 from gateway.pki import PkiError, load_certified_key
-from gateway.simulator import FleetPlan, certificate_identities, psk_identities, raw_key_identities, run_fleet
+from gateway.simulator import (
+    FleetPlan,
+    certificate_identities,
+    lot_identities,
+    psk_identities,
+    raw_key_identities,
+    run_fleet,
+)
 
 app = new_app()
+
+_WHICH = "say either --psk-identity with --psk-file, or --ca, or --lot, or --private-key"
 
 
 @app.command()
 def simulate(
-    devices: Annotated[int, typer.Option("--devices", "-n", min=1, max=10_000, help="How many.")] = 1,
+    devices: Annotated[
+        int | None, typer.Option("--devices", "-n", min=1, max=10_000, help="How many; 1, or all of a --lot.")
+    ] = None,
     psk_identity: Annotated[
         str | None, typer.Option(help="PSK identity; {n} in it becomes the device's number.", metavar="TEXT")
     ] = None,
@@ -37,6 +48,10 @@ def simulate(
     ] = None,
     ca_key: Annotated[
         Path | None, typer.Option(help="Its key; the certificate's path with .key by default.", metavar="FILE")
+    ] = None,
+    lot: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `gateway cert bulk` made: the first devices of it, or all.", metavar="FOLDER"),
     ] = None,
     private_key: Annotated[
         Path | None,
@@ -68,14 +83,19 @@ def simulate(
     with readable_errors(failure=(PkiError,)):
         with_psk = psk_identity is not None or psk_file is not None or psk_text
         with_ca = ca is not None or ca_key is not None
-        if psk_identity is not None and psk_file is not None and not with_ca and private_key is None:
-            identities = psk_identities(devices, psk_identity, read_key(psk_file, text=psk_text))
-        elif ca is not None and not with_psk and private_key is None:
-            identities = certificate_identities(devices, device_id, load_certified_key(ca, key_beside(ca, ca_key)))
-        elif private_key is not None and not with_psk and not with_ca:
-            identities = raw_key_identities(devices, str(private_key))
+        number = devices if devices is not None else 1
+        if (with_psk, with_ca, lot is not None, private_key is not None).count(True) != 1:
+            raise UsageError(_WHICH)
+        if psk_identity is not None and psk_file is not None:
+            identities = psk_identities(number, psk_identity, read_key(psk_file, text=psk_text))
+        elif ca is not None:
+            identities = certificate_identities(number, device_id, load_certified_key(ca, key_beside(ca, ca_key)))
+        elif lot is not None:
+            identities = lot_identities(lot, devices)
+        elif private_key is not None:
+            identities = raw_key_identities(number, str(private_key))
         else:
-            raise UsageError("say either --psk-identity with --psk-file, or --ca, or --private-key")
+            raise UsageError(_WHICH)
         address = _target(target, config)
         plan = FleetPlan(
             path=path,

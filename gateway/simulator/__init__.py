@@ -6,6 +6,7 @@ from gateway.simulator.fleet import FleetPlan, FleetResult, run_fleet
 from gateway.simulator.identities import (
     certificate_identities,
     certified,
+    lot_identities,
     psk_identities,
     raw_key_identities,
     with_raw_key,
@@ -22,6 +23,7 @@ __all__ = [
     "SimulatedDevice",
     "certificate_identities",
     "certified",
+    "lot_identities",
     "psk_identities",
     "raw_key_identities",
     "run_demo",

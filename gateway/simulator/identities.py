@@ -5,7 +5,15 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.dtls import Credential, SigningKey
-from gateway.pki import CertifiedKey, DeviceKey, enclose, issue_device, load_device_key
+from gateway.pki import (
+    CertifiedKey,
+    DeviceKey,
+    PkiError,
+    enclose,
+    issue_device,
+    load_certified_key,
+    load_device_key,
+)
 from gateway.simulator.device import DeviceIdentity
 
 
@@ -19,6 +27,22 @@ def certificate_identities(count: int, template: str, issuer: CertifiedKey) -> l
     """Devices with a fresh certificate each; `{n}` in the template of their names becomes the number."""
     names = [template.replace("{n}", str(number)) for number in range(1, count + 1)]
     return [certified(name, issue_device(issuer, name)) for name in names]
+
+
+def lot_identities(folder: Path, count: int | None) -> list[DeviceIdentity]:
+    """The devices of a production lot: certificates and keys as `gateway cert bulk` writes them into a folder.
+
+    Args:
+        folder: Of the lot.
+        count: The first so many, by name; None for all.
+
+    Raises:
+        PkiError: There are not so many, or a file is not what it should be.
+    """
+    files = sorted(folder.rglob("*.pem"))
+    if not files or len(files) < (count or 0):
+        raise PkiError(f"{folder} has {len(files)} certificates in it; name the folder that `gateway cert bulk` made")
+    return [certified(file.stem, load_certified_key(file, file.with_suffix(".key"))) for file in files[:count]]
 
 
 def raw_key_identities(count: int, template: str) -> list[DeviceIdentity]:
