@@ -150,13 +150,15 @@ class SimulatedDevice:
         Raises:
             DeviceError: There is no port to be had.
         """
-        if self._udp is not None:
-            asyncio.get_running_loop().remove_reader(self._udp)
-            self._udp.close()
         await self._open()
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._udp is not None:
+            # Of a session before this one, which the gateway may have ended.
+            loop.remove_reader(self._udp)
+            self._udp.close()
+            self._udp = None
         try:
             found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
             family, kind, protocol, _, address = found[0]

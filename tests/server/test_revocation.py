@@ -20,11 +20,13 @@ from gateway.registry import CredentialStatus, Registry, open_registry
 from gateway.server import Worker
 from gateway.simulator import DeviceError, SimulatedDevice, certified
 from tests.dtls.rawclient import RawClient
-from tests.server.support import PSK, PSK_IDENTITY, echo_app, pki, prepare, running, until, wire_certificate
+from tests.server.support import PATIENCE_S, PSK, PSK_IDENTITY, echo_app, pki, prepare, running, until, wire_certificate
 
 pytestmark = pytest.mark.asyncio
 
-WITHIN_S = 2.0
+WITHIN_S = PATIENCE_S
+"""The promise is two seconds, of which the interval of looking is a quarter; how long it takes is measured by the story
+of tests/interop/test_zero_touch.py, and asserted nowhere: a busy machine proves nothing."""
 ACCESS_DENIED = 49
 FATAL = 2
 
