@@ -200,12 +200,13 @@ def set_(context: Context, given: Changes) -> DeviceFacts:
     device = registry.device(given.device, tenant_id=tenant)
     if given.status is not None:
         registry.set_status(given.device, given.status, note=given.note or "", tenant_id=tenant)
-    tags = (set(device.tags) | set(given.add_tags)) - set(given.remove_tags)
+    before = set(device.tags)
+    labels = (before | set(given.add_tags)) - set(given.remove_tags)
     merged = {**dict(device.attributes), **given.attributes}
     attributes = tuple(sorted((name, value) for name, value in merged.items() if value is not None))
     registry.set_details(
         given.device,
-        tags=tags if tags != set(device.tags) else None,
+        tags=labels if labels != before else None,
         attributes=attributes if attributes != device.attributes else None,
         tenant_id=tenant,
     )

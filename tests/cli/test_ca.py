@@ -207,7 +207,10 @@ def test_a_ca_belongs_to_one_tenant(site: Path) -> None:
 def test_an_expired_ca_is_said_to_be(site: Path) -> None:
     Path("old.der").write_bytes(ca("Old", begin=NOW - 9000 * DAY, end=NOW - 8000 * DAY).der)
     done = run("ca", "trust", "old.der")
-    assert (done.status, done.stderr) == (0, "gateway: CN=Old has expired: devices below it are refused\n")
+    assert (done.status, done.stderr.splitlines()[-1]) == (
+        0,
+        "gateway: CN=Old has expired: devices below it are refused",
+    )
     assert [anchor["expired"] for anchor in anchors()] == [True]
 
 
