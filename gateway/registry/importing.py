@@ -85,7 +85,7 @@ class Known:
 
     def __init__(self) -> None:
         self.room: dict[str, int] = {}
-        self.tags: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.labels: dict[tuple[str, str], tuple[str, ...]] = {}
         self.keys: dict[tuple[str, bytes], _Held] = {}
         self.owners: dict[bytes, tuple[str, str]] = {}
 
@@ -175,14 +175,15 @@ class Importing(Credentials):
             )
         elif held.key_tag not in tags_of_key:
             plan.new_keys.append((credential_id, stored))
-        tags = check_tags(row.tags or ())
-        if owner not in known.tags:
+        labels = check_tags(row.tags or ())
+        stored_labels = json.dumps(labels) if labels else ""
+        if owner not in known.labels:
             plan.devices.append(
                 {
                     "tenant_id": row.tenant_id,
                     "id": row.device_id,
                     "status": "active",
-                    "tags": json.dumps(tags) if tags else "",
+                    "tags": stored_labels,
                     "created_at": now,
                     "updated_at": now,
                 }
@@ -191,8 +192,8 @@ class Importing(Credentials):
             known.room[row.tenant_id] -= 1
         else:
             plan.changed[owner] = None
-            if row.tags is not None and known.tags[owner] != tags:
-                plan.new_tags.append((*owner, json.dumps(tags) if tags else ""))
+            if row.tags is not None and known.labels[owner] != labels:
+                plan.new_tags.append((*owner, stored_labels))
         plan.audit.append(
             {
                 "at": now,
@@ -205,8 +206,8 @@ class Importing(Credentials):
         )
         known.keys[row.tenant_id, row.identity] = _Held(row.device_id, credential_id, key_tag, "active")
         known.owners.setdefault(key_tag, owner)
-        if row.tags is not None or owner not in known.tags:
-            known.tags[owner] = tags
+        if row.tags is not None or owner not in known.labels:
+            known.labels[owner] = labels
 
 
 def _look_up(connection: Connection, known: Known, rows: Sequence[ImportRow], tags: Iterable[bytes]) -> None:
@@ -220,7 +221,7 @@ def _look_up(connection: Connection, known: Known, rows: Sequence[ImportRow], ta
         )
         for there in connection.execute(devices):
             labels = tuple(json.loads(there.tags)) if there.tags else ()
-            known.tags.setdefault((there.tenant_id, there.id), labels)
+            known.labels.setdefault((there.tenant_id, there.id), labels)
         keys = select(credential).where(
             credential.c.kind == "psk",
             credential.c.scope == found.id,
@@ -242,7 +243,7 @@ def _judge(
     if refused is not None:
         return Result.REFUSED, refused
     me = row.tenant_id, row.device_id
-    if me not in known.tags:
+    if me not in known.labels:
         return Result.ADDED, ""
     held = known.keys.get((row.tenant_id, row.identity))
     differs = []
@@ -250,7 +251,8 @@ def _judge(
         differs.append("no key with this identity")
     elif held.key_tag not in tags_of_key:
         differs.append("another key")
-    if row.tags is not None and known.tags[me] != check_tags(row.tags):
+    labels = check_tags(row.tags or ())
+    if row.tags is not None and known.labels[me] != labels:
         differs.append("other tags")
     if not differs:
         return Result.UNCHANGED, ""
@@ -279,7 +281,7 @@ def _refused(known: Known, row: ImportRow, tags_of_key: list[bytes], allow_share
     owner = next((known.owners[tag] for tag in tags_of_key if tag in known.owners), me)
     if owner != me and not allow_shared_keys:
         return f"device '{owner[1]}' of tenant '{owner[0]}' has the same key; every device needs its own"
-    if me not in known.tags and known.room[tenant_id] <= 0:
+    if me not in known.labels and known.room[tenant_id] <= 0:
         return f"tenant '{tenant_id}' has as many devices as it may have"
     return None
 
