@@ -261,6 +261,8 @@ class ServerEndpoint:
         if fixed := self.config.fixed_differences(config):
             raise ApiMisuse(f"cannot change while the endpoint lives: {', '.join(fixed)}")
         self.config = config
+        # Handshakes in progress have the one before; what was agreed on there holds for its certificate.
+        self._agreements = Agreements(config.parameters)
         self._established.idle_timeout_s = config.idle_timeout_s
         self._forgeries.short_tag = config.max_auth_failures
         if self.sessions is not None and config.resumption is not None:
