@@ -100,14 +100,35 @@ def test_the_test_command_runs_every_check() -> None:
     recipe = make(ROOT, "--dry-run", "test").stdout
     for check in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "sh .ci/test"):
         assert check in recipe
-    script = (ROOT / ".ci/test").read_text()
-    runs = re.findall(r'^"\$python" -m pytest -q -m "not long".*?(?:&|\|\|)', script, re.MULTILINE | re.DOTALL)
-    engines, others = (set(re.findall(r"(?<!=)tests/(?:dtls|coap)", run)) for run in runs)
+
+
+def runs_of(arguments: list[str], folder: Path, status: str = "0") -> tuple[list[list[str]], int]:
+    """What `.ci/test` has Python do, each run with its words, and how it ends; every run ends with `status`."""
+    told = folder / "told"
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >>{told}\nexit {status}\n')
+    python.chmod(0o755)
+    done = subprocess.run(["sh", ".ci/test", str(python), *arguments], cwd=ROOT, capture_output=True, check=False)
+    return [line.split() for line in told.read_text().splitlines()], done.returncode
+
+
+def test_every_folder_of_tests_is_in_one_group(tmp_path: Path) -> None:
+    runs, status = runs_of(["-x"], tmp_path)
+    assert status == 0
+    groups = [{word.rstrip("/") for word in run if word.startswith("tests/")} for run in runs]
+    folders = {f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if (path / "__init__.py").exists()}
+    assert sorted(name for group in groups for name in group) == sorted(folders)
+    for run in runs:
+        assert run[:5] == ["-m", "pytest", "-q", "-m", "not"]
+        assert "-x" in run
+    # The coverage gate is about the engines' own tests, all of them and nothing else.
+    [engines] = [group for run, group in zip(runs, groups, strict=True) if "tests.repository.coverage_gate" in run]
     assert engines == {"tests/dtls", "tests/coap"}
-    assert others == set()
-    assert "coverage_gate" in runs[0]
-    # Whatever the first run has not got, the second one has.
-    assert set(re.findall(r"--ignore=(\S+)", runs[1])) == engines
+
+
+@pytest.mark.parametrize(("each", "together"), [("1", 1), ("2", 2), ("5", 5)])
+def test_a_group_that_fails_fails_all(tmp_path: Path, each: str, together: int) -> None:
+    assert runs_of([], tmp_path, each)[1] == together
 
 
 def test_installs_are_hashed_and_never_compile() -> None:
