@@ -170,7 +170,7 @@ def test_the_configuration_names_the_gateway(gateway: Serving, monkeypatch: pyte
 def test_options_that_make_no_sense(workdir: Path, words: list[str]) -> None:
     Path("key").write_text(KEY)
     line = run("simulate", "--target", "127.0.0.1:9", *words).refused(2)
-    assert "either --psk-identity with --psk-file, or --ca, or --private-key" in line
+    assert "either --psk-identity with --psk-file, or --ca, or --lot, or --private-key" in line
 
 
 @pytest.mark.parametrize(
@@ -199,3 +199,13 @@ def test_what_cannot_be_used(workdir: Path, words: list[str], status: int, why: 
     line = run("simulate", "--target", "127.0.0.1:9", *words).refused(status)
     assert why in line
     assert "hunter2" not in line
+
+
+def test_a_lot_of_devices(workdir: Path) -> None:
+    """What is no lot is said; that a lot connects, docs/zero-touch.md shows."""
+    line = run("simulate", "--target", "127.0.0.1:9", "--lot", ".", "--devices", "2").refused(1)
+    assert "has 0 certificates in it" in line
+    ok("ca", "create", "--root", "--out", "root")
+    ok("cert", "bulk", "--count", "1", "--ca", "root.pem", "--out", "lot", "--no-record")
+    line = run("simulate", "--target", "127.0.0.1:9", "--lot", "lot", "--devices", "2").refused(1)
+    assert "lot has 1 certificates in it" in line

@@ -1,6 +1,7 @@
 """Sessions taken up again by foreign stacks, by ticket and by session id; and the key log, compared with theirs."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from aiocoap import Code  # type: ignore[import-untyped]
 
 from gateway.model import DeviceStatus
 from gateway.registry import open_registry
+from gateway.registry.limits import CACHE_CHECK_S
 from tests.interop import gnutls, openssl
 from tests.interop.devices import Certified, Psk, new_device
 from tests.interop.gateway_process import Gateway, Line, build_site, total
@@ -87,6 +89,7 @@ def test_device_that_is_disabled_resumes_nothing(tmp_path: Path) -> None:
         session(gateway, Psk(), suite, "-sess_out", kept)
         with open_registry(f"sqlite:///{site.folder}/registry.db") as registry:
             registry.set_status("dev1", DeviceStatus.DISABLED)
+        time.sleep(2 * CACHE_CHECK_S)  # until the gateway has looked
         refused = openssl.refused(gateway.port, Psk(), suite, "-sess_in", kept)
         assert refused.alert == 51
         failed = gateway.log.wait("dtls.handshake_failed")
