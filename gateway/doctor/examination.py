@@ -12,8 +12,8 @@ from gateway.doctor.handshake import handshakes
 from gateway.doctor.machine import clock, clock_is_synchronised, process_limits, receive_buffer
 from gateway.doctor.ports import ports
 from gateway.doctor.store import registry
+from gateway.server.opening import load_application
 from gateway.server.plan import Plan, Secrets, files_of
-from gateway.server.worker import load_application
 
 _CORRECT: Final = "correct what the text names; `gateway serve --check` says it again"
 

@@ -192,26 +192,6 @@ class IdentityService:
             serial=verified.leaf.serial_number,
         )
 
-    def preview(self, chain_der: Sequence[bytes], server_name: str | None = None) -> Steps[tuple[VerifiedChain, str]]:
-        """What `certificate` would make of a chain, without creating a device: the verified chain and the tenant.
-
-        Raises:
-            IdentityRefused: The chain does not verify, or an existing device may not use it.
-        """
-        try:
-            trusted = self._current()
-            verified = trusted.store.verify(chain_der, self._clock())
-            tenant_id, found = yield from self._find_certificate(trusted, verified, server_name)
-        except ChainRefused as refused:
-            raise IdentityRefused(Refusal(refused.problem.value), refused.detail) from refused
-        except RegistryError as error:
-            raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
-        if found is not None:
-            self._check_usable(found)
-            if found.anchor_id not in (None, verified.anchor.id):
-                raise _other_issuer(found.device, found.anchor_id, verified)
-        return verified, tenant_id
-
     def resume(
         self, auth: AuthKind, identity: bytes, remembered: bytes, server_name: str | None = None
     ) -> Steps[Principal]:

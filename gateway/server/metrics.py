@@ -11,6 +11,8 @@ from gateway.coap import MessageLayer, MessageType, code_text
 from gateway.dtls import CipherSuite, ContentType, FailureReason, KeyExchange, ResumptionOutcome, ServerEndpoint
 from gateway.handlers import Request, Transfers
 from gateway.model import AuthKind
+from gateway.pki import fingerprint
+from gateway.server.limits import MAX_ANCHOR_SERIES
 from gateway.telemetry import (
     HANDSHAKE_BUCKETS_S,
     REQUEST_BUCKETS_S,
@@ -22,6 +24,8 @@ from gateway.telemetry import (
 )
 
 if TYPE_CHECKING:
+    from gateway.identity import IdentityService
+    from gateway.pki import ServerCertificate
     from gateway.server.clones import Clones
     from gateway.server.crl_refresh import CrlRefresh
     from gateway.server.pushes import Pushes
@@ -300,6 +304,26 @@ def crl_families(refresh: "CrlRefresh") -> Iterable[Metric]:
         "Revocation lists fetched, by what came of it.",
         ("result",),
         {(result,): count for result, count in refresh.results.copy().items()},
+    )
+
+
+def certificate_families(
+    certificates: tuple["ServerCertificate", ...], identity: "IdentityService"
+) -> Iterable[Metric]:
+    """Ends of the certificates that the gateway goes by; the names are bounded by the configuration."""
+    expiries: dict[tuple[str, ...], float] = {}
+    for number, certificate in enumerate(certificates, 1):
+        name = "server" if number == 1 else f"server_{number}"
+        expiries["server", name] = certificate.chain[0].not_valid_after_utc.timestamp()
+    for anchor in identity.trust_anchors[:MAX_ANCHOR_SERIES]:
+        expiries["ca", anchor.id[:16]] = anchor.certificate.not_valid_after_utc.timestamp()
+    for found in identity.revocation_lists[:MAX_ANCHOR_SERIES]:
+        expiries["crl", fingerprint(found.issuer)[:16]] = found.next_update.timestamp()
+    yield gauge_family(
+        "gateway_certificate_expiry_timestamp_seconds",
+        "When a certificate ends, in seconds since the epoch.",
+        ("kind", "name"),
+        expiries,
     )
 
 

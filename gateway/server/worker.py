@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from prometheus_client.core import Metric
 
@@ -20,18 +19,13 @@ from gateway.admin import (
     AdminServer,
     Check,
     ManagementApi,
-    TokenError,
-    TokenFile,
 )
 from gateway.coap import MessageLayer, TransmissionParameters
 from gateway.config import Address, ConfigError, Settings, Source
 from gateway.dtls import ServerConfig, ServerEndpoint
-from gateway.handlers import App, HandlerError, load_app, load_handlers
-from gateway.identity import IdentityService
+from gateway.handlers import App, HandlerError
 from gateway.model import DEFAULT_TENANT
-from gateway.pki import ServerCertificate, fingerprint
-from gateway.registry import CachedReads, Registry, RegistryError, open_registry
-from gateway.registry import Secrets as RegistrySecrets
+from gateway.registry import RegistryError
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.crl_refresh import CrlRefresh
@@ -43,11 +37,12 @@ from gateway.server.failures import Failures
 from gateway.server.fleet import FleetCount
 from gateway.server.flow import rates_of
 from gateway.server.identities import Identities
-from gateway.server.limits import HEARTBEAT_S, MAX_ANCHOR_SERIES, MAX_API_REQUESTS, STALL_S
+from gateway.server.limits import HEARTBEAT_S, MAX_API_REQUESTS, STALL_S
 from gateway.server.lookups import Lookups
 from gateway.server.metrics import (
     RequestMetrics,
     SessionMetrics,
+    certificate_families,
     clone_families,
     crl_families,
     engine_families,
@@ -57,6 +52,7 @@ from gateway.server.metrics import (
     transfer_families,
 )
 from gateway.server.observations import ObservedRoutes
+from gateway.server.opening import load_application, load_tokens, open_identity, open_store
 from gateway.server.plan import Plan, Secrets
 from gateway.server.pushes import Pushes
 from gateway.server.reloading import Changeable, Reloads, looked_at
@@ -118,8 +114,8 @@ class Worker:
         self._plan = Plan.read(settings, self._secrets)
         self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
-        self._management = ManagementApi(_load_tokens(settings), lambda: _open(settings))
-        self.registry, self._reads, self._identity = _open_registry(settings)
+        self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings))
+        self.registry, self._reads, self._identity = open_identity(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
         self._heartbeat = Heartbeat()
@@ -258,7 +254,7 @@ class Worker:
             "pushes": lambda: push_families(pushes),
             "crls": lambda: crl_families(crl_refresh),
             "clones": lambda: clone_families(watch.clones),
-            "certificates": lambda: _certificate_families(reloads.plan.certificates, identity),
+            "certificates": lambda: certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
             "reloads": reloads.families,
             "fleet": FleetCount(settings.registry.url, loop.time).families,
@@ -467,76 +463,6 @@ class Worker:
             "gateway_sink_events_total", "Events handed to where handlers write them.", ("sink", "result"), events
         )
         yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
-
-
-def load_application(settings: Settings) -> App:
-    """What answers requests: the handlers that are named, and the operator's own application.
-
-    Raises:
-        ConfigError: One of them cannot be loaded.
-    """
-    handlers = settings.handlers
-    try:
-        app = load_handlers(handlers.enabled, handlers.options)
-        if handlers.app is not None:
-            app.include(load_app(handlers.app, directory=Path.cwd()))
-    except HandlerError as error:
-        raise ConfigError("handlers", str(error)) from error
-    return app
-
-
-def _load_tokens(settings: Settings) -> TokenFile | None:
-    path = settings.admin.token_file
-    try:
-        return TokenFile(path) if path is not None else None
-    except TokenError as error:
-        raise ConfigError("admin.token_file", str(error)) from error
-
-
-def _open(settings: Settings) -> Registry:
-    keys = settings.registry
-    return open_registry(keys.url, secrets=RegistrySecrets(keys.master_key, keys.derivation_key))
-
-
-def _open_registry(settings: Settings) -> tuple[Registry, CachedReads, IdentityService]:
-    try:
-        registry = _open(settings)
-        try:
-            reads = CachedReads(registry)
-            identity = IdentityService(reads)
-            _check_keys(registry)
-            return registry, reads, identity
-        except BaseException:
-            registry.close()
-            raise
-    except RegistryError as error:
-        raise ConfigError("registry.url", str(error)) from error
-
-
-def _check_keys(registry: Registry) -> None:
-    """A key that is missing is found here, not by each device."""
-    try:
-        registry.check_keys()
-    except RegistryError as error:
-        raise ConfigError("registry.master_key, registry.derivation_key", str(error)) from error
-
-
-def _certificate_families(certificates: tuple[ServerCertificate, ...], identity: IdentityService) -> Iterable[Metric]:
-    """Ends of the certificates that the gateway goes by; the names are bounded by the configuration."""
-    expiries: dict[tuple[str, ...], float] = {}
-    for number, certificate in enumerate(certificates, 1):
-        name = "server" if number == 1 else f"server_{number}"
-        expiries["server", name] = certificate.chain[0].not_valid_after_utc.timestamp()
-    for anchor in identity.trust_anchors[:MAX_ANCHOR_SERIES]:
-        expiries["ca", anchor.id[:16]] = anchor.certificate.not_valid_after_utc.timestamp()
-    for found in identity.revocation_lists[:MAX_ANCHOR_SERIES]:
-        expiries["crl", fingerprint(found.issuer)[:16]] = found.next_update.timestamp()
-    yield gauge_family(
-        "gateway_certificate_expiry_timestamp_seconds",
-        "When a certificate ends, in seconds since the epoch.",
-        ("kind", "name"),
-        expiries,
-    )
 
 
 def _address(udp: socket.socket) -> Address:
