@@ -89,7 +89,7 @@ def _judge(
         return None
     name = verified.device_name
     try:
-        tenant = certificate_tenant(reads, anchor, verified.organizations, server_name)
+        tenant = certificate_tenant(reads, anchor, verified, server_name)
     except IdentityRefused as refused:
         return Admission(verified.fingerprint, name, None, refused.reason.value, refused.detail)
     known = registry.find_certificate_device(tenant, name)

@@ -129,6 +129,7 @@ class IdentityService:
             IdentityRefused: There is none, or it may not be used now.
         """
         try:
+            self._reads.refresh()
             for tenant_id, name in psk_candidates(self._reads, identity, server_name):
                 found = yield from self._reads.find_psk(tenant_id, name)
                 if found is not None:
@@ -310,7 +311,7 @@ class IdentityService:
         self, trusted: Trusted, verified: VerifiedChain, server_name: str | None
     ) -> Steps[tuple[str, CertificateCredential | None]]:
         record = trusted.records[verified.anchor.id]
-        tenant_id = certificate_tenant(self._reads, record, verified.organizations, server_name)
+        tenant_id = certificate_tenant(self._reads, record, verified, server_name)
         check_tenant(self._reads, tenant_id)
         found = yield from self._reads.find_certificate_device(tenant_id, verified.device_name)
         return tenant_id, found
@@ -356,10 +357,9 @@ class IdentityService:
             raise IdentityRefused(Refusal(refused.problem.value), refused.detail, device) from refused
 
     def _check_psk(self, found: PskCredential) -> None:
-        self._check_usable(found)
-        device, now = found.device, self._clock().timestamp()
-        tenant = check_tenant(self._reads, device.tenant_id)
-        if (found.not_before or now) > now or (found.not_after or now) < now:
+        tenant = self._check_usable(found)
+        device, begin, end = found.device, found.not_before, found.not_after
+        if (begin or end) and not (begin or 0.0) <= self._clock().timestamp() <= (end or float("inf")):
             raise IdentityRefused(
                 Refusal.CREDENTIAL_EXPIRED,
                 f"the pre-shared key {found.credential_id} of device '{device.id}' is outside its time; give the "
@@ -376,9 +376,9 @@ class IdentityService:
                 device,
             )
 
-    def _check_usable(self, found: PskCredential | PublicKeyCredential | CertificateCredential) -> None:
+    def _check_usable(self, found: PskCredential | PublicKeyCredential | CertificateCredential) -> Tenant:
         device = found.device
-        check_tenant(self._reads, device.tenant_id)
+        tenant = check_tenant(self._reads, device.tenant_id)
         if device.status is not DeviceStatus.ACTIVE:
             raise not_active(device)
         if found.status not in _USABLE:
@@ -388,6 +388,7 @@ class IdentityService:
                 "give the device a new one",
                 device,
             )
+        return tenant
 
 
 def _unknown_identity(identity: bytes, server_name: str | None) -> IdentityRefused:

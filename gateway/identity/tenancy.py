@@ -4,10 +4,9 @@ With a pre-shared key: the one that the server name (SNI) asks for; else the one
 else the default one. With a certificate: as the trust anchor says, which may name devices of its own tenants only.
 """
 
-from collections.abc import Sequence
-
 from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.model import DEFAULT_TENANT
+from gateway.pki import VerifiedChain
 from gateway.registry import AnchorRecord, CachedReads, Tenant, TenantBy
 
 
@@ -31,7 +30,7 @@ def psk_candidates(reads: CachedReads, identity: bytes, server_name: str | None)
 
 
 def certificate_tenant(
-    reads: CachedReads, anchor: AnchorRecord, organizations: Sequence[str], server_name: str | None
+    reads: CachedReads, anchor: AnchorRecord, verified: VerifiedChain, server_name: str | None
 ) -> str:
     """The tenant of a certificate.
 
@@ -48,6 +47,7 @@ def certificate_tenant(
         said = f"the device asked for the server name {server_name!r}" if server_name else "the device sent no SNI"
         remedy = "give the tenant that name with `gateway tenant set ID --sni NAME`, or correct the device"
     else:
+        organizations = verified.organizations  # read only where they decide
         named = [each for each in organizations if each in anchor.tenant_ids]
         if len(named) == 1:
             return named[0]

@@ -92,6 +92,7 @@ class Trusted:
                 distrusted=trust.bans,
             )
         self._paths: dict[str, _IssuerPath] = before._paths if before is not None else {}
+        self._issuer_ids: dict[x509.Certificate, str] = {}
 
     @property
     def revocations(self) -> Revocations:
@@ -105,7 +106,14 @@ class Trusted:
         """
         if not issuers:
             return None
+        # By certificate, whose hash is cheaper than its fingerprint.
+        known = self._issuer_ids.get(issuers[0])
+        if known is not None and known in self._paths:
+            return known
         id = fingerprint(issuers[0])
+        if len(self._issuer_ids) >= MAX_ISSUER_PATHS:
+            self._issuer_ids.clear()
+        self._issuer_ids[issuers[0]] = id
         if id not in self._paths:
             if len(self._paths) >= MAX_ISSUER_PATHS:
                 del self._paths[next(iter(self._paths))]

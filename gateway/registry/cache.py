@@ -123,13 +123,11 @@ class CachedReads:
         return work()
 
     def tenant(self, tenant_id: str) -> Tenant | None:
-        """A tenant; None when there is none."""
-        self.refresh()
+        """A tenant, as of the last `refresh`; None when there is none."""
         return self._tenants.get(tenant_id)
 
     def tenant_of_server_name(self, server_name: str) -> str | None:
         """Which tenant a server name asks for, in whatever case; None for no particular one."""
-        self.refresh()
         return self._by_server_name.get(server_name.lower())
 
     def trust(self) -> Trust:

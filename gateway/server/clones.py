@@ -67,12 +67,11 @@ class Clones:
     def entered(self, session: Session) -> None:
         """A session begins; its device's older ones are still there."""
         device = session.principal.device
+        others = self._of_devices.of(device.tenant_id, device.id)
+        if not others:
+            return  # nearly always
         host = _host(session)
-        elsewhere = [
-            older
-            for older in self._of_devices.of(device.tenant_id, device.id)
-            if older is not session and older.is_open and _host(older) != host
-        ]
+        elsewhere = [older for older in others if older is not session and older.is_open and _host(older) != host]
         if not elsewhere:
             return
         if self._policy(device.tenant_id) is OnClone.NEWEST_WINS:

@@ -51,8 +51,9 @@ def certificate(cached: CachedReads, device_id: str = "meter-1") -> object:
 
 
 def look(cached: CachedReads, clock: Clock) -> None:
-    """What the owner of the event loop does every `CACHE_CHECK_S` for a store behind a network."""
+    """What is done every `CACHE_CHECK_S`: for a store behind a network by the owner of the event loop."""
     clock.now += CACHE_CHECK_S
+    cached.refresh()
     if cached.remote:
         cached.apply(cached.fetch())
 
