@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -57,7 +58,6 @@ class ManagementApi:
         self._lock = threading.Lock()
         self._registry: Registry | None = None
         self._closed = False
-        self._document = document(OPERATIONS)
         self._by_shape: dict[tuple[str, ...], dict[str, Operation[Any, Any]]] = {}
         for each in OPERATIONS:
             self._by_shape.setdefault(_shape(each.path), {})[each.method] = each
@@ -74,6 +74,11 @@ class ManagementApi:
             if self._registry is not None:
                 self._registry.close()
                 self._registry = None
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        # A third of a second, which a gateway's start need not wait for.
+        return document(OPERATIONS)
 
     def _admit(self, request: ApiRequest) -> ApiRequest | ApiAnswer:
         if self._tokens is None:
