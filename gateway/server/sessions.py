@@ -42,7 +42,7 @@ class Sessions:
         metrics: SessionMetrics,
         failures: Failures,
         of_devices: DeviceSessions,
-        on_entered: Callable[[Session], None],
+        on_entered: Callable[[Session, float], None],
     ) -> None:
         self._endpoint = endpoint
         self._identities = identities
@@ -108,7 +108,7 @@ class Sessions:
             connection_id=facts.connection_id,
         )
         self._end_predecessor(event.neighbour, session)
-        self._on_entered(session)
+        self._on_entered(session, facts.started_at)
         stalest = self._of_devices.enter(session)
         if stalest is not None and stalest.association is not None:
             self._endpoint.close(stalest.association, now, "too_many")

@@ -68,6 +68,7 @@ class RegistryWatch:
         self._changed: dict[tuple[str, str], bool] = {}
         self._trust_changed = False
         self._everything = False
+        self._changed_at = float("-inf")
         self._seen: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
         self.clones = Clones(reads, of_devices, clock=clock, close=self._replace, set_status=self._set_status)
@@ -75,10 +76,18 @@ class RegistryWatch:
         self._prune_due = clock() + PRUNE_INTERVAL_S
         reads.on_change(self._on_change)
 
-    def entered(self, session: Session) -> None:
-        """A session begins; its device's older ones are still there."""
+    def entered(self, session: Session, since: float) -> None:
+        """A session begins; its device's older ones are still there.
+
+        Args:
+            session: Of a device that was let in at some time of its handshake.
+            since: When that began, seconds. What has changed after it is looked at again.
+        """
         self.clones.entered(session)
         device, at = session.principal.device, self._utc()
+        if since <= self._changed_at:
+            # Whoever sees a ban coming could hold the last message of a handshake back until it was made.
+            self._changed[device.tenant_id, device.id] = True
         self._seen[device.tenant_id, device.id] = at
         self._used[session.principal.credential_id] = at
 
@@ -115,6 +124,8 @@ class RegistryWatch:
             except RegistryError:
                 self._trust_changed = True
                 raise
+            # Until now, handshakes were judged by what was trusted before.
+            self._changed_at = self._clock()
             for key in self._of_devices.devices():
                 self._changed.setdefault(key, self._everything)
             self._everything = False
@@ -129,6 +140,7 @@ class RegistryWatch:
             await self._note()
 
     def _on_change(self, changes: Changes) -> None:
+        self._changed_at = self._clock()
         if changes.everything or changes.trust or changes.tenants:
             self._trust_changed = True
         self._everything = self._everything or changes.everything

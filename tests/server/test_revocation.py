@@ -227,3 +227,27 @@ async def test_who_was_seen_is_noted(tmp_path: Path) -> None:
         with gateway.registry() as registry:
             assert registry.device_record("dev1").last_seen_at
             assert registry.credentials("dev1")[0].last_used_at
+
+
+async def test_a_handshake_that_was_let_in_before_the_change_ends_after_it(tmp_path: Path) -> None:
+    """Whoever knows that a ban is coming could hold the last message of a handshake back until it was made."""
+    victim = wire_certificate("victim")
+    async with running(tmp_path) as gateway:
+        wire = gateway.wire(RawClient(suites=(0xC0AE,), device=victim))
+        try:
+            await wire.reach_server_done()
+            *first, last = wire.client.answer_flight()
+            for datagram in first:
+                wire.send(datagram)
+            lookups = ("x509", "hit")
+            while (await gateway.samples("gateway_registry_lookups_total"))[lookups] == 0:
+                await asyncio.sleep(0.01)
+            with gateway.registry() as registry:
+                ban_leaf(registry, x509.load_der_x509_certificate(victim.chain[0]))
+            await until(partial(seen, gateway.worker))
+            await gateway.worker._watch.look()  # type: ignore[union-attr]
+            assert gateway.events("identity.session_revoked") == []
+            wire.send(last)
+            assert await wire.alert() == (FATAL, ACCESS_DENIED)
+        finally:
+            wire.udp.close()
