@@ -57,8 +57,9 @@ class Site:
         subprocess.run([GATEWAY, *words], cwd=self.folder, env=self.environ, capture_output=True, check=False)
         return time.monotonic() - began
 
-    def kill(self, words: Words, after_s: float) -> bool:
-        """Whether it was still running."""
+    def kill(self, words: Words, after_s: float) -> float | None:
+        """None if it was still running; else the seconds that it took."""
+        began = time.monotonic()
         process = subprocess.Popen(
             [GATEWAY, *words],
             cwd=self.folder,
@@ -71,7 +72,7 @@ class Site:
             process.wait(after_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
-        return process.wait() == -signal.SIGKILL
+        return None if process.wait() == -signal.SIGKILL else time.monotonic() - began
 
     def keys(self) -> dict[Path, str]:
         """The files with keys, by what is in them."""
@@ -95,7 +96,10 @@ class Site:
             database.close()
         secrets = Secrets(f"file:{self.folder / 'master.key'}", None)
         with open_registry(f"sqlite:///{self.folder / 'registry.db'}", secrets=secrets) as registry:
-            for record in registry.list_devices():
+            records = registry.list_devices()
+            # Of the imported ones some: that all are there with a key, the database was asked.
+            few = [each for each in records if not each.device.id.startswith("import-")]
+            for record in few + records[:: len(records) // 40 + 1]:
                 tenant = record.device.tenant_id
                 for each in registry.credentials(record.device.id, tenant_id=tenant):
                     if each.psk_identity is not None:
@@ -158,12 +162,15 @@ def test_no_kill_leaves_half_a_thing(kills: int, step: int, tmp_path: Path, monk
     site.check()
     killed, done = 0, 0
     while done < kills:
-        for words, whole in zip(commands(site)[::step], took, strict=True):
+        for place, words in enumerate(commands(site)[::step]):
             if done == kills:
                 break
             before = site.keys()
             # Half of the time goes into starting Python; what comes then is what is asked about.
-            killed += site.kill(words, whole * dice.uniform(0.45, 1.0))
+            ended = site.kill(words, took[place] * dice.uniform(0.45, 1.0))
+            # The machine is not always as fast as it was.
+            took[place] = ended if ended is not None else took[place] * 1.03
+            killed += ended is None
             done += 1
             after = site.keys()
             assert {path: after.get(path) for path in before} == before, words
@@ -176,6 +183,7 @@ def test_no_kill_leaves_half_a_thing(kills: int, step: int, tmp_path: Path, monk
             ok_or_kept(site, words)
     site.check()
     assert killed > kills / 3
+    print(f"\n{killed} of {kills} commands were killed while they ran")
 
 
 def ok_or_kept(site: Site, words: Words) -> None:
