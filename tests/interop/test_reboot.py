@@ -60,7 +60,9 @@ def test_libcoap(gateway: Gateway, flavour: str, auth: str, tmp_path: Path) -> N
             gateway.log.wait("dtls.handshake_completed", after=seen)
             # The line is written before the last flight goes out. On a busy machine that one would reach the next
             # client at this port, right after its start, and OpenSSL would take it for the new handshake's.
+            deadline = time.monotonic() + 20.0
             while total(gateway.samples(), REQUESTS) == before:
+                assert time.monotonic() < deadline, "the first client was never answered"
                 time.sleep(0.05)
         finally:
             running.kill()
