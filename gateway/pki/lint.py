@@ -28,7 +28,7 @@ from gateway.pki.limits import (
     SOON,
 )
 from gateway.pki.names import device_name
-from gateway.pki.policy import LEAF_CURVES, check_leaf_key
+from gateway.pki.policy import CA_CURVES, LEAF_CURVES, check_leaf_key
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
@@ -54,9 +54,6 @@ _STRONG = frozenset(
     }
 )
 """What the verifier takes (`cryptography`, WEBPKI_PERMITTED_SIGNATURE_ALGORITHMS)."""
-
-_CA_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-"""Curves of CAs' keys that the verifier takes."""
 
 _UNDERSTOOD = (
     x509.BasicConstraints,
@@ -257,7 +254,7 @@ def _ca_key(certificate: x509.Certificate) -> Iterator[Finding]:
         found = f"a key of an unknown kind (algorithm {certificate.public_key_algorithm_oid.dotted_string})"
     else:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            if key.curve.name in _CA_CURVES:
+            if key.curve.name in CA_CURVES:
                 return
             found = f"an elliptic curve key on {key.curve.name}"
         elif isinstance(key, rsa.RSAPublicKey):
@@ -277,7 +274,7 @@ def _ca_key(certificate: x509.Certificate) -> Iterator[Finding]:
     yield error(
         LintCode.WEAK_KEY,
         f"it has {found}, with which nothing it signs verifies",
-        f"make the CA a new key on {', '.join(sorted(_CA_CURVES))}, or RSA of {MIN_CA_RSA_BITS} bits and more",
+        f"make the CA a new key on {', '.join(sorted(CA_CURVES))}, or RSA of {MIN_CA_RSA_BITS} bits and more",
     )
 
 

@@ -27,7 +27,8 @@ _NAMED = {
 }
 """The AlgorithmIdentifier of a key on a curve (RFC 5480 section 2.1.1): id-ecPublicKey, and the curve's name."""
 
-_CA_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+CA_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+"""Curves of CAs' keys that the verifier takes; names as in `cryptography`."""
 
 
 def device_policy() -> ExtensionPolicy:
@@ -136,7 +137,7 @@ def check_ca_key(certificate: x509.Certificate, position: int) -> None:
         found = f"a key of an unknown kind (algorithm {certificate.public_key_algorithm_oid.dotted_string})"
     else:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            if key.curve.name in _CA_CURVES:
+            if key.curve.name in CA_CURVES:
                 return
             found = f"an elliptic curve key on {key.curve.name}"
         elif isinstance(key, rsa.RSAPublicKey):
@@ -149,7 +150,7 @@ def check_ca_key(certificate: x509.Certificate, position: int) -> None:
     raise ChainRefused(
         ChainProblem.WEAK_KEY,
         f"certificate {position} of the chain, {short_name(certificate)}, has {found}; CA certificates that a device "
-        f"sends have a key on {', '.join(sorted(_CA_CURVES))}, or RSA of at most {MAX_CA_RSA_BITS} bits with a public "
+        f"sends have a key on {', '.join(sorted(CA_CURVES))}, or RSA of at most {MAX_CA_RSA_BITS} bits with a public "
         f"exponent of at most {MAX_CA_RSA_EXPONENT_BITS}: leave the certificate away, or trust it itself with "
         "`gateway ca trust FILE`",
     )
