@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -72,8 +73,7 @@ class NameTemplate:
         return f"{self.before}{{{self.source}}}{self.after}" if self.before or self.after else self.source.value
 
 
-@dataclass(frozen=True, slots=True)
-class FoundName:
+class FoundName(NamedTuple):
     """A device name and the source that it was found in."""
 
     name: str
@@ -240,27 +240,31 @@ def _attributes(leaf: x509.Certificate, oid: x509.ObjectIdentifier) -> list[str]
 
 
 def _name(part: NameTemplate, values: list[str]) -> str:
+    name = f"{part.before}{values[0]}{part.after}"
+    if len(values) == 1 and values[0] and is_device_name(name):
+        return name
+    raise _no_identity(_why_not(part, values, name))
+
+
+def _why_not(part: NameTemplate, values: list[str], name: str) -> str:
     kind = _SHOWN[part.source]
     if len(values) > 1:
-        raise _no_identity(
+        return (
             f"the device certificate has {len(values)} names of the kind {kind}, so it is not clear which one "
             "is the device; issue it with exactly one"
         )
     if not values[0]:
-        raise _no_identity(f"the {kind} of the device certificate is empty; issue one with a name")
-    name = f"{part.before}{values[0]}{part.after}"
+        return f"the {kind} of the device certificate is empty; issue one with a name"
     what = f"the {kind}{f' as {part}' if part.before or part.after else ''}"
     if len(name) > MAX_DEVICE_NAME_CHARACTERS:
-        raise _no_identity(
+        return (
             f"{what} of the device certificate has {len(name)} characters, more than the "
             f"{MAX_DEVICE_NAME_CHARACTERS} of a device name; issue one with a shorter name"
         )
-    if not is_device_name(name):
-        raise _no_identity(
-            f"{what} '{printable(name)}' of the device certificate cannot be a device name: it starts with a "
-            "letter or digit and has only ASCII letters, digits and . _ ~ : / @ + , = % -; issue one with such a name"
-        )
-    return name
+    return (
+        f"{what} '{printable(name)}' of the device certificate cannot be a device name: it starts with a "
+        "letter or digit and has only ASCII letters, digits and . _ ~ : / @ + , = % -; issue one with such a name"
+    )
 
 
 def _no_identity(detail: str) -> ChainRefused:

@@ -1,10 +1,10 @@
 """What is known to be revoked: the lists of all CAs, and what they say about a path."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -29,8 +29,7 @@ class CrlPolicy(StrEnum):
     """A device is let in only if the current list of each CA on its path does not revoke it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrlStatus:
+class CrlStatus(NamedTuple):
     """What the lists say about a path that none of them revokes.
 
     Attributes:
@@ -134,7 +133,7 @@ class Revocations:
                 missing = missing or CrlStatus(ChainProblem.CRL_EXPIRED, issuer, due=found.next_update)
             elif until is None or found.next_update < until:
                 until = found.next_update
-        return CrlStatus(until=until) if missing is None else replace(missing, until=until)
+        return CrlStatus(until=until) if missing is None else missing._replace(until=until)
 
     def _put(self, new: RevocationList) -> None:
         key = _key(new.issuer)

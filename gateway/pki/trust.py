@@ -158,7 +158,7 @@ class TrustStore:
         with peer_data("the device's chain"):
             # Signatures that verified once verify again: of a device that comes back only the rest is looked at, and
             # that only when it may have changed.
-            seen = _digest(chain_der)
+            seen = b"".join([hashlib.sha256(der).digest() for der in chain_der])
             known = self._remembered.get(seen)
             if known is None:
                 leaf = parse(chain_der[0], 0)
@@ -168,7 +168,8 @@ class TrustStore:
                 return known.verified
             else:
                 leaf, issuers, alternative_names = parse(chain_der[0], 0), known.issuers, None
-            judged = self._judged(leaf, issuers, alternative_names, chain_der[0], at)
+            fingerprint = seen[: hashlib.sha256().digest_size].hex()
+            judged = self._judged(leaf, issuers, alternative_names, chain_der[0], fingerprint, at)
             if known is None and len(self._remembered) >= MAX_VERIFIED_CHAINS:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[seen] = judged
@@ -180,6 +181,7 @@ class TrustStore:
         issuers: Issuers,
         alternative_names: Sequence[x509.GeneralName] | None,
         leaf_der: bytes,
+        fingerprint: str,
         at: datetime,
     ) -> _Remembered:
         """What the anchor's policy says about a path that verified.
@@ -209,7 +211,7 @@ class TrustStore:
             issuers.certificates,
             found.name,
             found.source,
-            hashlib.sha256(leaf_der).hexdigest(),
+            fingerprint,
             begin,
             last,
             expired,
@@ -244,14 +246,6 @@ class TrustStore:
                 if len(self._innocent) >= MAX_KNOWN_ISSUERS:
                     self._innocent.clear()
                 self._innocent[id(certificate)] = certificate
-
-
-def _digest(chain_der: Sequence[bytes]) -> bytes:
-    digest = hashlib.sha256()
-    for der in chain_der:
-        digest.update(len(der).to_bytes(4))
-        digest.update(der)
-    return digest.digest()
 
 
 def _fingerprint(text: str) -> str:
