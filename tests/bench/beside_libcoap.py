@@ -105,6 +105,7 @@ def workloads(server: str) -> dict[str, list[str]]:
         "request": ["-mode", "req", "-n", "50", "-hs", "8", "-path", "time"],
         **({"post": post} if server == "gateway" else {}),
         "psk handshake": handshake,
+        "resumed handshake": [*handshake, "-resume"],
         "certificate handshake": handshake,
     }
 
@@ -213,7 +214,7 @@ def free_pair() -> int:
 def table(rows: list[dict[str, Any]]) -> str:
     """Medians over the rounds, and the ratio to the peer."""
     lines = ["| operation | gateway, us | libcoap, us | ratio |", "|---|---|---|---|"]
-    for what in ("request", "post", "psk handshake", "certificate handshake"):
+    for what in ("request", "post", "psk handshake", "resumed handshake", "certificate handshake"):
         ours, theirs = (median(rows, name, what) for name in ("gateway", "libcoap"))
         peer = median(rows, "libcoap", "request") if what == "post" else theirs
         shown = "" if what == "post" else f"{theirs:.0f}"

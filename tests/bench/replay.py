@@ -1,7 +1,7 @@
 """The server's work for one handshake, one request and the closing, without sockets and without a client: recorded
 datagrams are given to a gateway that draws the same random numbers as when they were recorded.
 
-    python -m tests.bench.replay [psk|certificate] [--count 1000] [--bytecode] [--functions 30]
+    python -m tests.bench.replay [psk|resumed|certificate] [--count 1000] [--bytecode] [--functions 30]
 
 Prints the least time of a round in microseconds; with `--bytecode`, how many calls of Python functions and how many
 instructions of bytecode a round takes, and the functions that take most: numbers that no other work on the machine
@@ -34,6 +34,7 @@ from gateway.dtls import (
     ClientConfig,
     ClientConnection,
     ClientParameters,
+    ClientSession,
     ContentType,
     Credential,
     HandshakeCompleted,
@@ -145,7 +146,10 @@ class Server:
     @property
     def completed(self) -> int:
         """Handshakes."""
-        return sum(self.metrics.handshakes.value(auth, "full", "success", "none") for auth in ("psk", "x509"))
+        handshakes = self.metrics.handshakes
+        return sum(
+            handshakes.value(auth, mode, "success", "none") for auth in ("psk", "x509") for mode in ("full", "resumed")
+        )
 
     def replay(self, number: int, recording: Recording) -> None:
         address, turns = recording
@@ -155,16 +159,17 @@ class Server:
         self.endpoint._handshakes.settled.clear()  # or the same hello would be taken for a late copy
 
 
-def record(server: Server, number: int, parameters: ClientParameters) -> Recording:
-    """One handshake, one request, and the closing."""
+def record(server: Server, number: int, parameters: ClientParameters) -> tuple[Recording, ClientSession | None]:
+    """One handshake, one request, and the closing; and what another handshake can resume."""
     address = ("192.0.2.1", 20_000 + number)
-    random = Numbers(b"client %d" % number)
+    random = Numbers(b"client %d" % number if parameters.session is None else b"client %d again" % number)
     server.random.position = number * _A_ROUND
     connection, coap = (
         ClientConnection(ClientConfig(parameters), ("192.0.2.2", 5684), random, NOW),
         Client(random=random),
     )
     turns: list[list[bytes]] = []
+    session = None
     while True:
         while (event := connection.next_event()) is not None:
             match event:
@@ -175,6 +180,7 @@ def record(server: Server, number: int, parameters: ClientParameters) -> Recordi
                     for message in coap.datagrams_to_send():
                         connection.send(message, NOW)
                 case ApplicationData():
+                    session = connection.session
                     connection.close(NOW)
                 case HandshakeFailed():
                     raise SystemExit(f"the handshake to record has failed: {event}")
@@ -182,7 +188,7 @@ def record(server: Server, number: int, parameters: ClientParameters) -> Recordi
                     pass
         datagrams = connection.datagrams_to_send()
         if not datagrams:
-            return address, turns
+            return (address, turns), session
         turns.append(datagrams)
         for datagram in server.serve(datagrams, address):
             connection.receive_datagram(datagram, NOW)
@@ -251,7 +257,11 @@ def prepared(kind: str) -> Iterator[tuple[Server, list[Recording]]]:
                 )
                 if kind == "certificate":
                     parameters = ClientParameters(credential=credential, tickets=True, connection_id=None)
-                recordings.append(record(server, number, parameters))
+                recording, session = record(server, number, parameters)
+                if kind == "resumed":
+                    server.endpoint._handshakes.settled.clear()
+                    recording, _ = record(server, number, replace(parameters, session=session))
+                recordings.append(recording)
             shares.replay()
             tune_garbage_collector()
             try:
@@ -284,7 +294,7 @@ def count_bytecode(server: Server, recordings: list[Recording]) -> tuple[float, 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("psk", "certificate"), nargs="?", default="psk")
+    parser.add_argument("kind", choices=("psk", "resumed", "certificate"), nargs="?", default="psk")
     parser.add_argument("--count", type=int, default=1000, help="rounds")
     parser.add_argument("--bytecode", action="store_true", help="count what the interpreter does")
     parser.add_argument("--functions", type=int, default=30, help="how many of the functions that take most to show")
