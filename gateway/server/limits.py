@@ -47,14 +47,11 @@ MAX_FAILURES_PER_REASON: Final = 32
 MAX_FAILURE_TEXT: Final = 500
 """Characters of a hint or name kept with one: a stranger chooses some of them."""
 
-WATCH_POLL_S: Final = 2.0
-"""Seconds between two looks at the files of the configuration where the kernel does not tell of a change."""
+WATCH_INTERVAL_S: Final = 1.0
+"""Seconds between two looks at the files of the configuration: ten microseconds for five files."""
 
 WATCH_SETTLE_S: Final = 0.25
 """Seconds after a change for which more of them are waited for: a certificate is replaced by two files."""
-
-MAX_LINKS: Final = 40
-"""Symbolic links on the way to a file: what Linux follows before it gives up."""
 
 MAX_FAILURE_CHAIN: Final = 8 * 1024
 """Bytes of the certificates kept with a failure, the device's own first: four large ones. A stranger who can present
