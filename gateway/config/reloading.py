@@ -21,6 +21,7 @@ RELOADABLE: Final = frozenset(
         "dtls.handshake_timeout",
         "dtls.idle_timeout",
         "dtls.ticket_lifetime",
+        "dtls.resume_without_cookie",
         "dtls.ticket_keys",
         "dtls.raw_public_keys",
         "dtls.unknown_session",

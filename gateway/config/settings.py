@@ -110,6 +110,12 @@ class DtlsSettings(Section):
         description="Whether a device that comes back may take up its session again without a full handshake, by a "
         "ticket or a session id. A device that was disabled or got another credential never may.",
     )
+    resume_without_cookie: bool = Field(
+        default=False,
+        description="Let a device that comes back with a good ticket begin without the cookie exchange, which saves it "
+        "a round trip. Whoever has recorded its hello can then have answers sent to an address that is not theirs, "
+        "never more bytes than they send.",
+    )
     ticket_lifetime: Duration = Field(
         default=86400.0,
         ge=60,

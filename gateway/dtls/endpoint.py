@@ -24,10 +24,11 @@ from gateway.dtls.events import (
     HandshakeFailed,
 )
 from gateway.dtls.forgeries import Forgeries
-from gateway.dtls.gate import Gate, HelloStart, hello_start
+from gateway.dtls.gate import Gate, hello_start
 from gateway.dtls.handshake.common import Random
 from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
+from gateway.dtls.handshake.server_states import Spared
 from gateway.dtls.handshake_table import Handshakes
 from gateway.dtls.limits import (
     CONNECTION_ID_LENGTH,
@@ -37,11 +38,13 @@ from gateway.dtls.limits import (
     UNKNOWN_SESSION_ALERTS_PER_S,
 )
 from gateway.dtls.messages.framing import Alert
+from gateway.dtls.messages.hello import HelloStart
 from gateway.dtls.numbers import DTLS_1_2, AlertDescription, ContentType, HandshakeType
 from gateway.dtls.questions import Question, Questions
-from gateway.dtls.record import Record, encode_record, split_records
+from gateway.dtls.record import RECORD_HEADER_LENGTH, Record, encode_record, split_records
 from gateway.dtls.resumption import ServerSessions
 from gateway.dtls.server_config import ServerConfig
+from gateway.dtls.sparing import spare
 
 _COOKIE_LOOP = (
     f"{COOKIE_LOOP_HELLOS} ClientHellos of this network within a minute brought a cookie that is not ours: another "
@@ -244,6 +247,9 @@ class ServerEndpoint:
         waiting = self._handshakes.numbered(handshake)
         if waiting is not None:
             self._questions.close(handshake)
+            if waiting.spared and not accepted:
+                self._ask_for_cookie(waiting, now)
+                return
             waiting.resumption_verdict(accepted, now, context)
             self._settle(waiting, now)
 
@@ -331,6 +337,7 @@ class ServerEndpoint:
         if handshake is not None and not mine and outcome in _PERHAPS_OF_THE_HANDSHAKE:
             # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies. Both number
             # their records of epoch 1 from 0, so that what is a replay for the old one may be new for the other.
+            self._credit(handshake, record)
             failed, outcome = outcome, handshake.receive(record, now)
             if association is not None and failed is DropReason.BAD_MAC and outcome is None:
                 association.authentication_failures -= 1  # no forgery: the handshake has a use for it
@@ -383,6 +390,7 @@ class ServerEndpoint:
             data = record.content_type == ContentType.APPLICATION_DATA
             self._drop(DropReason.EPOCH_ZERO_DATA if data else DropReason.NO_SESSION)
             return
+        self._credit(handshake, record)
         dropped = handshake.receive(record, now)
         if dropped is not None:
             self._drop(dropped)
@@ -408,8 +416,11 @@ class ServerEndpoint:
             if handshake is None:
                 self._drop(DropReason.NO_SESSION)
             return handshake
-        if handshake is not None and handshake.client_random == hello.prefix.random and hello.prefix.cookie:
+        repeated = handshake is not None and handshake.client_random == hello.prefix.random
+        if handshake is not None and repeated and (hello.prefix.cookie or handshake.spared):
             return handshake  # a repetition, or a copy
+        if handshake is None and not hello.prefix.cookie and (spared := self._spare(hello, record)) is not None:
+            return self._admit(hello, None, address, now, spared)
         verdict = self._gate.judge(hello, address, size, now)
         if isinstance(verdict, DropReason):
             self._drop(verdict)
@@ -425,10 +436,35 @@ class ServerEndpoint:
             return self._admit(hello, handshake, address, now)
         return None
 
+    def _spare(self, hello: HelloStart, record: Record) -> Spared | None:
+        return spare(self.config, self.sessions, hello, record, len(self._handshakes))
+
+    def _credit(self, handshake: ServerHandshake, record: Record) -> None:
+        if handshake.spared:
+            handshake.credit += RECORD_HEADER_LENGTH + len(record.fragment)
+
+    def _ask_for_cookie(self, handshake: ServerHandshake, now: float) -> None:
+        """A client that was spared the cookie may not resume. It begins anew, with a cookie."""
+        hello, address = handshake.hello, handshake.facts.address
+        self._handshakes.remove(handshake)
+        handshake.declined()
+        question = self._gate.question(hello, address, handshake.credit, now)
+        if isinstance(question, DropReason):
+            self._drop(question)
+        else:
+            self.counters.hello_verify_sent += 1
+            self._delivery.outgoing.append((question, address))
+
     def _admit(
-        self, hello: HelloStart, old: ServerHandshake | None, address: Address, now: float
+        self,
+        hello: HelloStart,
+        old: ServerHandshake | None,
+        address: Address,
+        now: float,
+        spared: Spared | None = None,
     ) -> ServerHandshake | None:
-        """Begins a handshake for a client that has shown its address; one that it had begun before yields."""
+        """Begins a handshake for a client that has shown its address or is spared that; one that it had begun before
+        yields."""
         random = hello.prefix.random
         if random in (self._handshakes.settled.get(address), self._lingering_random(address)):
             self._drop(DropReason.STALE_HELLO)  # a late copy of a hello whose handshake has ended
@@ -442,9 +478,7 @@ class ServerEndpoint:
         handshake = ServerHandshake(
             id=self._handshakes.next_number(),
             address=address,
-            client_random=random,
-            first_seq=hello.message_seq,
-            first_record=hello.sequence,
+            hello=hello,
             agreements=self._agreements,
             random=self._random,
             datagram_limit=self.config.datagram_limit,
@@ -455,6 +489,7 @@ class ServerEndpoint:
             key_log=self.config.key_log,
             new_cid=self._reserve_id,
             on_event=self._asked.append,
+            spared=spared,
         )
         self._handshakes.enter(handshake)
         return handshake
@@ -498,6 +533,10 @@ class ServerEndpoint:
     def _send_flight(self, handshake: ServerHandshake) -> None:
         address, cid_length, outgoing = handshake.facts.address, len(handshake.peer_cid), self._delivery.outgoing
         for datagram in handshake.datagrams:
+            if handshake.spared:
+                if len(datagram) > handshake.credit:
+                    break  # the client repeats its hello, which brings more
+                handshake.credit -= len(datagram)
             self.counters.count_sent(datagram, cid_length)
             outgoing.append((datagram, address))
         handshake.datagrams.clear()
@@ -513,7 +552,8 @@ class ServerEndpoint:
             self._questions.succeeded(outcome.facts, now)
             self._establish(handshake, outcome, now)
         else:
-            self._questions.failed(outcome.facts, outcome.reason, now)
+            if not handshake.spared:
+                self._questions.failed(outcome.facts, outcome.reason, now)
             if outcome.alert is not None:
                 direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
                 self.counters.alerts[direction, "fatal", outcome.alert] += 1

@@ -1,34 +1,17 @@
 """The stateless gate in front of the server's endpoint (RFC 6347 section 4.2.1).
 
 Until a client has shown by a cookie that it receives what is sent to its address, a ClientHello is looked at and
-perhaps answered, and nothing is kept, computed or looked up for it. Only the first fragment of a ClientHello counts, so
+perhaps answered, and nothing is kept, computed or looked up for it; where the configuration says so, a good ticket does
+instead (`sparing`). Only the first fragment of a ClientHello counts, so
 that a fragmented one passes if its first piece reaches to the compression methods.
 """
 
 from gateway.dtls.cookie import Address, CookieJar
 from gateway.dtls.errors import DropReason
-from gateway.dtls.limits import MAX_HELLO_MESSAGE_SEQ, MAX_HELLO_SEQUENCE
 from gateway.dtls.messages.framing import HandshakeMessage, decode_fragment
-from gateway.dtls.messages.hello import HelloPrefix, HelloVerifyRequest
+from gateway.dtls.messages.hello import HelloPrefix, HelloStart, HelloVerifyRequest
 from gateway.dtls.numbers import DTLS_1_0, ContentType, HandshakeType
 from gateway.dtls.record import Record, encode_record
-
-
-class HelloStart:
-    """The beginning of a ClientHello. A plain class: one is made for every datagram of a flood.
-
-    Attributes:
-        sequence: Number of the record that brought it.
-        message_seq: Its own number.
-        prefix: What of it the cookie covers, and the cookie.
-    """
-
-    __slots__ = ("message_seq", "prefix", "sequence")
-
-    def __init__(self, sequence: int, message_seq: int, prefix: HelloPrefix) -> None:
-        self.sequence = sequence
-        self.message_seq = message_seq
-        self.prefix = prefix
 
 
 def hello_start(record: Record) -> HelloStart | None:
@@ -63,11 +46,16 @@ class Gate:
         Returns:
             None when its cookie is good; else the datagram to answer with, or why there is no answer.
         """
-        if hello.sequence > MAX_HELLO_SEQUENCE or hello.message_seq > MAX_HELLO_MESSAGE_SEQ:
+        if not hello.is_early:
             return DropReason.MALFORMED
         prefix = hello.prefix
         if prefix.cookie and self._cookies.verify(prefix.cookie, address, prefix.parameters, now):
             return None
+        return self.question(hello, address, size, now)
+
+    def question(self, hello: HelloStart, address: Address, size: int, now: float) -> bytes | DropReason:
+        """The HelloVerifyRequest that asks for a cookie; arguments as for `judge`."""
+        prefix = hello.prefix
         body = HelloVerifyRequest(self._cookies.make(address, prefix.parameters, now)).encode()
         # Both numbers are the ClientHello's, which keeps us stateless.
         message = HandshakeMessage.of(HandshakeType.HELLO_VERIFY_REQUEST, hello.message_seq, body)

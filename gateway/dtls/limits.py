@@ -110,6 +110,10 @@ ChangeCipherSpec after one that was not remembered counts as one after a record 
 MAX_HANDSHAKES = 10_000
 """Handshakes in progress at once: about 5 kB each, and at most about 30 kB when a peer fills every buffer."""
 
+SPARED_SHARE = 8
+"""With one in so many places for handshakes taken, a client that resumes needs a cookie like everybody: who repeats
+somebody's hello from forged addresses may take no place from those that showed theirs."""
+
 MAX_REASSEMBLY_TOTAL = 32 * 1024 * 1024
 """Bytes that all handshakes together buffer for incomplete and early messages: 8,000 devices that are each in the
 middle of a certificate chain of 4 kB. Beyond it, the handshake that holds most of the oldest is given up."""

@@ -217,13 +217,29 @@ class ServerSessions:
             return None
         outcome = ResumptionOutcome.UNKNOWN
         if offer is not None:
-            outcome = self._judge(offer.state, hello, allowed)
-            if offer.state.authentication is Authentication.RAW_PUBLIC_KEY and not raw_public_keys:
-                outcome = ResumptionOutcome.CHANGED
+            outcome = self._judge(offer.state, hello, allowed, raw_public_keys)
             if outcome is ResumptionOutcome.RESUMED:
                 return offer
         self.outcomes[outcome] += 1
         return None
+
+    def find_without_cookie(
+        self, hello: ClientHello, allowed: tuple[int, ...], *, raw_public_keys: bool = True
+    ) -> Offer | None:
+        """As `find`, for a hello that need not show a cookie if a ticket fits it (RFC 6347 section 4.2.1).
+
+        A ticket that has to be renewed does not fit: with the new one our answer would be larger than the hello. For
+        what does not fit the client is asked for a cookie, and the hello with that is judged, and counted.
+        """
+        ticket = (hello.extensions or {}).get(ExtensionType.SESSION_TICKET)
+        offer = self._open(ticket) if ticket and self.tickets else None
+        if offer is None or offer.renew:
+            return None
+        try:
+            outcome = self._judge(offer.state, hello, allowed, raw_public_keys)
+        except (DecodeError, HandshakeError):
+            return None
+        return offer if outcome is ResumptionOutcome.RESUMED else None
 
     def ticket(self, state: SessionState) -> bytes:
         """A ticket; empty, which means none (RFC 5077 section 3.3), where it would be too large."""
@@ -275,7 +291,11 @@ class ServerSessions:
         stale = self.now() - state.issued_at >= self._config.lifetime_s / 2
         return Offer(state, renew=past or stale)
 
-    def _judge(self, state: SessionState, hello: ClientHello, allowed: tuple[int, ...]) -> ResumptionOutcome:
+    def _judge(
+        self, state: SessionState, hello: ClientHello, allowed: tuple[int, ...], raw_public_keys: bool
+    ) -> ResumptionOutcome:
+        if state.authentication is Authentication.RAW_PUBLIC_KEY and not raw_public_keys:
+            return ResumptionOutcome.CHANGED
         offered = hello.extensions or {}
         age = self.now() - state.authenticated_at
         if not -MAX_CLOCK_SKEW_S <= age < self._config.lifetime_s:

@@ -39,6 +39,7 @@ class ServerConfig:
         max_handshakes: In progress at once; beyond it the oldest of the network that has most is given up.
         max_associations: Beyond it a stale one is evicted.
         resumption: How sessions are resumed; None for not at all.
+        resume_without_cookie: Whether a hello with a ticket that fits needs no cookie, while few handshakes run.
         key_log: Gets the secrets of every handshake, for whoever has to read the traffic (NSS key log format,
             CLIENT_RANDOM lines).
         connection_ids: Whether a client that offers the extension gets a connection id (RFC 9146).
@@ -60,6 +61,7 @@ class ServerConfig:
     max_handshakes: int = MAX_HANDSHAKES
     max_associations: int = MAX_ASSOCIATIONS
     resumption: ResumptionConfig | None = None
+    resume_without_cookie: bool = False
     key_log: KeyLog | None = field(default=None, repr=False)
     connection_ids: bool = True
     connection_id_prefix: bytes = bytes(CONNECTION_ID_PREFIX_LENGTH)

@@ -60,6 +60,7 @@ class Plan:
             connection_ids=dtls.connection_id,
             alert_unknown_sessions=dtls.unknown_session == "alert",
             resumption=_resumption(dtls, secrets),
+            resume_without_cookie=dtls.resume_without_cookie,
             max_auth_failures=dtls.max_auth_failures,
         )
         return cls(settings, certificates, engine)

@@ -122,6 +122,7 @@ class World:
         idle_timeout_s: float = 86_400.0,
         random: Callable[[int], bytes] | None = None,
         resumption: ResumptionConfig | None = None,
+        resume_without_cookie: bool = False,
         key_log: Callable[[bytes, bytes], None] | None = None,
     ) -> None:
         parameters = ServerParameters(
@@ -144,6 +145,7 @@ class World:
             handshake_timeout_s=handshake_timeout_s,
             idle_timeout_s=idle_timeout_s,
             resumption=resumption,
+            resume_without_cookie=resume_without_cookie,
             key_log=key_log,
         )
         self.endpoint = ServerEndpoint(self.config, random or counting_random())

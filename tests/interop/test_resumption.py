@@ -97,6 +97,37 @@ def test_device_that_is_disabled_resumes_nothing(tmp_path: Path) -> None:
         assert total(gateway.samples(), "gateway_dtls_resumptions_total", result="refused") == 1
 
 
+@pytest.fixture(scope="module")
+def sparing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with Gateway(build_site(tmp_path_factory.mktemp("sparing"), {"dtls.resume_without_cookie": True})) as running:
+        yield running
+
+
+@SUITES
+def test_openssl_resumes_without_a_cookie(sparing_gateway: Gateway, suite: str, tmp_path: Path) -> None:
+    gateway, kept = sparing_gateway, str(tmp_path / "session.pem")
+    device = Psk() if suite in openssl.PSK_SUITES else new_device(gateway.site, "spared")
+    asked = total(gateway.samples(), "gateway_dtls_hello_verify_total", result="sent")
+    session(gateway, device, suite, "-sess_out", kept)
+    for _ in range(2):
+        lines = session(gateway, device, suite, "-sess_in", kept)
+        assert [line["mode"] for line in lines] == ["resumed"]
+    assert total(gateway.samples(), "gateway_dtls_hello_verify_total", result="sent") == asked + 1
+
+
+@SUITES
+def test_gnutls_resumes_without_a_cookie(sparing_gateway: Gateway, suite: str, tmp_path: Path) -> None:
+    gateway, log, seen = sparing_gateway, tmp_path / "log", len(sparing_gateway.log)
+    device = Psk() if suite in openssl.PSK_SUITES else new_device(gateway.site, "spared-gnutls")
+    asked = total(gateway.samples(), "gateway_dtls_hello_verify_total", result="sent")
+    with Piped(gnutls.gnutls_cli(gateway.port, device, suite, log, "-r")) as tool:
+        assert tool.request(Code.GET, "/time").code is Code.CONTENT
+        assert tool.finish() == 0
+    gateway.log.wait("dtls.session_closed", after=seen)
+    assert [line["mode"] for line in gateway.log.lines("dtls.handshake_completed", after=seen)] == ["full", "resumed"]
+    assert total(gateway.samples(), "gateway_dtls_hello_verify_total", result="sent") == asked + 1
+
+
 @pytest.fixture
 def logging_gateway(tmp_path: Path) -> Iterator[Gateway]:
     with Gateway(build_site(tmp_path, {"dtls.key_log": "keys.log"})) as running:

@@ -74,6 +74,7 @@ SEEN: dict[str, tuple[object, Callable[[Any], object], object]] = {
     "dtls.handshake_timeout": ("9s", lambda g: engine(g).handshake_timeout_s, 9.0),
     "dtls.idle_timeout": ("9m", lambda g: parts(g).endpoint._established.idle_timeout_s, 540.0),
     "dtls.ticket_lifetime": ("9m", lambda g: parts(g).endpoint.sessions._config.lifetime_s, 540.0),
+    "dtls.resume_without_cookie": (True, lambda g: engine(g).resume_without_cookie, True),
     "dtls.raw_public_keys": (False, lambda g: engine(g).parameters.raw_public_keys, False),
     "dtls.unknown_session": ("alert", lambda g: engine(g).alert_unknown_sessions, True),
     "dtls.max_sessions_per_device": (9, lambda g: parts(g).of_devices.limit, 9),

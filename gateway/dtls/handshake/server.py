@@ -23,10 +23,12 @@ from gateway.dtls.handshake.server_states import (
     AwaitResumption,
     ExpectClientHello,
     ServerContext,
+    Spared,
 )
 from gateway.dtls.handshake.states import SuspendedState
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.limits import USUAL_TRANSCRIPT
+from gateway.dtls.messages.hello import HelloStart
 from gateway.dtls.numbers import Authentication, ContentType
 from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
@@ -40,11 +42,14 @@ _WRONG_KEY = (
 
 
 class ServerHandshake(Driver):
-    """One handshake whose cookie has verified.
+    """One handshake whose client has shown its address by a cookie, or is spared that because it resumes a session.
 
     Attributes:
+        credit: Bytes that may be sent to a client that was spared the cookie: no more than have come from it, until it
+            has finished.
         id: The number by which the shell answers.
-        client_random: Of the ClientHello that the gate let in.
+        hello: The beginning of the ClientHello that the gate let in.
+        client_random: Of the same.
         context: The shell's object for the association to come.
         resumed_id: Under which the session is kept that is being resumed; empty where there is none.
         scheduled_at: For the endpoint: when the timer that it has set is due, or `NEVER`; perhaps too early.
@@ -55,6 +60,8 @@ class ServerHandshake(Driver):
         "_on_event",
         "client_random",
         "context",
+        "credit",
+        "hello",
         "id",
         "resumed_id",
         "scheduled_at",
@@ -65,9 +72,7 @@ class ServerHandshake(Driver):
         *,
         id: int,
         address: Address,
-        client_random: bytes,
-        first_seq: int,
-        first_record: int,
+        hello: HelloStart,
         agreements: Agreements,
         random: Random,
         datagram_limit: int,
@@ -78,9 +83,12 @@ class ServerHandshake(Driver):
         sessions: ServerSessions | None = None,
         key_log: KeyLog | None = None,
         new_cid: Callable[[], bytes] = bytes,
+        spared: Spared | None = None,
     ) -> None:
         self.id = id
-        self.client_random = client_random
+        self.credit = 0
+        self.hello = hello
+        self.client_random = hello.prefix.random
         self.context: object = None
         self.resumed_id = b""
         self.scheduled_at = NEVER
@@ -88,9 +96,9 @@ class ServerHandshake(Driver):
         facts = HandshakeFacts(address, started_at=now)
         transcript = Transcript()
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
-        outbox = Outbox(transcript, first_seq)
+        outbox = Outbox(transcript, hello.message_seq)
         self._context = ServerContext(
-            address, agreements, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid
+            address, agreements, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid, spared=spared
         )
         super().__init__(
             state=ExpectClientHello(self._context),
@@ -98,8 +106,8 @@ class ServerHandshake(Driver):
             outbox=outbox,
             # RFC 6347 section 4.2.1: the ServerHello's record number is the ClientHello's; the HelloVerifyRequest had
             # that of the hello before, and a number that comes twice would be taken for a replay.
-            sealer=Sealer(first_record),
-            peer_seq=first_seq,
+            sealer=Sealer(hello.sequence),
+            peer_seq=hello.message_seq,
             datagram_limit=datagram_limit,
             retransmit_initial=retransmit_initial,
             deadline=deadline,
@@ -120,6 +128,11 @@ class ServerHandshake(Driver):
         if used and flight.items and self._flight is flight and not self.facts.resumed:
             self._retransmission.answered(now)
         return dropped
+
+    @property
+    def spared(self) -> bool:
+        """Whether the client has shown no cookie."""
+        return self._context.spared is not None
 
     @property
     def cid(self) -> bytes:
@@ -184,6 +197,12 @@ class ServerHandshake(Driver):
             self._fail(error, now)
         else:
             self._resume(following, now)
+
+    def declined(self) -> None:
+        """The client was spared the cookie, and may not resume: this handshake is over, without an outcome."""
+        context = self._context
+        if context.spared is not None and context.sessions is not None:
+            context.sessions.refused(context.spared.offer)
 
     def linger(self, now: float) -> Linger:
         # Where a session was resumed, the client has the last word, and what we keep is only who it was.

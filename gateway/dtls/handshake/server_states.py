@@ -123,6 +123,20 @@ class ServerContext:
     new_cid: Callable[[], bytes] = bytes
     cid: bytes = b""
     ids: ConnectionIds | None = None
+    spared: "Spared | None" = None
+
+
+@dataclass(slots=True)
+class Spared:
+    """Why a client needs no cookie: what its hello resumes.
+
+    Attributes:
+        hello: Decoded.
+        offer: What its ticket holds.
+    """
+
+    hello: ClientHello
+    offer: Offer
 
 
 @dataclass(slots=True)
@@ -152,13 +166,16 @@ def _keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms)
 
 @dataclass(slots=True)
 class ExpectClientHello(ReadingState):
-    """The gate has verified the cookie, of which nothing is left to check here."""
+    """The gate has verified the cookie, of which nothing is left to check here, or has found that it needs none."""
 
     context: ServerContext
     accepts = frozenset({HandshakeType.CLIENT_HELLO})
 
     def on_message(self, message: HandshakeMessage) -> State:
-        context = self.context
+        context, spared = self.context, self.context.spared
+        if spared is not None:
+            context.facts.suites_offered = spared.hello.cipher_suites[:MAX_REMEMBERED_SUITES]
+            return AwaitResumption(context, message, spared.hello, spared.offer)
         hello = ClientHello.decode(message.body)
         context.facts.suites_offered = hello.cipher_suites[:MAX_REMEMBERED_SUITES]
         if context.sessions is not None:
@@ -171,7 +188,9 @@ class ExpectClientHello(ReadingState):
 
 
 def _begin(context: ServerContext, message: HandshakeMessage, hello: ClientHello) -> State:
-    """A full handshake."""
+    """A full handshake, which nobody gets without a cookie (CVE-2022-2576)."""
+    if context.spared is not None:
+        raise ApiMisuse("a client that was spared the cookie resumes, or is asked for one")
     negotiated = context.agreements.negotiate(hello)
     answers = _settle(context, message, hello, negotiated)
     hellos = Hellos(negotiated, Randoms(hello.random, context.random(32)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from struct import unpack_from
 
 from gateway.dtls.errors import DecodeError
-from gateway.dtls.limits import MAX_EXTENSIONS
+from gateway.dtls.limits import MAX_EXTENSIONS, MAX_HELLO_MESSAGE_SEQ, MAX_HELLO_SEQUENCE
 from gateway.dtls.numbers import COMPRESSION_NULL, DTLS_1_0, DTLS_1_2
 from gateway.dtls.wire import Reader, Writer
 
@@ -79,6 +79,28 @@ class HelloPrefix:
         cookie_at, suites_at, _, end = _vectors(start)
         cookie = start[cookie_at + 1 : suites_at]
         return cls(start[2:_PREFIX_LENGTH], cookie, start[:cookie_at] + start[suites_at:end])
+
+
+class HelloStart:
+    """The beginning of a ClientHello. A plain class: one is made for every datagram of a flood.
+
+    Attributes:
+        sequence: Number of the record that brought it.
+        message_seq: Its own number.
+        prefix: What of it the cookie covers, and the cookie.
+    """
+
+    __slots__ = ("message_seq", "prefix", "sequence")
+
+    def __init__(self, sequence: int, message_seq: int, prefix: HelloPrefix) -> None:
+        self.sequence = sequence
+        self.message_seq = message_seq
+        self.prefix = prefix
+
+    @property
+    def is_early(self) -> bool:
+        """Whether its numbers can be those of a handshake's beginning."""
+        return self.sequence <= MAX_HELLO_SEQUENCE and self.message_seq <= MAX_HELLO_MESSAGE_SEQ
 
 
 def _vectors(hello: bytes) -> tuple[int, int, int, int]:
