@@ -90,11 +90,11 @@ class DtlsSettings(Section):
         description="Largest packet that the path to the devices carries, in bytes, with the IP and UDP headers.",
     )
     retransmit_initial: Duration = Field(
-        default=1.0,
+        default=2.0,
         ge=0.1,
         le=60,
-        description="Time to the first retransmission of a handshake flight; it doubles each time. "
-        "RFC 7925 suggests 9s for slow radio links.",
+        description="Time to the first retransmission of a handshake flight; it doubles each time. Devices should be "
+        "the first to repeat theirs, usually after 1s. RFC 7925 suggests 9s for slow radio links.",
     )
     handshake_timeout: Duration = Field(
         default=120.0, ge=1, le=3600, description="A handshake that has not finished by then is given up."

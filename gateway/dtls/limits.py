@@ -167,11 +167,16 @@ HANDSHAKE_TIMEOUT_S = 120.0
 """Seconds from the verified cookie to Finished. Slow radio links retransmit at 9, 18, 36 s (RFC 7925 section 11)."""
 
 RETRANSMIT_INITIAL_S = 1.0
-"""Seconds to the first retransmission (RFC 6347 section 4.2.4.1)."""
+"""Seconds to a client's first retransmission (RFC 6347 section 4.2.4.1)."""
+
+SERVER_RETRANSMIT_INITIAL_S = 2.0
+"""Seconds to a server's first retransmission: later than the client's, which is a second as a rule and brings whatever
+is missing. If both were the same, the repetitions would cross each time a client's whole flight got lost: twice the air
+time, and libcoap on GnuTLS 3.7 then repeats nothing any more. With 1.2 s it never got through, from 1.5 s on it did."""
 
 REMINDER_INTERVALS = 10
-"""Initial intervals after which a flight goes out again although the peer has begun to answer it: time for three
-repetitions of the peer's own, which doubles from 1 s as ours does (1, 3, 7 s), and away from the fourth (15 s)."""
+"""Initial intervals after which a flight goes out again although the peer has begun to answer it: time for four
+repetitions of the peer's own, after 1, 3, 7 and 15 s, and away from the fifth (31 s)."""
 
 RETRANSMIT_MAX_S = 60.0
 """Seconds at which the doubling stops (RFC 6347 section 4.2.4.1)."""

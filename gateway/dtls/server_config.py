@@ -17,7 +17,7 @@ from gateway.dtls.limits import (
     MAX_WAITING,
     MIN_COOKIE_SECRET_LENGTH,
     MIN_DATAGRAM_PAYLOAD,
-    RETRANSMIT_INITIAL_S,
+    SERVER_RETRANSMIT_INITIAL_S,
 )
 from gateway.dtls.resumption import ResumptionConfig
 
@@ -55,7 +55,7 @@ class ServerConfig:
     parameters: ServerParameters
     cookie_secret: bytes = field(repr=False)
     datagram_limit: int = DEFAULT_DATAGRAM_PAYLOAD
-    retransmit_initial_s: float = RETRANSMIT_INITIAL_S
+    retransmit_initial_s: float = SERVER_RETRANSMIT_INITIAL_S
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
     idle_timeout_s: float = IDLE_TIMEOUT_S
     max_handshakes: int = MAX_HANDSHAKES

@@ -49,7 +49,7 @@ def test_command_line_wins_over_environment_wins_over_file_wins_over_default(tmp
     text = "[dtls]\nmtu = 1001\nidle_timeout = 101\nhandshake_timeout = 11\n"
     environ = {"GATEWAY_DTLS__MTU": "1002", "GATEWAY_DTLS__IDLE_TIMEOUT": "102s"}
     dtls = load(tmp_path, text, environ, {"dtls.mtu": 1003}).dtls
-    assert (dtls.mtu, dtls.idle_timeout, dtls.handshake_timeout, dtls.retransmit_initial) == (1003, 102.0, 11.0, 1.0)
+    assert (dtls.mtu, dtls.idle_timeout, dtls.handshake_timeout, dtls.retransmit_initial) == (1003, 102.0, 11.0, 2.0)
 
 
 def test_an_override_of_none_counts_as_not_given(tmp_path: Path) -> None:

@@ -114,6 +114,16 @@ def test_five_runs(five_runs: dict[tuple[str, str], Future[list[Answer]]], flavo
     assert len(five_runs[flavour, auth].result()) == 5
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_whole_flight_gets_lost(gateway: Gateway, flavour: str, tmp_path: Path) -> None:
+    """ClientKeyExchange, ChangeCipherSpec and Finished, and once more when they are repeated."""
+    for number, lost in enumerate(("3-5", "3-8")):
+        [client] = fleet(gateway, flavour, "psk", 1, f"127.{3 + number}")
+        answer = client.run(gateway.port, tmp_path / lost, "-l", lost)
+        assert answer.code is not None, answer.transcript
+        assert answer.dropped >= 3
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("flavour", "auth"), WAYS)
 def test_fifty_runs(gateway: Gateway, flavour: str, auth: str, tmp_path: Path) -> None:
