@@ -17,7 +17,7 @@ DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long fuzz fuzz-million peers lock format clean
+.PHONY: help demo test test-long fuzz fuzz-million guard guard-update peers lock format clean
 
 help: ## Show what there is to run
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | \
@@ -41,6 +41,12 @@ fuzz: $(VENV)/.installed-fuzz ## Run each atheris target of tests/fuzz for a min
 
 fuzz-million: $(VENV)/.installed-dev ## Give endpoints a million datagrams, out of the kept corpus changed at random (FUZZ_SEED=1)
 	@$(BIN)/python -m tests.fuzz.campaign --seed $(FUZZ_SEED)
+
+guard: $(VENV)/.installed-dev ## Count the machine instructions of a fixed replay: fails where they are a tenth more than written down
+	@$(BIN)/python -m tests.bench.guard
+
+guard-update: $(VENV)/.installed-dev ## Write the counts of this Python down as its baseline (say why in the commit)
+	@$(BIN)/python -m tests.bench.guard --update
 
 peers: $(VENV)/.installed-dev ## Install the foreign clients that the interop tests talk to
 	@sh .ci/peers $(BIN)/python
