@@ -9,7 +9,13 @@ from gateway.coap.ring import Ring
 from gateway.coap.transmission import Transmission
 
 if TYPE_CHECKING:
+    from mypy_extensions import mypyc_attr
+
     from gateway.coap.link import Link
+else:  # it says something to mypyc only, which does not run this
+
+    def mypyc_attr(**_: bool):
+        return lambda cls: cls
 
 # Stages of an `Exchange`.
 DEFERRED: Final = 0  # the handler works, nothing sent yet
@@ -17,6 +23,7 @@ ACKNOWLEDGED: Final = 1  # the handler works, the empty ACK is sent
 SENT: Final = 2  # the separate response is sent and not acknowledged
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Peer:
     """The message-layer state of one session: an endpoint in the sense of RFC 7252 section 4.4, seen through DTLS.
 

@@ -53,6 +53,7 @@ def test_each_baseline_has_each_kind_of_work() -> None:
     assert all(counts.keys() == ROUNDS.keys() for counts in baselines.values())
 
 
+@pytest.mark.pure("it replaces methods of the engine")
 def test_the_work_is_done_in_forks(tmp_path: Path) -> None:
     """Each of them fails when a handshake does not complete, or a request is not answered."""
     subprocess.run([sys.executable, "-m", "tests.bench.counted", str(tmp_path)], check=True, timeout=600)
