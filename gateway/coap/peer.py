@@ -4,18 +4,13 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.coap import limits
+from gateway.coap.compiling import mypyc_attr
 from gateway.coap.message_ids import MessageIds
 from gateway.coap.ring import Ring
 from gateway.coap.transmission import Transmission
 
 if TYPE_CHECKING:
-    from mypy_extensions import mypyc_attr
-
     from gateway.coap.link import Link
-else:  # it says something to mypyc only, which does not run this
-
-    def mypyc_attr(**_: bool):
-        return lambda cls: cls
 
 # Stages of an `Exchange`.
 DEFERRED: Final = 0  # the handler works, nothing sent yet
