@@ -11,7 +11,7 @@ RUN python -m venv --without-pip /opt/gateway \
     && python -m venv /opt/build \
     && pip --python /opt/gateway/bin/python install --require-hashes --only-binary :all: -r requirements.txt \
     && pip --python /opt/build/bin/python install --require-hashes --only-binary :all: -r requirements-build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY gateway ./gateway
 RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheels . \
     && pip --python /opt/gateway/bin/python install --no-deps --no-index /wheels/*.whl

@@ -17,7 +17,7 @@ DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long fuzz fuzz-million peers lock format clean
+.PHONY: help demo test test-fast test-long fuzz fuzz-million guard guard-update peers wheel install-fast install-pure lock format clean
 
 help: ## Show what there is to run
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | \
@@ -33,6 +33,9 @@ test: $(VENV)/.installed-dev ## Lint, types, import contracts, all tests but the
 	@$(BIN)/lint-imports
 	@sh .ci/test $(BIN)/python $(PYTEST_ARGS)
 
+test-fast: $(VENV)/.installed-dev ## All tests but the long ones against the modules that make install-fast has compiled
+	@REQUIRE_COMPILED=1 sh .ci/test $(BIN)/python $(PYTEST_ARGS)
+
 test-long: $(VENV)/.installed-dev ## Run the campaigns of minutes
 	@$(BIN)/python -m pytest -q -m long $(PYTEST_ARGS)
 
@@ -42,8 +45,28 @@ fuzz: $(VENV)/.installed-fuzz ## Run each atheris target of tests/fuzz for a min
 fuzz-million: $(VENV)/.installed-dev ## Give endpoints a million datagrams, out of the kept corpus changed at random (FUZZ_SEED=1)
 	@$(BIN)/python -m tests.fuzz.campaign --seed $(FUZZ_SEED)
 
+guard: $(VENV)/.installed-dev ## Count the machine instructions of a fixed replay: fails where they are a tenth more than written down
+	@$(BIN)/python -m tests.bench.guard
+
+guard-update: $(VENV)/.installed-dev ## Write the counts of this Python down as its baseline (say why in the commit)
+	@$(BIN)/python -m tests.bench.guard --update
+
 peers: $(VENV)/.installed-dev ## Install the foreign clients that the interop tests talk to
 	@sh .ci/peers $(BIN)/python
+
+wheel: $(VENV)/.installed-compile ## Build a wheel for this Python in dist/, its data path compiled by mypyc (needs a C compiler)
+	@rm -rf dist/compiled
+	@GATEWAY_COMPILE=1 $(PIP) wheel --no-build-isolation --no-deps --no-index --wheel-dir dist .
+	@ls dist/*.whl
+
+install-fast: wheel ## The same for this checkout: the compiled modules go beside the sources, and are what runs
+	@rm -rf dist/fast && $(BIN)/python -m zipfile -e dist/dtls_gateway-*-cp*.whl dist/fast
+	@find . -name '*.so' -not -path './.*' -not -path './dist/*' -delete
+	@cd dist/fast && find . -name '*.so' -exec cp --parents {} ../.. \;
+	@$(BIN)/gateway --version
+
+install-pure: ## Remove the compiled modules from this checkout: the sources are what runs
+	@find . -name '*.so' -not -path './.*' -not -path './dist/*' -delete
 
 lock: ## Write the lock files again from pyproject.toml (UPGRADE=1 takes newer versions; needs uv)
 	@UV="$(UV)" UPGRADE="$(UPGRADE)" sh .ci/lock
@@ -52,7 +75,7 @@ format: $(VENV)/.installed-dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-clean: ## Remove the environment and everything that the tools left behind
+clean: install-pure ## Remove the environment and everything that the tools left behind
 	rm -rf $(VENV) .fuzz .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf build dist
 	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -78,6 +101,11 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements-build.txt pyp
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@echo "Installing the development tools ..."
 	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-compile: $(VENV)/.installed-dev requirements-compile.txt
+	@echo "Installing the compiler of Python ..."
+	@$(INSTALL) -r requirements-compile.txt
 	@touch $@
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements-fuzz.txt

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from gateway import __version__
+from gateway import __version__, is_compiled
 
 _COMMANDS = (
     "init",
@@ -80,7 +80,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"gateway {__version__}")
+        print(f"gateway {__version__}{' (compiled)' if is_compiled() else ''}")
         raise typer.Exit
 
 

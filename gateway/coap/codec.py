@@ -5,11 +5,13 @@ token lengths, a payload marker with nothing behind it, and anything behind the 
 It looks at the form only; what an option means is for the message layer.
 """
 
+from typing import Final
+
 from gateway.coap.errors import DecodeError, Malformed
 from gateway.coap.message import Message
 
-_MAX_OPTION_NUMBER = 0xFFFF
-_MAX_OPTION_LENGTH = 0xFFFF + 269
+_MAX_OPTION_NUMBER: Final = 0xFFFF
+_MAX_OPTION_LENGTH: Final = 0xFFFF + 269
 
 
 def decode(data: bytes) -> Message:
@@ -181,4 +183,4 @@ def _number_of(option: tuple[int, bytes]) -> int:
     return option[0]
 
 
-_SMALL = tuple(bytes((value,)) for value in range(256))
+_SMALL: Final = tuple(bytes((value,)) for value in range(256))

@@ -1,15 +1,17 @@
 """One CoAP message as a value, with the options read the way RFC 7252 section 5.4 wants them read."""
 
+from typing import Final
+
 from gateway.coap.numbers import code_text
 
 # Plain ints, because looking a member up in an IntEnum costs as much as decoding an option.
-_OBSERVE = 6
-_URI_PATH = 11
-_CONTENT_FORMAT = 12
-_URI_QUERY = 15
-_ACCEPT = 17
+_OBSERVE: Final = 6
+_URI_PATH: Final = 11
+_CONTENT_FORMAT: Final = 12
+_URI_QUERY: Final = 15
+_ACCEPT: Final = 17
 
-_TYPE_NAMES = ("CON", "NON", "ACK", "RST")
+_TYPE_NAMES: Final = ("CON", "NON", "ACK", "RST")
 
 
 class Message:

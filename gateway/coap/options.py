@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from gateway.coap.numbers import Option
 
-_URI_PATH = 11
+_URI_PATH: Final = 11
 _UTF8_OPTIONS: Final = frozenset({3, 11, 15})
 
 

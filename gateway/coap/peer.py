@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.coap import limits
+from gateway.coap.compiling import mypyc_attr
 from gateway.coap.message_ids import MessageIds
 from gateway.coap.ring import Ring
 from gateway.coap.transmission import Transmission
@@ -17,6 +18,7 @@ ACKNOWLEDGED: Final = 1  # the handler works, the empty ACK is sent
 SENT: Final = 2  # the separate response is sent and not acknowledged
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Peer:
     """The message-layer state of one session: an endpoint in the sense of RFC 7252 section 4.4, seen through DTLS.
 

@@ -1,10 +1,10 @@
 """Deadlines of confirmable exchanges: a heap with cheap cancelling."""
 
 import heapq
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 # A heap below this many entries is not worth cleaning.
-_COMPACT_ABOVE = 64
+_COMPACT_ABOVE: Final = 64
 
 
 class Timed:

@@ -12,11 +12,12 @@ will.
 
 from ipaddress import ip_address
 from itertools import islice
+from typing import Final
 
 from gateway.dtls.cookie import Address
 from gateway.dtls.limits import COOKIE_LOOP_HELLOS, COOKIE_LOOP_SLOTS, COOKIE_PERIOD_S, EVICTION_SAMPLE
 
-_IPV6_NETWORK_BYTES = 7
+_IPV6_NETWORK_BYTES: Final = 7
 
 
 def network_of(address: Address) -> str:

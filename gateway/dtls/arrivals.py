@@ -12,20 +12,21 @@ The order is a courtesy and no protection: a hello may claim to resume whatever 
 
 from collections import deque
 from enum import IntEnum
+from typing import Final
 
 from gateway.dtls.cookie import Address
 from gateway.dtls.limits import MAX_ARRIVALS, TURNS_OF_THE_FIRST
 from gateway.dtls.numbers import ContentType, ExtensionType, HandshakeType
 
-_HELLO_BODY = 13 + 12
-_SESSION_ID = _HELLO_BODY + 2 + 32
+_HELLO_BODY: Final = 13 + 12
+_SESSION_ID: Final = _HELLO_BODY + 2 + 32
 # The shortest hello has behind its session id a cookie, one suite and one compression method, each with its length.
-_EXTENSIONS = _SESSION_ID + 1 + 1 + 4 + 2 + 2
-_TICKET_EXTENSION = ExtensionType.SESSION_TICKET.to_bytes(2)
-_EMPTY = bytes(2)
-_HANDSHAKE = bytes((ContentType.HANDSHAKE,))
-_EPOCH_0 = bytes(2)
-_CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
+_EXTENSIONS: Final = _SESSION_ID + 1 + 1 + 4 + 2 + 2
+_TICKET_EXTENSION: Final = ExtensionType.SESSION_TICKET.to_bytes(2)
+_EMPTY: Final = bytes(2)
+_HANDSHAKE: Final = bytes((ContentType.HANDSHAKE,))
+_EPOCH_0: Final = bytes(2)
+_CLIENT_HELLO: Final = bytes((HandshakeType.CLIENT_HELLO,))
 
 
 class Rank(IntEnum):

@@ -9,6 +9,7 @@ Only epoch 1 exists: renegotiation is refused, and a new handshake makes a new a
 
 from functools import lru_cache
 from struct import Struct
+from typing import Final
 
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import Aead, AuthenticationFailed, Suite
@@ -20,22 +21,22 @@ from gateway.dtls.sizes import UNLIMITED
 Opened = tuple[int, bytes]
 """Content type and content of a record."""
 
-_EPOCH_1 = 1 << 48
-_NONCE_LENGTH = 8
-_CIPHERTEXT_AT = RECORD_HEADER_LENGTH + _NONCE_LENGTH
-_WINDOW_MASK = (1 << REPLAY_WINDOW) - 1
+_EPOCH_1: Final = 1 << 48
+_NONCE_LENGTH: Final = 8
+_CIPHERTEXT_AT: Final = RECORD_HEADER_LENGTH + _NONCE_LENGTH
+_WINDOW_MASK: Final = (1 << REPLAY_WINDOW) - 1
 
 # type, version 1.2, epoch 1
-_APPLICATION_DATA_PREFIX = b"\x17\xfe\xfd\x00\x01"
+_APPLICATION_DATA_PREFIX: Final = b"\x17\xfe\xfd\x00\x01"
 
 # type, version: as they stand in the associated data
-_APPLICATION_DATA = b"\x17\xfe\xfd"
+_APPLICATION_DATA: Final = b"\x17\xfe\xfd"
 
-_pack_header = Struct(">BHQHQ").pack
+_pack_header: Final = Struct(">BHQHQ").pack
 """Record header and explicit nonce: type, version, number, length, number again (RFC 6655 section 3)."""
-_pack_bare_header = Struct(">BHQH").pack
+_pack_bare_header: Final = Struct(">BHQH").pack
 """Record header of a suite whose nonce does not travel (RFC 7905 section 2)."""
-_pack_aad = Struct(">QBHH").pack
+_pack_aad: Final = Struct(">QBHH").pack
 """Associated data: number, type, version, plaintext length (RFC 5246 section 6.2.3.3)."""
 
 
@@ -213,6 +214,16 @@ class Association:
         """Frees the cipher objects, which are made again from the keys when needed (an AES-GCM pair holds 4 kB)."""
         self._reader = self._writer = None
 
+    def _seal_with_implicit_nonce(self, content_type: int, plaintext: bytes) -> bytes:
+        number = self._write_number
+        if number >= self._last_number:
+            raise SequenceExhausted
+        self._write_number = number + 1
+        length = len(plaintext)
+        return _pack_bare_header(content_type, 0xFEFD, number, length + self._expansion) + (
+            self._writer or self._wake_writer()
+        ).encrypt(implicit_nonce(self._write_iv, number), plaintext, _pack_aad(number, content_type, 0xFEFD, length))
+
     def _nonce_and_ciphertext(self, number: bytes, fragment: bytes) -> tuple[bytes, bytes]:
         """The nonce of a received record and its ciphertext with tag.
 
@@ -266,7 +277,7 @@ class ImplicitNonceAssociation(Association):
             return None
         try:
             plaintext = (self._reader or self._wake_reader()).decrypt(
-                _xor(self._read_iv, _EPOCH_1 + sequence),
+                implicit_nonce(self._read_iv, _EPOCH_1 + sequence),
                 datagram[RECORD_HEADER_LENGTH:],
                 number + _APPLICATION_DATA + length.to_bytes(2),
             )
@@ -277,18 +288,12 @@ class ImplicitNonceAssociation(Association):
 
     def seal(self, content_type: int, plaintext: bytes) -> bytes:
         """As `Association.seal`."""
-        number = self._write_number
-        if number >= self._last_number:
-            raise SequenceExhausted
-        self._write_number = number + 1
-        length = len(plaintext)
-        return _pack_bare_header(content_type, 0xFEFD, number, length + self._expansion) + (
-            self._writer or self._wake_writer()
-        ).encrypt(_xor(self._write_iv, number), plaintext, _pack_aad(number, content_type, 0xFEFD, length))
+        return self._seal_with_implicit_nonce(content_type, plaintext)
 
     def _nonce_and_ciphertext(self, number: bytes, fragment: bytes) -> tuple[bytes, bytes]:
-        return _xor(self._read_iv, int.from_bytes(number)), fragment
+        return implicit_nonce(self._read_iv, int.from_bytes(number)), fragment
 
 
-def _xor(iv: bytes, number: int) -> bytes:
+def implicit_nonce(iv: bytes, number: int) -> bytes:
+    """The nonce of a suite in which it does not travel: the IV, its end XORed with epoch and sequence number."""
     return (int.from_bytes(iv) ^ number).to_bytes(12)

@@ -3,6 +3,7 @@
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.dtls.association import Association
 from gateway.dtls.connection_id import IdentifiedAssociation
@@ -20,8 +21,8 @@ from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, Hand
 from gateway.dtls.paths import decode_path_message, encode_path_message
 from gateway.dtls.record import Record, split_records
 
-_FINISHED = bytes((HandshakeType.FINISHED,))
-_CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
+_FINISHED: Final = bytes((HandshakeType.FINISHED,))
+_CLOSE_NOTIFY: Final = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
 
 
 @dataclass(frozen=True, slots=True)

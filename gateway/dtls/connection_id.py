@@ -5,8 +5,9 @@ length, and finds them at a fixed place. A side that offers an empty id wants no
 """
 
 from dataclasses import dataclass
+from typing import Final
 
-from gateway.dtls.association import Association, ImplicitNonceAssociation, Opened
+from gateway.dtls.association import Association, Opened, implicit_nonce
 from gateway.dtls.association import associate as associate_by_address
 from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import AuthenticationFailed, Suite
@@ -16,28 +17,28 @@ from gateway.dtls.numbers import DTLS_1_2, ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH, Record
 from gateway.dtls.wire import Reader
 
-PROVEN = -1
+PROVEN: Final = -1
 """`credit` of an association whose peer is known to be where its records come from."""
 
-_EPOCH_1 = 1 << 48
-_TLS12_CID = int(ContentType.TLS12_CID)
-_APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
-_TYPE_LENGTH = 1
-_WINDOW_MASK = (1 << REPLAY_WINDOW) - 1
-_NONCE_LENGTH = 8
-_TYPE_AND_VERSION = b"\x19\xfe\xfd"
-_TYPES = tuple(bytes((content_type,)) for content_type in range(256))
+_EPOCH_1: Final = 1 << 48
+_TLS12_CID: Final = int(ContentType.TLS12_CID)
+_APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
+_TYPE_LENGTH: Final = 1
+_WINDOW_MASK: Final = (1 << REPLAY_WINDOW) - 1
+_NONCE_LENGTH: Final = 8
+_TYPE_AND_VERSION: Final = b"\x19\xfe\xfd"
+_TYPES: Final = tuple(bytes((content_type,)) for content_type in range(256))
 # The start of the associated data, up to the record's number, by the length of the id (RFC 9146 section 5.3).
-_AAD_STARTS = tuple(b"%b\x19%c\x19\xfe\xfd" % (b"\xff" * 8, length) for length in range(256))
+_AAD_STARTS: Final = tuple(b"%b\x19%c\x19\xfe\xfd" % (b"\xff" * 8, length) for length in range(256))
 
 # type, version 1.2, epoch 1
-_PREFIX = b"\x19\xfe\xfd\x00\x01"
+_PREFIX: Final = b"\x19\xfe\xfd\x00\x01"
 # Where an id of ours begins and ends; the length of the record's body follows.
-_ID_AT = RECORD_HEADER_LENGTH - 2
-_ID_END = _ID_AT + CONNECTION_ID_LENGTH
-_BODY_AT = _ID_END + 2
-_CIPHERTEXT_AT = _BODY_AT + _NONCE_LENGTH
-_OUR_AAD = _AAD_STARTS[CONNECTION_ID_LENGTH]
+_ID_AT: Final = RECORD_HEADER_LENGTH - 2
+_ID_END: Final = _ID_AT + CONNECTION_ID_LENGTH
+_BODY_AT: Final = _ID_END + 2
+_CIPHERTEXT_AT: Final = _BODY_AT + _NONCE_LENGTH
+_OUR_AAD: Final = _AAD_STARTS[CONNECTION_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ class IdentifyingAssociation(IdentifiedAssociation):
         )
 
 
-class ImplicitNonceIdentifiedAssociation(IdentifiedAssociation, ImplicitNonceAssociation):
+class ImplicitNonceIdentifiedAssociation(IdentifiedAssociation):
     """The same for suites whose nonce does not travel (RFC 7905 section 2)."""
 
     __slots__ = ()
@@ -215,11 +216,22 @@ class ImplicitNonceIdentifiedAssociation(IdentifiedAssociation, ImplicitNonceAss
         self._newest, self._window, self.authentication_failures = before  # the endpoint looks at it again
         return None
 
+    def seal(self, content_type: int, plaintext: bytes) -> bytes:
+        """As `Association.seal`."""
+        return self._seal_with_implicit_nonce(content_type, plaintext)
 
-class ImplicitNonceIdentifyingAssociation(IdentifyingAssociation, ImplicitNonceIdentifiedAssociation):
+    def _nonce_and_ciphertext(self, number: bytes, fragment: bytes) -> tuple[bytes, bytes]:
+        return implicit_nonce(self._read_iv, int.from_bytes(number)), fragment
+
+
+class ImplicitNonceIdentifyingAssociation(ImplicitNonceIdentifiedAssociation):
     """The same with an id of the peer."""
 
     __slots__ = ()
+
+    @property
+    def overhead(self) -> int:
+        return super().overhead + len(self.peer_cid) + _TYPE_LENGTH
 
     def seal(self, content_type: int, plaintext: bytes) -> bytes:
         """As `Association.seal`."""
@@ -230,7 +242,7 @@ class ImplicitNonceIdentifyingAssociation(IdentifyingAssociation, ImplicitNonceI
         cid = self.peer_cid
         place = number.to_bytes(8) + cid
         length = len(plaintext) + _TYPE_LENGTH
-        nonce = (int.from_bytes(self._write_iv) ^ number).to_bytes(len(self._write_iv))
+        nonce = implicit_nonce(self._write_iv, number)
         aad = _AAD_STARTS[len(cid)] + place + length.to_bytes(2)
         body = (self._writer or self._wake_writer()).encrypt(nonce, plaintext + _TYPES[content_type], aad)
         return _TYPE_AND_VERSION + place + len(body).to_bytes(2) + body

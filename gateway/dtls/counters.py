@@ -2,15 +2,16 @@
 
 from collections import Counter
 from struct import Struct
+from typing import Final
 
 from gateway.dtls.errors import DropReason
 from gateway.dtls.messages.framing import Alert
 from gateway.dtls.numbers import AlertLevel, ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH
 
-_TLS12_CID = int(ContentType.TLS12_CID)
-_type_and_length = Struct(">B10xH").unpack_from
-_LEVELS: dict[int, str] = {level: level.name.lower() for level in AlertLevel}
+_TLS12_CID: Final = int(ContentType.TLS12_CID)
+_type_and_length: Final = Struct(">B10xH").unpack_from
+_LEVELS: Final[dict[int, str]] = {level: level.name.lower() for level in AlertLevel}
 
 
 class EndpointCounters:

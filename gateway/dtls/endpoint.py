@@ -6,6 +6,7 @@ keep is bounded by `limits`.
 
 from collections import deque
 from dataclasses import replace
+from typing import Final
 
 from gateway.dtls.admission import Buffers, CookieLoops
 from gateway.dtls.arrivals import Rank, greets, resumes
@@ -46,23 +47,23 @@ from gateway.dtls.resumption import ServerSessions
 from gateway.dtls.server_config import ServerConfig
 from gateway.dtls.sparing import spare
 
-_COOKIE_LOOP = (
+_COOKIE_LOOP: Final = (
     f"{COOKIE_LOOP_HELLOS} ClientHellos of this network within a minute brought a cookie that is not ours: another "
     "gateway behind the same address, a client that changes its hello after the question, or forged packets"
 )
-_CLIENT_HELLO = bytes((HandshakeType.CLIENT_HELLO,))
-_BAD_RECORD_MAC = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
+_CLIENT_HELLO: Final = bytes((HandshakeType.CLIENT_HELLO,))
+_BAD_RECORD_MAC: Final = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
 # Plain integers: in Python 3.11 a member of an enum costs four times as much to look up.
-_HANDSHAKE = int(ContentType.HANDSHAKE)
-_TLS12_CID = int(ContentType.TLS12_CID)
-_PERHAPS_OF_THE_HANDSHAKE = (
+_HANDSHAKE: Final = int(ContentType.HANDSHAKE)
+_TLS12_CID: Final = int(ContentType.TLS12_CID)
+_PERHAPS_OF_THE_HANDSHAKE: Final = (
     DropReason.NO_SESSION,
     DropReason.BAD_MAC,
     DropReason.REPLAY,
     DropReason.UNKNOWN_CID,
     DropReason.MISSING_CID,
 )
-_UNKNOWN_SESSION = (DropReason.NO_SESSION, DropReason.UNKNOWN_CID)
+_UNKNOWN_SESSION: Final = (DropReason.NO_SESSION, DropReason.UNKNOWN_CID)
 
 
 class ServerEndpoint:

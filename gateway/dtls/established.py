@@ -1,6 +1,7 @@
 """What becomes of the records of established associations, and how associations end."""
 
 from collections import deque
+from typing import Final
 
 from gateway.dtls.association import Association
 from gateway.dtls.association_table import Associations
@@ -18,10 +19,10 @@ from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, Hand
 from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
 
-_CLOSE_NOTIFY = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
-_ACCESS_DENIED = Alert.fatal(AlertDescription.ACCESS_DENIED).encode()
-_NO_RENEGOTIATION = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
-_FATAL = frozenset({"alert", "authentication_failures", "revoked"})
+_CLOSE_NOTIFY: Final = Alert.warning(AlertDescription.CLOSE_NOTIFY).encode()
+_ACCESS_DENIED: Final = Alert.fatal(AlertDescription.ACCESS_DENIED).encode()
+_NO_RENEGOTIATION: Final = Alert.warning(AlertDescription.NO_RENEGOTIATION).encode()
+_FATAL: Final = frozenset({"alert", "authentication_failures", "revoked"})
 """Ends of an association after which its session cannot be resumed (RFC 5246 section 7.2.2)."""
 
 

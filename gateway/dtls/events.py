@@ -125,7 +125,7 @@ class HandshakeFailed:
     detail: str
     alert: str | None
     facts: HandshakeFacts
-    context: object = None
+    context: object | None = None
 
 
 @dataclass(slots=True)

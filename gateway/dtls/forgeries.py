@@ -12,12 +12,14 @@ to end somebody else's session. So:
 - Replays, other epochs and what no record could be are no tries, and do not count.
 """
 
+from typing import Final
+
 from gateway.dtls.association import Association
 from gateway.dtls.connection_id import IdentifiedAssociation
 from gateway.dtls.cookie import Address
 from gateway.dtls.limits import MAX_AUTHENTICATION_FAILURES_LONG_TAG
 
-_SHORT_TAG = 8
+_SHORT_TAG: Final = 8
 
 
 class Forgeries:

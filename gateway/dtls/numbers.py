@@ -1,9 +1,10 @@
 """IANA registries that DTLS 1.2 uses. Unknown wire values stay plain `int`: never build an enum from peer bytes."""
 
 from enum import IntEnum
+from typing import Final
 
-DTLS_1_0 = 0xFEFF
-DTLS_1_2 = 0xFEFD
+DTLS_1_0: Final = 0xFEFF
+DTLS_1_2: Final = 0xFEFD
 
 
 class ContentType(IntEnum):
@@ -171,6 +172,6 @@ class PathMessage(IntEnum):
     DROP = 2
 
 
-COMPRESSION_NULL = 0
-EC_POINT_UNCOMPRESSED = 0
-EC_CURVE_TYPE_NAMED = 3
+COMPRESSION_NULL: Final = 0
+EC_POINT_UNCOMPRESSED: Final = 0
+EC_CURVE_TYPE_NAMED: Final = 3

@@ -8,6 +8,7 @@ copy from elsewhere. A peer that still answers there stays there. Sans-IO, and w
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.dtls.connection_id import PROVEN, IdentifiedAssociation
 from gateway.dtls.cookie import Address
@@ -21,10 +22,10 @@ from gateway.dtls.limits import (
 )
 from gateway.dtls.numbers import PathMessage
 
-COOKIE_LENGTH = 8
+COOKIE_LENGTH: Final = 8
 """Bytes of cookie in each message (RFC 9853 section 4)."""
 
-NEVER = float("inf")
+NEVER: Final = float("inf")
 
 
 def decode_path_message(content: bytes) -> tuple[int, bytes] | None:

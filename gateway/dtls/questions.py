@@ -8,6 +8,7 @@ down from anywhere.
 """
 
 import heapq
+from typing import Final
 
 from gateway.dtls.admission import Places, network_of
 from gateway.dtls.backoff import Backoff
@@ -35,7 +36,7 @@ from gateway.dtls.limits import (
 
 Question = PskRequested | CertificatePresented | RawPublicKeyPresented | ResumptionRequested
 
-FAILED_PROOFS = frozenset(
+FAILED_PROOFS: Final = frozenset(
     {
         FailureReason.UNKNOWN_IDENTITY,
         FailureReason.WRONG_KEY,

@@ -1,19 +1,20 @@
 """The record layer's header and the epoch-0 writer (RFC 6347 section 4.1). Protection is in `association`."""
 
 from struct import Struct
+from typing import Final
 
 from gateway.dtls.errors import SequenceExhausted
 from gateway.dtls.limits import MAX_PLAINTEXT, MAX_RECORD_EXPANSION, MAX_RECORDS_PER_DATAGRAM, MAX_WRITE_SEQUENCE
 from gateway.dtls.numbers import DTLS_1_2, ContentType
 
-RECORD_HEADER_LENGTH = 13
-_header = Struct(">BHQH")
-_pack_header = _header.pack
-_unpack_header = _header.unpack_from
-_MAX_FRAGMENT = MAX_PLAINTEXT + MAX_RECORD_EXPANSION
-_TLS12_CID = int(ContentType.TLS12_CID)
-_TYPE_LENGTH = 1
-_SEQUENCE = (1 << 48) - 1
+RECORD_HEADER_LENGTH: Final = 13
+_header: Final = Struct(">BHQH")
+_pack_header: Final = _header.pack
+_unpack_header: Final = _header.unpack_from
+_MAX_FRAGMENT: Final = MAX_PLAINTEXT + MAX_RECORD_EXPANSION
+_TLS12_CID: Final = int(ContentType.TLS12_CID)
+_TYPE_LENGTH: Final = 1
+_SEQUENCE: Final = (1 << 48) - 1
 
 
 class Record:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 from gateway.dtls.association import Association
 from gateway.dtls.crypto import SUITES, Suite
@@ -32,11 +33,11 @@ from gateway.dtls.numbers import Authentication, ExtensionType
 from gateway.dtls.tickets import TicketKeys
 from gateway.dtls.wire import Reader
 
-_FORMAT = 1
-_EXTENDED_MASTER_SECRET = 1
-_HAS_NAME = 2
-_AUTHENTICATIONS = {int(member): member for member in Authentication}
-_MAX_FIELD = 0xFFFF
+_FORMAT: Final = 1
+_EXTENDED_MASTER_SECRET: Final = 1
+_HAS_NAME: Final = 2
+_AUTHENTICATIONS: Final = {int(member): member for member in Authentication}
+_MAX_FIELD: Final = 0xFFFF
 
 
 class ResumptionOutcome(StrEnum):

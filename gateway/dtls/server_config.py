@@ -1,6 +1,7 @@
 """How a server's endpoint behaves."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.dtls.errors import ApiMisuse
 from gateway.dtls.handshake.common import KeyLog
@@ -21,7 +22,7 @@ from gateway.dtls.limits import (
 )
 from gateway.dtls.resumption import ResumptionConfig
 
-_FIXED = ("cookie_secret", "connection_ids", "connection_id_prefix", "enhanced_path_check", "max_waiting")
+_FIXED: Final = ("cookie_secret", "connection_ids", "connection_id_prefix", "enhanced_path_check", "max_waiting")
 """Peers hold cookies and connection ids that were made with the first three; the others are built in."""
 
 

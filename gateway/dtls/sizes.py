@@ -5,6 +5,7 @@ the client. What is settled is one `RecordSizes`, of which the common ones exist
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
 from gateway.dtls.limits import MAX_PLAINTEXT, MIN_RECORD_SIZE_LIMIT
@@ -27,16 +28,16 @@ class RecordSizes:
     plain: int = MAX_PLAINTEXT
 
 
-UNLIMITED = RecordSizes()
+UNLIMITED: Final = RecordSizes()
 """What holds where nothing was negotiated: the protocol's own limit."""
 
-_UNLIMITED_INSIDE = RecordSizes(send=MAX_PLAINTEXT - 1)
+_UNLIMITED_INSIDE: Final = RecordSizes(send=MAX_PLAINTEXT - 1)
 
 # RFC 6066 section 4: 2^9, 2^10, 2^11, 2^12. It holds in both directions, for plain records too.
-_BY_CODE = {code: RecordSizes(1 << code + 8, 1 << code + 8, 1 << code + 8) for code in range(1, 5)}
-_CODE_OF = {sizes.send: code for code, sizes in _BY_CODE.items()}
+_BY_CODE: Final = {code: RecordSizes(1 << code + 8, 1 << code + 8, 1 << code + 8) for code in range(1, 5)}
+_CODE_OF: Final = {sizes.send: code for code, sizes in _BY_CODE.items()}
 
-MAX_FRAGMENT_LENGTHS = tuple(_CODE_OF)
+MAX_FRAGMENT_LENGTHS: Final = tuple(_CODE_OF)
 """The values of max_fragment_length, in bytes."""
 
 

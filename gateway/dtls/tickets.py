@@ -11,20 +11,21 @@ then (RFC 9325 section 3.4). A second secret opens the tickets that were made be
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.dtls.crypto import Aead, AuthenticationFailed, Hmac, ticket_aead
 from gateway.dtls.errors import ApiMisuse
 from gateway.dtls.limits import MAX_TICKET, MAX_TICKET_SECRETS
 
-NAME_LENGTH = 16
+NAME_LENGTH: Final = 16
 """Bytes of a key's name (RFC 5077 section 4 suggests 16)."""
 
-MIN_SECRET = 32
+MIN_SECRET: Final = 32
 """Bytes of a secret: as long as the keys that are derived from it."""
 
-_NONCE_LENGTH = 12
-_HEADER_LENGTH = NAME_LENGTH + _NONCE_LENGTH
-_NEIGHBOURS = (0, -1, 1)
+_NONCE_LENGTH: Final = 12
+_HEADER_LENGTH: Final = NAME_LENGTH + _NONCE_LENGTH
+_NEIGHBOURS: Final = (0, -1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ fit no message, go through `Transfers`.
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from gateway.coap import (
     BLOCK_OPTIONS,
@@ -31,16 +31,16 @@ from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
 # At most: header, token and payload marker; delta and length of an option.
-_HEADER_BYTES = 4 + 8 + 1
-_OPTION_BYTES = 5
-_FITS_ANY_DEVICE = 63
+_HEADER_BYTES: Final = 4 + 8 + 1
+_OPTION_BYTES: Final = 5
+_FITS_ANY_DEVICE: Final = 63
 """Bytes of a message that every device takes: the smallest record_size_limit (RFC 8449 section 4), less the type that
 stands in a record with a connection id."""
-SERVER_OPTIONS: Mapping[int, OptionFormat] = {**CRITICAL_OPTIONS, **BLOCK_OPTIONS, **CONDITIONAL_OPTIONS}
+SERVER_OPTIONS: Final[Mapping[int, OptionFormat]] = {**CRITICAL_OPTIONS, **BLOCK_OPTIONS, **CONDITIONAL_OPTIONS}
 """The critical options that are honoured here: by `Transfers` those about blocks, by `App` the conditions."""
-_ACCEPT = int(Option.ACCEPT)
+_ACCEPT: Final = int(Option.ACCEPT)
 """The last option by number of an ordinary request: all about blocks, and No-Response, comes behind it."""
-_RETRY_LATER = [(int(Option.MAX_AGE), encode_uint(RETRY_AFTER_S))]
+_RETRY_LATER: Final = [(int(Option.MAX_AGE), encode_uint(RETRY_AFTER_S))]
 
 
 class Dispatcher:

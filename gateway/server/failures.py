@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from gateway.dtls import FailureReason
 from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
@@ -18,8 +18,8 @@ from gateway.server.presented import read_chain
 from gateway.server.refusals import REASON_FOR
 from gateway.server.remedies import REMEDY_FOR, command_for
 
-_OF_A_CREDENTIAL = frozenset(REASON_FOR.values())
-_SHOWN_APART = frozenset({"identity", "chain"})
+_OF_A_CREDENTIAL: Final = frozenset(REASON_FOR.values())
+_SHOWN_APART: Final = frozenset({"identity", "chain"})
 
 
 @dataclass(frozen=True, slots=True)

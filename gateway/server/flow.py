@@ -9,13 +9,13 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.config import CoapSettings
 from gateway.model import Device
 from gateway.server.limits import MAX_BUCKETS
 
-_PER_MINUTE = 60
+_PER_MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.dtls import (
     Authentication,
@@ -24,7 +24,7 @@ from gateway.telemetry import get_logger
 
 Question = PskRequested | CertificatePresented | RawPublicKeyPresented | ResumptionRequested
 
-_AUTH_KINDS = {
+_AUTH_KINDS: Final = {
     Authentication.PSK: AuthKind.PSK,
     Authentication.CERTIFICATE: AuthKind.X509,
     Authentication.RAW_PUBLIC_KEY: AuthKind.RPK,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import Metric
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from gateway.server.pushes import Pushes
     from gateway.server.udp import UdpServer
 
-UNMATCHED = "none"
+UNMATCHED: Final = "none"
 """The `route` label of a request whose path or method nobody registered."""
 
-AUTH_FOR: dict[KeyExchange | None, AuthKind] = {
+AUTH_FOR: Final[dict[KeyExchange | None, AuthKind]] = {
     KeyExchange.PSK: AuthKind.PSK,
     KeyExchange.ECDHE_PSK: AuthKind.PSK,
     KeyExchange.ECDHE_ECDSA: AuthKind.X509,
@@ -43,9 +43,9 @@ AUTH_FOR: dict[KeyExchange | None, AuthKind] = {
 }
 """How a peer of that key exchange proves itself."""
 
-AUTHS = (AuthKind.PSK, AuthKind.X509, AuthKind.RPK)
+AUTHS: Final = (AuthKind.PSK, AuthKind.X509, AuthKind.RPK)
 
-CLOSE_REASONS = {
+CLOSE_REASONS: Final = {
     "alert": "error",
     "exhausted": "error",
     "authentication_failures": "error",

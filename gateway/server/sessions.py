@@ -1,7 +1,7 @@
 """The engine's events: when a session begins and ends, and one line about each."""
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.dtls import (
     ApplicationData,
@@ -27,8 +27,8 @@ from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
-_SHOWN_SUITES = 16
-_KNOWN_SUITES = frozenset(CipherSuite)
+_SHOWN_SUITES: Final = 16
+_KNOWN_SUITES: Final = frozenset(CipherSuite)
 
 
 class Sessions:

@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from gateway.dtls import Address, Arrivals, ContentType, DropReason, SequenceExhausted, ServerEndpoint
 from gateway.server.dispatch import Dispatcher
@@ -24,7 +25,7 @@ from gateway.server.limits import (
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
-_APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
+_APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
 
 
 class BindError(Exception):

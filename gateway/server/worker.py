@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from prometheus_client.core import Metric
 
-from gateway import __version__
+from gateway import __version__, is_compiled
 from gateway.admin import (
     MANAGEMENT_PREFIX,
     MAX_CONNECTIONS,
@@ -277,6 +277,7 @@ class Worker:
         self._log.info(
             "server.started",
             version=__version__,
+            compiled=is_compiled(),
             udp=str(bound.udp),
             admin=str(bound.admin),
             devices=counts.devices,

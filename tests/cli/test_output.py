@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import gateway
 from gateway.registry import open_registry
 from tests.cli.support import GATEWAY, execute, ok, run
 from tests.pki.factory import ca, name
@@ -140,7 +141,8 @@ def test_an_encoding_without_the_letters_is_no_traceback(site: Path) -> None:
 
 
 def test_version() -> None:
-    assert re.fullmatch(r"gateway \d+\.\d+\.\d+\S*\n", ok("--version").stdout)
+    kind = r" \(compiled\)" if gateway.is_compiled() else ""
+    assert re.fullmatch(rf"gateway \d+\.\d+\.\d+\S*{kind}\n", ok("--version").stdout)
 
 
 def test_help_tells_the_exit_statuses() -> None:

@@ -82,6 +82,7 @@ def test_bodies_of_one_peer_are_bounded_in_bytes(bodies: Bodies) -> None:
     assert bodies.find("peer", ask(GET, b"large", 1), 0) is None
 
 
+@pytest.mark.pure("it changes a constant")
 def test_bodies_of_all_peers_are_bounded_and_the_stalest_goes(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BODY_BYTES", 100_000)
     for peer in range(100):

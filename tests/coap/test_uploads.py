@@ -288,6 +288,7 @@ def test_uploads_of_all_peers_are_bounded_in_number(uploads: Uploads) -> None:
     accepted(late.send(0, True, 0))
 
 
+@pytest.mark.pure("it changes a constant")
 def test_uploads_of_all_peers_are_bounded_in_bytes(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "UPLOAD_BYTES", 100 * 1024)
     codes = list[int]()

@@ -303,6 +303,7 @@ def test_handshakes_abandoned_in_every_state_leave_nothing(kind: str, state: str
     assert {**sizes(world.endpoint), "_settled": 0} == EMPTY
 
 
+@pytest.mark.pure("it changes a constant")
 def test_failed_handshakes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake_table, "MAX_SETTLED", 10)
     world = World()

@@ -13,6 +13,7 @@ from tests.dtls.rawclient import ALERT, CCS, DATA, HANDSHAKE, RawClient, handsha
 from tests.dtls.support import CONTAINERS, EMPTY, MEMORY, World, certificate_client, sizes
 
 
+@pytest.mark.pure("it looks at the dictionary of an object")
 def test_list_of_containers_is_complete() -> None:
     endpoint = World().endpoint
     parts = (endpoint._table, endpoint._handshakes, endpoint._delivery)
@@ -40,6 +41,7 @@ def expensive(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
+@pytest.mark.pure("it replaces methods of the engine")
 def test_ten_thousand_hellos_without_a_cookie(expensive: list[str]) -> None:
     drawn: list[int] = []
 
@@ -63,6 +65,7 @@ def test_ten_thousand_hellos_without_a_cookie(expensive: list[str]) -> None:
     assert expensive == ["generate", "sign"]
 
 
+@pytest.mark.pure("it replaces methods of the engine")
 def test_ten_thousand_hellos_with_an_invented_cookie(expensive: list[str]) -> None:
     world, client = World(), certificate_client()
     for number in range(10_000):

@@ -49,6 +49,7 @@ def expanded_group(name: str) -> list[Requirement]:
 def test_the_locks_are_those_that_the_commands_use() -> None:
     assert [lock.name for lock in LOCKS] == [
         "requirements-build.txt",
+        "requirements-compile.txt",
         "requirements-dev.txt",
         "requirements-fuzz.txt",
         "requirements-interop-build.txt",
@@ -91,6 +92,7 @@ def test_all_locks_agree_on_versions() -> None:
         ("requirements-dev.txt", expanded_group("dev")),
         ("requirements-build.txt", expanded_group("build")),
         ("requirements-build.txt", [Requirement(text) for text in pyproject()["build-system"]["requires"]]),
+        ("requirements-compile.txt", expanded_group("compile")),
         ("requirements-fuzz.txt", expanded_group("fuzz")),
         ("requirements-interop-build.txt", expanded_group("interop-build")),
         (

@@ -26,6 +26,7 @@ KNOWN_TOP = {
     "docs",
     "examples",
     "gateway",
+    "hatch_build.py",
     "pyproject.toml",
     "tests",
 }

@@ -16,6 +16,8 @@ from gateway.server.metrics import RequestMetrics
 from gateway.server.session import Session
 from tests.bench.replay import DEVICES, count_bytecode, prepared
 
+pytestmark = pytest.mark.pure("it counts calls of the interpreter, and replaces methods of the engine")
+
 # A tenth above what it was when this was written. Whoever adds a feature that goes over it either takes something away,
 # or raises the number and says in docs/performance.md what for.
 MOST_CALLS = {"psk": 608, "certificate": 794}

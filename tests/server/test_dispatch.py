@@ -231,6 +231,7 @@ async def test_an_option_that_coap_cannot_express_is_5_00(tmp_path: Path) -> Non
         assert await gateway.samples("gateway_coap_requests_total") == {("5.00", "GET", "/bad", "con"): 1}
 
 
+@pytest.mark.pure("it changes a constant")
 async def test_a_plain_handler_that_holds_others_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.server.dispatch.SLOW_HANDLER_S", -1.0)
     slow = Slow()

@@ -77,6 +77,7 @@ async def test_a_handler_that_raises_what_no_handler_should(tmp_path: Path) -> N
         assert answer.payload == b"default/dev1"
 
 
+@pytest.mark.pure("it replaces a method of the engine")
 async def test_a_fault_of_the_engine_takes_no_other_answer_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

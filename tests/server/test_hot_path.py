@@ -15,7 +15,7 @@ from gateway.server.udp import UdpServer
 from tests.server.support import Gateway, WireDevice, running
 from tests.server.test_dispatch import Slow
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.pure("it changes a constant")]
 
 COUNT = 60
 

@@ -1,14 +1,16 @@
 """Hash, HMAC and the TLS 1.2 pseudo-random function (RFC 5246 section 5), with the hash that the suite names."""
 
+from typing import Final
+
 from cryptography.hazmat.primitives import hashes, hmac
 
 HashAlgorithm = hashes.HashAlgorithm
 
-SHA256: HashAlgorithm = hashes.SHA256()
-SHA384: HashAlgorithm = hashes.SHA384()
+SHA256: Final[HashAlgorithm] = hashes.SHA256()
+SHA384: Final[HashAlgorithm] = hashes.SHA384()
 
 # Never fed, only copied: to make a hash costs twice as much as to copy one.
-_UNFED = {algorithm.name: hashes.Hash(algorithm) for algorithm in (SHA256, SHA384)}
+_UNFED: Final = {algorithm.name: hashes.Hash(algorithm) for algorithm in (SHA256, SHA384)}
 
 
 class Hmac:

@@ -1,6 +1,7 @@
 """Ephemeral key agreement: P-256, P-384 and x25519 (RFC 8422)."""
 
 from collections.abc import Callable
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -82,11 +83,11 @@ def _illegal(detail: str) -> HandshakeError:
     return HandshakeError(FailureReason.ILLEGAL_PARAMETER, detail)
 
 
-_GENERATORS: dict[int, Callable[[], KeyShare]] = {
+_GENERATORS: Final[dict[int, Callable[[], KeyShare]]] = {
     NamedGroup.SECP256R1: _p256,
     NamedGroup.X25519: _x25519,
     NamedGroup.SECP384R1: _p384,
 }
 
-SUPPORTED_GROUPS: tuple[int, ...] = tuple(_GENERATORS)
+SUPPORTED_GROUPS: Final[tuple[int, ...]] = tuple(_GENERATORS)
 """Groups of the engine, in the order in which our client offers them."""

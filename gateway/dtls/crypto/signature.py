@@ -4,7 +4,7 @@ ECDSA and Ed25519 on both sides; RSA only for a server's certificate (RFC 8422 s
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,7 +20,7 @@ _S = SignatureScheme
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
-_ECDSA: dict[int, ec.ECDSA] = {
+_ECDSA: Final[dict[int, ec.ECDSA]] = {
     _S.ECDSA_SHA256: ec.ECDSA(hashes.SHA256()),
     _S.ECDSA_SHA384: ec.ECDSA(hashes.SHA384()),
     _S.ECDSA_SHA512: ec.ECDSA(hashes.SHA512()),
@@ -37,7 +37,7 @@ def _pss(algorithm: hashes.HashAlgorithm) -> _RsaScheme:
     return _RsaScheme(padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH), algorithm)
 
 
-_RSA: dict[int, _RsaScheme] = {
+_RSA: Final[dict[int, _RsaScheme]] = {
     _S.RSA_PSS_RSAE_SHA256: _pss(hashes.SHA256()),
     _S.RSA_PSS_RSAE_SHA384: _pss(hashes.SHA384()),
     _S.RSA_PSS_RSAE_SHA512: _pss(hashes.SHA512()),
@@ -46,15 +46,15 @@ _RSA: dict[int, _RsaScheme] = {
     _S.RSA_PKCS1_SHA512: _RsaScheme(padding.PKCS1v15(), hashes.SHA512()),
 }
 
-_CURVES: dict[type[ec.EllipticCurve], int] = {
+_CURVES: Final[dict[type[ec.EllipticCurve], int]] = {
     ec.SECP256R1: NamedGroup.SECP256R1,
     ec.SECP384R1: NamedGroup.SECP384R1,
 }
 
-SUPPORTED_SIGNATURES: tuple[int, ...] = (*_ECDSA, _S.ED25519)
+SUPPORTED_SIGNATURES: Final[tuple[int, ...]] = (*_ECDSA, _S.ED25519)
 """Schemes of ECDHE_ECDSA certificates, in order of preference. No SHA-1 (RFC 9155)."""
 
-RSA_SIGNATURES: tuple[int, ...] = tuple(_RSA)
+RSA_SIGNATURES: Final[tuple[int, ...]] = tuple(_RSA)
 """Schemes of an RSA server's certificate, in order of preference."""
 
 
@@ -164,7 +164,7 @@ def dns_names(certificate_der: bytes) -> tuple[str, ...]:
     return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
 
-_WANTED = (
+_WANTED: Final = (
     "the private key must be an elliptic curve key on P-256 or P-384, an Ed25519 key, "
     f"or an RSA key of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
 )
@@ -200,8 +200,8 @@ def _schemes(key: PublicKey) -> tuple[int, ...]:
             return RSA_SIGNATURES
 
 
-_ED25519_SCHEMES: tuple[int, ...] = (_S.ED25519,)
-_ECDSA_SCHEMES: tuple[int, ...] = tuple(_ECDSA)
+_ED25519_SCHEMES: Final[tuple[int, ...]] = (_S.ED25519,)
+_ECDSA_SCHEMES: Final[tuple[int, ...]] = tuple(_ECDSA)
 
 
 def _signer(key: PrivateKey) -> Callable[[int, bytes], bytes]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.dtls.crypto.aead import AeadFactory, aes_ccm, aes_ccm_8, aes_gcm, chacha20_poly1305
 from gateway.dtls.crypto.kdf import SHA256, SHA384, HashAlgorithm
@@ -41,13 +41,13 @@ class _Cipher(NamedTuple):
     hash: HashAlgorithm = SHA256
 
 
-_CCM_8 = _Cipher(aes_ccm_8, 16, 4, 8, 8)
-_CCM_8_256 = _Cipher(aes_ccm_8, 32, 4, 8, 8)
-_CCM = _Cipher(aes_ccm, 16, 4, 8, 16)
-_CCM_256 = _Cipher(aes_ccm, 32, 4, 8, 16)
-_GCM = _Cipher(aes_gcm, 16, 4, 8, 16, MAX_GCM_RECORDS)
-_GCM_256 = _Cipher(aes_gcm, 32, 4, 8, 16, MAX_GCM_RECORDS, SHA384)
-_CHACHA = _Cipher(chacha20_poly1305, 32, 12, 0, 16)
+_CCM_8: Final = _Cipher(aes_ccm_8, 16, 4, 8, 8)
+_CCM_8_256: Final = _Cipher(aes_ccm_8, 32, 4, 8, 8)
+_CCM: Final = _Cipher(aes_ccm, 16, 4, 8, 16)
+_CCM_256: Final = _Cipher(aes_ccm, 32, 4, 8, 16)
+_GCM: Final = _Cipher(aes_gcm, 16, 4, 8, 16, MAX_GCM_RECORDS)
+_GCM_256: Final = _Cipher(aes_gcm, 32, 4, 8, 16, MAX_GCM_RECORDS, SHA384)
+_CHACHA: Final = _Cipher(chacha20_poly1305, 32, 12, 0, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ _C, _K = CipherSuite, KeyExchange
 # goes before ECDHE_ECDSA although it has none: a client lists a PSK suite only when it holds a key, while many list
 # every ECDHE_ECDSA suite without holding a certificate (Mbed TLS, OpenSSL), and would then fail at ours. Within a kind,
 # the shortest record goes first: that is what a constrained radio pays for. AES-128 before AES-256 for the same reason.
-_ROWS = (
+_ROWS: Final = (
     Suite(_C.TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256, _K.ECDHE_PSK, *_CCM_8),  # RFC 8442
     Suite(_C.TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256, _K.ECDHE_PSK, *_CCM),  # RFC 8442
     Suite(_C.TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256, _K.ECDHE_PSK, *_GCM),  # RFC 8442
@@ -118,8 +118,8 @@ _ROWS = (
     Suite(_C.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, _K.ECDHE_RSA, *_GCM_256),  # RFC 5289
 )
 
-SUITES: dict[int, Suite] = {row.id: row for row in _ROWS}
+SUITES: Final[dict[int, Suite]] = {row.id: row for row in _ROWS}
 """Every suite of the engine by its number."""
 
-DEFAULT_SUITES: tuple[int, ...] = tuple(SUITES)
+DEFAULT_SUITES: Final[tuple[int, ...]] = tuple(SUITES)
 """The server's order of preference."""

@@ -5,6 +5,7 @@ nobody negotiated is X.509 (section 4.2).
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.dtls.crypto import VerifyingKey, certificate_public_key, leaf_key, raw_key
 from gateway.dtls.errors import DecodeError, FailureReason, HandshakeError
@@ -24,7 +25,7 @@ class CertificateTypes:
     server: int = CertificateType.X509
 
 
-X509_ONLY = CertificateTypes()
+X509_ONLY: Final = CertificateTypes()
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ ExpectServerHello -+- PSK -> ExpectPskHint -------------------------------------
 
 import hmac
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final
 
 from gateway.dtls.connection_id import ConnectionIds, decode_connection_id, encode_connection_id
 from gateway.dtls.cookie import Address
@@ -63,8 +64,8 @@ from gateway.dtls.messages.key_exchange import (
 from gateway.dtls.numbers import DTLS_1_2, EC_POINT_UNCOMPRESSED, ClientCertificateType, ExtensionType, HandshakeType
 from gateway.dtls.sizes import UNLIMITED, RecordSizes, accept_sizes, offer_sizes, with_inner_type
 
-_OWN_ID_LENGTH = 16
-_NO_RENEGOTIATION = ext.encode_u8_list(b"")
+_OWN_ID_LENGTH: Final = 16
+_NO_RENEGOTIATION: Final = ext.encode_u8_list(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +244,15 @@ def first_hello(context: ClientContext) -> "ExpectServerHello":
     return ExpectServerHello(context, hello)
 
 
-@dataclass(slots=True)
 class ExpectServerHello(ReadingState):
-    context: ClientContext
-    hello: ClientHello
-    accepts = frozenset({HandshakeType.HELLO_VERIFY_REQUEST, HandshakeType.SERVER_HELLO})
+    __slots__ = ("context", "hello")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+        {HandshakeType.HELLO_VERIFY_REQUEST, HandshakeType.SERVER_HELLO}
+    )
+
+    def __init__(self, context: ClientContext, hello: ClientHello) -> None:
+        self.context = context
+        self.hello = hello
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -332,11 +337,15 @@ def _connection_ids(offered: Extensions, answers: Extensions) -> ConnectionIds |
     return ConnectionIds(ours, decode_connection_id(theirs), path_check is not None)
 
 
-@dataclass(slots=True)
 class ExpectPskHint(ReadingState):
-    context: ClientContext
-    agreed: Agreed
-    accepts = frozenset({HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE})
+    __slots__ = ("agreed", "context")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+        {HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE}
+    )
+
+    def __init__(self, context: ClientContext, agreed: Agreed) -> None:
+        self.context = context
+        self.agreed = agreed
 
     def on_message(self, message: HandshakeMessage) -> State:
         self.context.transcript.add(message)
@@ -347,11 +356,13 @@ class ExpectPskHint(ReadingState):
         return ExpectServerHelloDone(self.context, self.agreed, None)
 
 
-@dataclass(slots=True)
 class ExpectEcdhePskParameters(ReadingState):
-    context: ClientContext
-    agreed: Agreed
-    accepts = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+    __slots__ = ("agreed", "context")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+
+    def __init__(self, context: ClientContext, agreed: Agreed) -> None:
+        self.context = context
+        self.agreed = agreed
 
     def on_message(self, message: HandshakeMessage) -> State:
         parameters = EcdhePskServerKeyExchange.decode(message.body).parameters
@@ -361,11 +372,13 @@ class ExpectEcdhePskParameters(ReadingState):
         return ExpectServerHelloDone(self.context, self.agreed, share)
 
 
-@dataclass(slots=True)
 class ExpectServerCertificate(ReadingState):
-    context: ClientContext
-    agreed: Agreed
-    accepts = frozenset({HandshakeType.CERTIFICATE})
+    __slots__ = ("agreed", "context")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
+
+    def __init__(self, context: ClientContext, agreed: Agreed) -> None:
+        self.context = context
+        self.agreed = agreed
 
     def on_message(self, message: HandshakeMessage) -> State:
         presented = read_presented(message.body, self.agreed.certificate_types.server, rsa_too=True)
@@ -387,12 +400,14 @@ class ServerShare:
     public_key: bytes = b""
 
 
-@dataclass(slots=True)
 class ExpectEcdheParameters(ReadingState):
-    context: ClientContext
-    agreed: Agreed
-    presented: Presented
-    accepts = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+    __slots__ = ("agreed", "context", "presented")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_KEY_EXCHANGE})
+
+    def __init__(self, context: ClientContext, agreed: Agreed, presented: Presented) -> None:
+        self.context = context
+        self.agreed = agreed
+        self.presented = presented
 
     def on_message(self, message: HandshakeMessage) -> State:
         exchange = EcdheServerKeyExchange.decode(message.body)
@@ -409,12 +424,16 @@ class ExpectEcdheParameters(ReadingState):
         return ExpectCertificateRequest(self.context, self.agreed, share)
 
 
-@dataclass(slots=True)
 class ExpectCertificateRequest(ReadingState):
-    context: ClientContext
-    agreed: Agreed
-    share: ServerShare
-    accepts = frozenset({HandshakeType.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE})
+    __slots__ = ("agreed", "context", "share")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset(
+        {HandshakeType.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE}
+    )
+
+    def __init__(self, context: ClientContext, agreed: Agreed, share: ServerShare) -> None:
+        self.context = context
+        self.agreed = agreed
+        self.share = share
 
     def on_message(self, message: HandshakeMessage) -> State:
         self.context.transcript.add(message)
@@ -425,16 +444,18 @@ class ExpectCertificateRequest(ReadingState):
         return ExpectServerHelloDone(self.context, self.agreed, replace(self.share, request=request))
 
 
-@dataclass(slots=True)
 class ExpectServerHelloDone(ReadingState):
     """Attributes:
     share: None for plain PSK.
     """
 
-    context: ClientContext
-    agreed: Agreed
-    share: ServerShare | None
-    accepts = frozenset({HandshakeType.SERVER_HELLO_DONE})
+    __slots__ = ("agreed", "context", "share")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.SERVER_HELLO_DONE})
+
+    def __init__(self, context: ClientContext, agreed: Agreed, share: ServerShare | None) -> None:
+        self.context = context
+        self.agreed = agreed
+        self.share = share
 
     def on_message(self, message: HandshakeMessage) -> State:
         _check_empty(message)
@@ -444,13 +465,15 @@ class ExpectServerHelloDone(ReadingState):
         return AwaitServerVerdict(self.context, self.agreed, self.share)
 
 
-@dataclass(slots=True)
 class AwaitServerVerdict(SuspendedState):
     """The shell decides whether to trust the server's certificate."""
 
-    context: ClientContext
-    agreed: Agreed
-    share: ServerShare
+    __slots__ = ("agreed", "context", "share")
+
+    def __init__(self, context: ClientContext, agreed: Agreed, share: ServerShare) -> None:
+        self.context = context
+        self.agreed = agreed
+        self.share = share
 
     def accepted(self) -> State:
         context, share = self.context, self.share
@@ -511,13 +534,15 @@ def _finish(context: ClientContext, keys: SessionKeys) -> State:
     return ExpectNewSessionTicket(context, following) if context.promised.ticket else following
 
 
-@dataclass(slots=True)
 class ExpectNewSessionTicket(ReadingState):
     """The server has promised a ticket; it comes before its ChangeCipherSpec (RFC 5077 section 3.3)."""
 
-    context: ClientContext
-    then: ExpectChangeCipherSpec
-    accepts = frozenset({HandshakeType.NEW_SESSION_TICKET})
+    __slots__ = ("context", "then")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.NEW_SESSION_TICKET})
+
+    def __init__(self, context: ClientContext, then: ExpectChangeCipherSpec) -> None:
+        self.context = context
+        self.then = then
 
     def write_keys(self) -> SessionKeys:
         return self.then.write_keys()
@@ -528,10 +553,13 @@ class ExpectNewSessionTicket(ReadingState):
         return self.then
 
 
-@dataclass(slots=True)
 class ExpectServerFinished(FinishedState):
-    context: ClientContext
-    accepts = frozenset({HandshakeType.FINISHED})
+    __slots__ = ("context",)
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def __init__(self, keys: SessionKeys, refusal: HandshakeError, context: ClientContext) -> None:
+        super().__init__(keys, refusal)
+        self.context = context
 
     def on_message(self, message: HandshakeMessage) -> State:
         _verify(self.context, self.keys, message, self.refusal)
@@ -539,12 +567,15 @@ class ExpectServerFinished(FinishedState):
         return Established(self.keys)
 
 
-@dataclass(slots=True)
 class ExpectResumedServerFinished(FinishedState):
     """The server's Finished comes first; ours is the last message."""
 
-    context: ClientContext
-    accepts = frozenset({HandshakeType.FINISHED})
+    __slots__ = ("context",)
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def __init__(self, keys: SessionKeys, refusal: HandshakeError, context: ClientContext) -> None:
+        super().__init__(keys, refusal)
+        self.context = context
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context

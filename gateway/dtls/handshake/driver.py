@@ -34,13 +34,13 @@ from gateway.dtls.record import Record
 
 # Plain integers: in Python 3.11 a member of an enum costs four times as much to look up, and these stand on the path of
 # each record.
-_HANDSHAKE = int(ContentType.HANDSHAKE)
-_CHANGE_CIPHER_SPEC = int(ContentType.CHANGE_CIPHER_SPEC)
-_CLIENT_HELLO = int(HandshakeType.CLIENT_HELLO)
-_ALERT = int(ContentType.ALERT)
+_HANDSHAKE: Final = int(ContentType.HANDSHAKE)
+_CHANGE_CIPHER_SPEC: Final = int(ContentType.CHANGE_CIPHER_SPEC)
+_CLIENT_HELLO: Final = int(HandshakeType.CLIENT_HELLO)
+_ALERT: Final = int(ContentType.ALERT)
 # A connection id hides what is in a record (RFC 9146 section 4).
-_FINISHED_COMES_IN = (_HANDSHAKE, int(ContentType.TLS12_CID))
-_TAKES_NO_MESSAGE = (SuspendedState, Established)
+_FINISHED_COMES_IN: Final = (_HANDSHAKE, int(ContentType.TLS12_CID))
+_TAKES_NO_MESSAGE: Final = (SuspendedState, Established)
 _NOT_TRUSTED: Final = "it does not accept our certificate: look at the CA, the host name and the clock that it has"
 _MEANS: Final[dict[int, str]] = {
     AlertDescription.BAD_CERTIFICATE: _NOT_TRUSTED,

@@ -6,6 +6,7 @@ unsealed messages: each repetition is sealed anew, under fresh record numbers.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.dtls.association import Association
 from gateway.dtls.errors import ApiMisuse
@@ -29,8 +30,8 @@ from gateway.dtls.numbers import ContentType
 from gateway.dtls.record import RECORD_HEADER_LENGTH, PlainWriter
 from gateway.dtls.sizes import UNLIMITED
 
-_HANDSHAKE = int(ContentType.HANDSHAKE)
-_CHANGE_CIPHER_SPEC = int(ContentType.CHANGE_CIPHER_SPEC)
+_HANDSHAKE: Final = int(ContentType.HANDSHAKE)
+_CHANGE_CIPHER_SPEC: Final = int(ContentType.CHANGE_CIPHER_SPEC)
 FlightFilter = Callable[[list[HandshakeMessage | None]], list[HandshakeMessage | None]]
 """Turns a flight's items into what is sent instead (tests only)."""
 

@@ -1,14 +1,15 @@
 """From the premaster secret to keys and Finished (RFC 5246 sections 6.3, 7.4.9, 8.1; RFC 7627)."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.dtls.crypto import Hmac, Suite
 
-VERIFY_DATA_LENGTH = 12
+VERIFY_DATA_LENGTH: Final = 12
 """Bytes of a Finished message (RFC 5246 section 7.4.9)."""
 
-CLIENT_FINISHED = b"client finished"
-SERVER_FINISHED = b"server finished"
+CLIENT_FINISHED: Final = b"client finished"
+SERVER_FINISHED: Final = b"server finished"
 
 
 @dataclass(slots=True)

@@ -4,13 +4,15 @@ It is kept for minutes, for every peer, and hardly ever needed. So only the byte
 made of them when a peer asks.
 """
 
+from typing import Final
+
 from gateway.dtls.association import Association
 from gateway.dtls.handshake.flight import Flight, Retransmission, Sealer
 from gateway.dtls.limits import LINGER_S
 from gateway.dtls.messages.framing import HANDSHAKE_HEADER_LENGTH, HandshakeMessage, decode_whole
 from gateway.dtls.sizes import RecordSizes
 
-_CHANGE_CIPHER_SPEC = b"\xff"
+_CHANGE_CIPHER_SPEC: Final = b"\xff"
 """Stands among the messages, none of which has that type (RFC 5246 section 7.4)."""
 
 

@@ -28,7 +28,7 @@ from gateway.dtls.numbers import (
 )
 from gateway.dtls.sizes import UNLIMITED, RecordSizes, answer_sizes
 
-_FIRST_HANDSHAKE = ext.encode_u8_list(b"")
+_FIRST_HANDSHAKE: Final = ext.encode_u8_list(b"")
 _SHOWN: Final = 12
 _LACK: Final = {
     KeyExchange.PSK: "pre-shared keys",

@@ -1,6 +1,7 @@
 """The server's driver of one handshake."""
 
 from collections.abc import Callable
+from typing import Final
 
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError
@@ -33,9 +34,9 @@ from gateway.dtls.numbers import Authentication, ContentType
 from gateway.dtls.record import Record
 from gateway.dtls.resumption import ServerSessions
 
-NEVER = float("inf")
-_ALERT = int(ContentType.ALERT)
-_WRONG_KEY = (
+NEVER: Final = float("inf")
+_ALERT: Final = int(ContentType.ALERT)
+_WRONG_KEY: Final = (
     "the device's key is not the one on record: compare them, hex and text are often mixed up; to change the one on "
     "record, delete the device and add it again"
 )

@@ -12,7 +12,8 @@ States know no time, no datagrams and no retransmission.
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from gateway.dtls.connection_id import ConnectionIds
 from gateway.dtls.cookie import Address
@@ -49,7 +50,9 @@ from gateway.dtls.numbers import Authentication, CertificateType, ClientCertific
 from gateway.dtls.resumption import Offer, ServerSessions, SessionState
 from gateway.dtls.sizes import with_inner_type
 
-_CERTIFICATE_REQUEST = CertificateRequest(bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES).encode()
+_CERTIFICATE_REQUEST: Final = CertificateRequest(
+    bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES
+).encode()
 
 
 @dataclass(slots=True)
@@ -164,12 +167,14 @@ def _keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms)
     return keys
 
 
-@dataclass(slots=True)
 class ExpectClientHello(ReadingState):
     """The gate has verified the cookie, of which nothing is left to check here, or has found that it needs none."""
 
-    context: ServerContext
-    accepts = frozenset({HandshakeType.CLIENT_HELLO})
+    __slots__ = ("context",)
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_HELLO})
+
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
 
     def on_message(self, message: HandshakeMessage) -> State:
         context, spared = self.context, self.context.spared
@@ -229,14 +234,16 @@ def _settle(
     return answers
 
 
-@dataclass(slots=True)
 class AwaitResumption(SuspendedState):
     """The shell says whether the credential behind the session still lets anybody in."""
 
-    context: ServerContext
-    message: HandshakeMessage
-    hello: ClientHello
-    offer: Offer
+    __slots__ = ("context", "hello", "message", "offer")
+
+    def __init__(self, context: ServerContext, message: HandshakeMessage, hello: ClientHello, offer: Offer) -> None:
+        self.context = context
+        self.message = message
+        self.hello = hello
+        self.offer = offer
 
     def declined(self) -> State:
         return _begin(self.context, self.message, self.hello)
@@ -303,16 +310,18 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
     return ExpectCertificate(context, hellos, share)
 
 
-@dataclass(slots=True)
 class ExpectPskKeyExchange(ReadingState):
     """Attributes:
     share: Our ephemeral key; None for plain PSK.
     """
 
-    context: ServerContext
-    hellos: Hellos
-    share: KeyShare | None = field(repr=False)
-    accepts = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+    __slots__ = ("context", "hellos", "share")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+
+    def __init__(self, context: ServerContext, hellos: Hellos, share: KeyShare | None) -> None:
+        self.context = context
+        self.hellos = hellos
+        self.share = share
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -327,7 +336,6 @@ class ExpectPskKeyExchange(ReadingState):
         return AwaitPsk(context, self.hellos, identity, shared)
 
 
-@dataclass(slots=True)
 class AwaitPsk(SuspendedState):
     """The shell looks the identity up.
 
@@ -335,10 +343,13 @@ class AwaitPsk(SuspendedState):
         shared: What the ephemeral keys gave; None for plain PSK.
     """
 
-    context: ServerContext
-    hellos: Hellos
-    identity: bytes
-    shared: bytes | None = field(repr=False)
+    __slots__ = ("context", "hellos", "identity", "shared")
+
+    def __init__(self, context: ServerContext, hellos: Hellos, identity: bytes, shared: bytes | None) -> None:
+        self.context = context
+        self.hellos = hellos
+        self.identity = identity
+        self.shared = shared
 
     def on_psk(self, psk: bytes | None, refusal: HandshakeError) -> State:
         """Goes on with the key, or without one as if there were one.
@@ -353,12 +364,14 @@ class AwaitPsk(SuspendedState):
         return ExpectChangeCipherSpec(ExpectFinished(keys, refusal, self.context, hopeless=psk is None))
 
 
-@dataclass(slots=True)
 class ExpectCertificate(ReadingState):
-    context: ServerContext
-    hellos: Hellos
-    share: KeyShare = field(repr=False)
-    accepts = frozenset({HandshakeType.CERTIFICATE})
+    __slots__ = ("context", "hellos", "share")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE})
+
+    def __init__(self, context: ServerContext, hellos: Hellos, share: KeyShare) -> None:
+        self.context = context
+        self.hellos = hellos
+        self.share = share
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -374,13 +387,15 @@ class ExpectCertificate(ReadingState):
         return ExpectEcdheKeyExchange(context, self.hellos, self.share, presented)
 
 
-@dataclass(slots=True)
 class ExpectEcdheKeyExchange(ReadingState):
-    context: ServerContext
-    hellos: Hellos
-    share: KeyShare = field(repr=False)
-    presented: Presented
-    accepts = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+    __slots__ = ("context", "hellos", "presented", "share")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CLIENT_KEY_EXCHANGE})
+
+    def __init__(self, context: ServerContext, hellos: Hellos, share: KeyShare, presented: Presented) -> None:
+        self.context = context
+        self.hellos = hellos
+        self.share = share
+        self.presented = presented
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -389,12 +404,14 @@ class ExpectEcdheKeyExchange(ReadingState):
         return ExpectCertificateVerify(context, self.hellos.keys(context, premaster), self.presented)
 
 
-@dataclass(slots=True)
 class ExpectCertificateVerify(ReadingState):
-    context: ServerContext
-    keys: SessionKeys
-    presented: Presented
-    accepts = frozenset({HandshakeType.CERTIFICATE_VERIFY})
+    __slots__ = ("context", "keys", "presented")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.CERTIFICATE_VERIFY})
+
+    def __init__(self, context: ServerContext, keys: SessionKeys, presented: Presented) -> None:
+        self.context = context
+        self.keys = keys
+        self.presented = presented
 
     def on_message(self, message: HandshakeMessage) -> State:
         context = self.context
@@ -404,28 +421,35 @@ class ExpectCertificateVerify(ReadingState):
         return AwaitCertificateVerdict(context, self.keys, self.presented)
 
 
-@dataclass(slots=True)
 class AwaitCertificateVerdict(SuspendedState):
     """Possession is proven; the shell decides what the chain, or the bare key, is worth (DESIGN D5b)."""
 
-    context: ServerContext
-    keys: SessionKeys
-    presented: Presented
+    __slots__ = ("context", "keys", "presented")
+
+    def __init__(self, context: ServerContext, keys: SessionKeys, presented: Presented) -> None:
+        self.context = context
+        self.keys = keys
+        self.presented = presented
 
     def accepted(self) -> State:
         mismatch = HandshakeError(FailureReason.FINISHED_MISMATCH, "the client's Finished does not authenticate")
         return ExpectChangeCipherSpec(ExpectFinished(self.keys, mismatch, self.context))
 
 
-@dataclass(slots=True)
 class ExpectFinished(FinishedState):
     """Attributes:
     hopeless: There was no key to use; the handshake fails whatever comes.
     """
 
-    context: ServerContext
-    hopeless: bool = False
-    accepts = frozenset({HandshakeType.FINISHED})
+    __slots__ = ("context", "hopeless")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def __init__(
+        self, keys: SessionKeys, refusal: HandshakeError, context: ServerContext, hopeless: bool = False
+    ) -> None:
+        super().__init__(keys, refusal)
+        self.context = context
+        self.hopeless = hopeless
 
     def on_message(self, message: HandshakeMessage) -> State:
         master, transcript, outbox = self.keys.master, self.context.transcript, self.context.outbox
@@ -441,13 +465,16 @@ class ExpectFinished(FinishedState):
         return Established(self.keys)
 
 
-@dataclass(slots=True)
 class ExpectResumedFinished(FinishedState):
     """Our Finished went out first; the client's is the last message, and nothing answers it."""
 
-    context: ServerContext
-    offer: Offer
-    accepts = frozenset({HandshakeType.FINISHED})
+    __slots__ = ("context", "offer")
+    accepts: ClassVar[frozenset[HandshakeType]] = frozenset({HandshakeType.FINISHED})
+
+    def __init__(self, keys: SessionKeys, refusal: HandshakeError, context: ServerContext, offer: Offer) -> None:
+        super().__init__(keys, refusal)
+        self.context = context
+        self.offer = offer
 
     def on_message(self, message: HandshakeMessage) -> State:
         digest = self.context.transcript.digest()

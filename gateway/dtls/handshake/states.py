@@ -5,7 +5,6 @@ A state has the fields that it needs and no others. Which messages may come is d
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
 from gateway.dtls.errors import HandshakeError
@@ -46,7 +45,6 @@ class SuspendedState(State):
     __slots__ = ()
 
 
-@dataclass(slots=True)
 class FinishedState(ReadingState):
     """Waits for Finished, and reads nothing but epoch 1.
 
@@ -55,15 +53,20 @@ class FinishedState(ReadingState):
         refusal: What it means when the first of them does not open.
     """
 
-    keys: SessionKeys
-    refusal: HandshakeError
+    __slots__ = ("keys", "refusal")
+
+    def __init__(self, keys: SessionKeys, refusal: HandshakeError) -> None:
+        self.keys = keys
+        self.refusal = refusal
 
 
-@dataclass(slots=True)
 class ExpectChangeCipherSpec(State):
     """Waits for the mark between the epochs (RFC 5246 section 7.1), which is no handshake message."""
 
-    then: FinishedState
+    __slots__ = ("then",)
+
+    def __init__(self, then: FinishedState) -> None:
+        self.then = then
 
     def write_keys(self) -> SessionKeys:
         return self.then.keys
@@ -72,11 +75,13 @@ class ExpectChangeCipherSpec(State):
         return self.then
 
 
-@dataclass(slots=True)
 class Established(State):
     """The peer's Finished has verified."""
 
-    keys: SessionKeys
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: SessionKeys) -> None:
+        self.keys = keys
 
     def write_keys(self) -> SessionKeys:
         return self.keys

@@ -1,17 +1,18 @@
 """The handshake header (RFC 6347 section 4.2.2) and the ChangeCipherSpec and alert bodies."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.dtls.errors import DecodeError
 from gateway.dtls.numbers import AlertDescription, AlertLevel
 
-HANDSHAKE_HEADER_LENGTH = 12
-CHANGE_CIPHER_SPEC = b"\x01"
+HANDSHAKE_HEADER_LENGTH: Final = 12
+CHANGE_CIPHER_SPEC: Final = b"\x01"
 
-_ALERT_NAMES: dict[int, str] = {description: description.name.lower() for description in AlertDescription}
+_ALERT_NAMES: Final[dict[int, str]] = {description: description.name.lower() for description in AlertDescription}
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Fragment:
     """A piece of a handshake message, as it stood in a record. Not frozen: that costs as much as all the decoding."""
 
@@ -21,8 +22,15 @@ class Fragment:
     offset: int
     data: bytes
 
+    def __init__(self, type: int, length: int, message_seq: int, offset: int, data: bytes) -> None:
+        self.type = type
+        self.length = length
+        self.message_seq = message_seq
+        self.offset = offset
+        self.data = data
 
-@dataclass(slots=True)
+
+@dataclass(init=False, slots=True)
 class HandshakeMessage:
     """A whole handshake message. Held in one piece, because an association keeps its last flight for minutes.
 
@@ -35,13 +43,18 @@ class HandshakeMessage:
     message_seq: int
     whole: bytes
 
+    def __init__(self, type: int, message_seq: int, whole: bytes) -> None:
+        self.type = type
+        self.message_seq = message_seq
+        self.whole = whole
+
     @classmethod
     def of(cls, type: int, message_seq: int, body: bytes) -> "HandshakeMessage":
         """The message with this body."""
         size = len(body)
         # `handshake_header`, without the call: four of these are made in the shortest handshake
         header = (type << 88 | size << 64 | message_seq << 48 | size).to_bytes(HANDSHAKE_HEADER_LENGTH)
-        return cls(type, message_seq, header + body)
+        return HandshakeMessage(type, message_seq, header + body)
 
     @property
     def body(self) -> bytes:
@@ -100,12 +113,16 @@ def decode_fragments(content: bytes) -> list[Fragment]:
     return fragments
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Alert:
     """RFC 5246 section 7.2. Level and description stay integers: a peer may send any."""
 
     level: int
     description: int
+
+    def __init__(self, level: int, description: int) -> None:
+        self.level = level
+        self.description = description
 
     @classmethod
     def decode(cls, content: bytes) -> "Alert":

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from struct import unpack_from
+from typing import Final
 
 from gateway.dtls.errors import DecodeError
 from gateway.dtls.limits import MAX_EXTENSIONS, MAX_HELLO_MESSAGE_SEQ, MAX_HELLO_SEQUENCE
 from gateway.dtls.numbers import COMPRESSION_NULL, DTLS_1_0, DTLS_1_2
 from gateway.dtls.wire import Reader, Writer
 
-_PREFIX_LENGTH = 2 + 32
+_PREFIX_LENGTH: Final = 2 + 32
 """Bytes of version and random, which stand in front of every hello's session id."""
 
 Extensions = dict[int, bytes]
