@@ -112,6 +112,9 @@ ChangeCipherSpec after one that was not remembered counts as one after a record 
 MAX_HANDSHAKES: Final = 10_000
 """Handshakes in progress at once: about 5 kB each, and at most about 30 kB when a peer fills every buffer."""
 
+KEY_SHARES_AHEAD: Final = 64
+"""Ephemeral keys of one group that are made ahead, 1.5 kB each: the first ones of a burst of handshakes take them."""
+
 SPARED_SHARE: Final = 8
 """With one in so many places for handshakes taken, a client that resumes needs a cookie like everybody: who repeats
 somebody's hello from forged addresses may take no place from those that showed theirs."""

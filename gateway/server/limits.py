@@ -9,6 +9,12 @@ HANDSHAKE_BUDGET_S: Final = 0.002
 """Seconds of a wake-up that go into handshakes and whatever else is no application data of a session, at least one
 datagram: so much later, and no more, a request is read that comes meanwhile."""
 
+SILENCE_S: Final = 0.02
+"""Seconds without a datagram after which the engine works ahead."""
+
+IDLE_STEPS: Final = 4
+"""Keys that are made ahead in one turn of the loop, 0.1 ms: so much later, and no more, a datagram is read."""
+
 MAX_POSTPONED: Final = 4
 """Wake-ups in a row that a full batch may leave handshakes for the next one: to get at the requests in the kernel's
 queue, which may stand behind a storm."""

@@ -16,11 +16,13 @@ from gateway.dtls import Address, Arrivals, ContentType, DropReason, SequenceExh
 from gateway.server.dispatch import Dispatcher
 from gateway.server.limits import (
     HANDSHAKE_BUDGET_S,
+    IDLE_STEPS,
     MAX_DATAGRAM,
     MAX_POSTPONED,
     RECEIVE_BATCH,
     RECEIVE_BUFFER,
     SEND_QUEUE,
+    SILENCE_S,
 )
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
@@ -105,6 +107,8 @@ class UdpServer:
         self._arrivals = Arrivals()
         self._postponed = 0
         self._turn_asked = False
+        self._idle: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._seen = 0
         self._unsent: deque[tuple[bytes, Address]] = deque()
         self._log = get_logger("gateway.server")
 
@@ -121,8 +125,9 @@ class UdpServer:
     def stop(self) -> None:
         """Sends what is queued, as far as the kernel takes it, and closes the socket."""
         self.stop_reading()
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._idle):
+            if handle is not None:
+                handle.cancel()
         self.flush(self._clock())
         if self._loop is not None:
             self._loop.remove_writer(self.udp)
@@ -207,11 +212,28 @@ class UdpServer:
         if arrivals and self._loop is not None and not self._turn_asked:
             self._turn_asked = True
             self._loop.call_soon(self._next_turn)
+        if self._idle is None and self._loop is not None and endpoint.has_idle_work:
+            self._wait_for_silence(self._loop)
 
     def _next_turn(self) -> None:
         self._turn_asked = False
         if self._arrivals:
             self._on_readable()
+
+    def _wait_for_silence(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._seen = self.counters.datagrams_in
+        self._idle = loop.call_later(SILENCE_S, self._on_silence, loop)
+
+    def _on_silence(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The engine works ahead while nobody sends: a little in each turn of the loop."""
+        self._idle = None
+        if self.counters.datagrams_in != self._seen:
+            self._wait_for_silence(loop)
+            return
+        for _ in range(IDLE_STEPS):
+            self._endpoint.do_idle_work()
+        if self._endpoint.has_idle_work:
+            self._idle = loop.call_soon(self._on_silence, loop)
 
     def _read_batch(self) -> list[tuple[bytes, Address]]:
         """What the socket holds, up to a limit."""

@@ -42,8 +42,7 @@ from gateway.dtls import (
     ServerEndpoint,
     SigningKey,
 )
-from gateway.dtls.crypto import KeyShare
-from gateway.dtls.handshake import server_states
+from gateway.dtls.crypto import KeyShare, share_pool
 from gateway.identity import trust_ca
 from gateway.pki import issue_device, write_development_pki
 from gateway.registry import open_registry
@@ -195,7 +194,7 @@ def record(server: Server, number: int, parameters: ClientParameters) -> tuple[R
 
 
 class Repeated:
-    """Stands for `KeyShare` in the server's states: the keys and secrets of the recording, again and again."""
+    """Stands for `KeyShare` in the server's pool: the keys and secrets of the recording, again and again."""
 
     def __init__(self) -> None:
         self._recorded: list[list[Any]] = []
@@ -231,7 +230,7 @@ def prepared(kind: str) -> Iterator[tuple[Server, list[Recording]]]:
             signatures[data] = sign(key, scheme, data)
         return signatures[data]
 
-    with tempfile.TemporaryDirectory() as name, patch.object(server_states, "KeyShare", shares):
+    with tempfile.TemporaryDirectory() as name, patch.object(share_pool, "KeyShare", shares):
         folder = Path(name)
         pki = write_development_pki(folder / "certs")
         url = f"sqlite:///{folder / 'registry.db'}"

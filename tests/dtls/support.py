@@ -295,8 +295,9 @@ CONTAINERS = {
 }
 """Every container of the endpoint that a peer can make grow, and where it is; but for `MEMORY`."""
 
-MEMORY = {"_agreements": "_agreements"}
-"""What stays full of what was agreed on lately, within its bounds (`test_agreements`), and is no peer's."""
+MEMORY = {"_agreements": "_agreements", "_shares": "_shares"}
+"""What stays full of what was agreed on lately (`test_agreements`) or made ahead (`test_share_pool`), within bounds,
+and is no peer's."""
 
 EMPTY = dict.fromkeys(CONTAINERS, 0)
 

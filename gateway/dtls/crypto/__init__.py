@@ -4,6 +4,7 @@ from gateway.dtls.crypto.aead import Aead, AuthenticationFailed, ticket_aead
 from gateway.dtls.crypto.kdf import HashAlgorithm, Hmac, RunningHash, sha256
 from gateway.dtls.crypto.keyshare import SUPPORTED_GROUPS, KeyShare
 from gateway.dtls.crypto.raw_key import certificate_public_key, raw_key
+from gateway.dtls.crypto.share_pool import KeySharePool
 from gateway.dtls.crypto.signature import (
     RSA_SIGNATURES,
     SUPPORTED_SIGNATURES,
@@ -26,6 +27,7 @@ __all__ = [
     "Hmac",
     "KeyExchange",
     "KeyShare",
+    "KeySharePool",
     "RunningHash",
     "SigningKey",
     "Suite",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.dtls.cookie import Address
+from gateway.dtls.crypto import KeyShare
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError
 from gateway.dtls.events import (
     CertificatePresented,
@@ -84,6 +85,7 @@ class ServerHandshake(Driver):
         sessions: ServerSessions | None = None,
         key_log: KeyLog | None = None,
         new_cid: Callable[[], bytes] = bytes,
+        new_share: Callable[[int], KeyShare] = KeyShare.generate,
         spared: Spared | None = None,
     ) -> None:
         self.id = id
@@ -99,7 +101,17 @@ class ServerHandshake(Driver):
         # RFC 6347 section 4.2.2: we number on from the ClientHello (1, after the HelloVerifyRequest's 0).
         outbox = Outbox(transcript, hello.message_seq)
         self._context = ServerContext(
-            address, agreements, random, transcript, outbox, facts, sessions, key_log, new_cid=new_cid, spared=spared
+            address,
+            agreements,
+            random,
+            transcript,
+            outbox,
+            facts,
+            sessions,
+            key_log,
+            new_cid=new_cid,
+            new_share=new_share,
+            spared=spared,
         )
         super().__init__(
             state=ExpectClientHello(self._context),

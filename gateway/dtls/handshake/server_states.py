@@ -124,6 +124,7 @@ class ServerContext:
     key_log: KeyLog | None = None
     grant: Grant | None = None
     new_cid: Callable[[], bytes] = bytes
+    new_share: Callable[[int], KeyShare] = KeyShare.generate
     cid: bytes = b""
     ids: ConnectionIds | None = None
     spared: "Spared | None" = None
@@ -280,7 +281,7 @@ class AwaitResumption(SuspendedState):
 
 def _offer_psk(context: ServerContext, hellos: Hellos) -> "ExpectPskKeyExchange":
     hint, group = context.agreements.parameters.psk_hint, hellos.negotiated.group
-    share = KeyShare.generate(group) if group is not None else None
+    share = context.new_share(group) if group is not None else None
     if share is not None:  # RFC 5489 section 2: "the ServerKeyExchange message is always sent"
         exchange = EcdhePskServerKeyExchange(hint or b"", EcdheParameters(share.group, share.public))
         context.outbox.add(HandshakeType.SERVER_KEY_EXCHANGE, exchange.encode())
@@ -295,7 +296,7 @@ def _offer_certificate(context: ServerContext, hellos: Hellos) -> "ExpectCertifi
     credential, group, scheme = negotiated.credential, negotiated.group, negotiated.signature_scheme
     if credential is None or group is None or scheme is None:
         raise ApiMisuse("a certificate suite was negotiated without a certificate")
-    share = KeyShare.generate(group)
+    share = context.new_share(group)
     parameters = EcdheParameters(group, share.public)
     # RFC 8422 section 5.4: signed over both randoms and the parameters.
     signature = credential.key.sign(scheme, hellos.randoms.client + hellos.randoms.server + parameters.encode())
