@@ -154,7 +154,7 @@ async def test_no_secret_and_no_payload_anywhere(tmp_path: Path, log: io.StringI
 def ours() -> list[object]:
     """Every object of a class of ours that is alive: sessions, handshakes, settings, registry, whatever there is."""
     gc.collect()
-    return [found for found in gc.get_objects() if type(found).__module__.partition(".")[0] == "gateway"]
+    return [found for found in gc.get_objects() if str(type(found).__module__).partition(".")[0] == "gateway"]
 
 
 def repr_of(found: object) -> str:
