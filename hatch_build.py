@@ -3,6 +3,7 @@
 
 import os
 import sys
+import sysconfig
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,17 @@ def compile_modules(root: Path, folder: Path, compiled: list[str], interpreted: 
     except ImportError as error:
         sys.exit(f"{error}: compiling needs what is in requirements-compile.txt (make wheel installs it)")
     from setuptools import Distribution
+    from setuptools.errors import CompileError
 
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        sys.exit("compiling needs Python.h (Debian and Ubuntu: apt install gcc python3-dev); a wheel without does not")
     left_out = {path for pattern in interpreted for path in root.glob(pattern)}
     paths = sorted({path for pattern in compiled for path in root.glob(pattern)} - left_out)
     with chdir(root):
         # One group: a call from one compiled module to another is then a call in C.
         extensions = mypycify(
             [str(path.relative_to(root)) for path in paths],
-            opt_level=os.environ.get("OPT", "2"),
+            opt_level=os.environ.get("OPT", "3"),
             debug_level="0",
             group_name="gateway",
             target_dir=str(folder / "c"),
@@ -57,5 +61,8 @@ def compile_modules(root: Path, folder: Path, compiled: list[str], interpreted: 
         command = Distribution({"name": "gateway", "ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib, command.build_temp = str(folder), str(folder / "objects")
         command.ensure_finalized()
-        command.run()
+        try:
+            command.run()
+        except CompileError as error:
+            sys.exit(f"{error}: compiling needs a C compiler (Debian and Ubuntu: apt install gcc python3-dev)")
         return [str(Path(output).relative_to(folder)) for output in command.get_outputs()]

@@ -790,6 +790,7 @@ def test_5_9_refused_session_is_forgotten() -> None:
     full_instead(world, returning(client, random=b"the old one".ljust(32)))
 
 
+@pytest.mark.pure("it looks at __slots__")
 def test_5_9_idle_session_that_came_by_a_ticket_costs_no_more_than_any_other() -> None:
     world = ResumingWorld()
     association = world.resume(returning(first(world, newcomer())), ELSEWHERE)

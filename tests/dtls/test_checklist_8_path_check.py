@@ -344,7 +344,7 @@ def test_checks_are_bounded_and_an_association_that_ends_takes_its_check_along()
     pass_time(world, 1000)
 
     world, client, association = checking()
-    filler = {IdentifiedAssociation.__new__(IdentifiedAssociation): None for _ in range(MAX_PATH_CHECKS)}
+    filler = {object(): None for _ in range(MAX_PATH_CHECKS)}
     world.endpoint._delivery.checks._checks.update(filler)  # type: ignore[arg-type]
     assert give(world, client.data(b"moved"), ELSEWHERE) == []
     assert (world.data, association.address, association.credit) == ([b"moved"], CLIENT, PROVEN)

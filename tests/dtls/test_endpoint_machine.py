@@ -620,6 +620,7 @@ def test_the_machine_notices_what_is_lost(name: str) -> None:
         check()
 
 
+@pytest.mark.pure("it watches the nonces by replacing functions of the engine")
 def test_the_machine_notices_a_nonce_that_comes_twice() -> None:
     machine = EndpointMachine()
     machine.honest_for_a_while(0, 10)

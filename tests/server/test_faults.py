@@ -105,6 +105,7 @@ async def test_a_fault_of_the_engine_takes_no_other_answer_along(
         two.udp.close()
 
 
+@pytest.mark.pure("it replaces methods of the engine")
 async def test_a_fault_in_a_timer_takes_no_other_timer_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as gateway:
         server, timers = udp_server(gateway.worker), list[float]()
@@ -123,6 +124,7 @@ async def test_a_fault_in_a_timer_takes_no_other_timer_along(tmp_path: Path, mon
         assert isinstance(line["exc_info"], Bug)
 
 
+@pytest.mark.pure("it replaces a method of the server")
 async def test_a_fault_in_one_event_takes_no_other_event_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as gateway:
         session = "gateway.server.sessions.Sessions"
