@@ -49,7 +49,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
 }
 
 _LIMITS: Final = {
-    "load": "the load was the limit, and the gateway can do more a second (take more --processes, or go by its CPU time)",
+    "load": "the load was the limit, and the gateway can do more (take more --processes, or go by its CPU time)",
     "machine": "all processors were busy, with the load or with something else (go by the gateway's CPU time)",
 }
 

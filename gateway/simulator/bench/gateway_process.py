@@ -43,6 +43,7 @@ class ThrowAwayGateway:
         psk: Its devices with pre-shared keys.
         certificates: Its devices with certificates, a chain of three with the root.
         address: Where it listens, once it was started; the same after another start.
+        admin: Where its metrics are, from the newest start on.
         usage: What it takes of the machine.
     """
 
@@ -59,7 +60,7 @@ class ThrowAwayGateway:
         self._process: subprocess.Popen[bytes] | None = None
         self.psk = PskFleet(_NAME, os.urandom(16))
         self.certificates = _prepare(folder, self.psk, devices)
-        self.address = Address("127.0.0.1", 0)
+        self.address = self.admin = Address("127.0.0.1", 0)
         self.usage = ProcessTree(0)
 
     def __enter__(self) -> "ThrowAwayGateway":
@@ -98,7 +99,7 @@ class ThrowAwayGateway:
                 stderr=subprocess.STDOUT,
                 env=environ,
             )
-        self.address = self._wait_for_start(log, seen)
+        self.address, self.admin = self._wait_for_start(log, seen)
         self.usage = ProcessTree(self._process.pid)
 
     def kill(self) -> None:
@@ -108,13 +109,14 @@ class ThrowAwayGateway:
             self._process.wait()
             self._process = None
 
-    def _wait_for_start(self, log: Path, seen: int) -> Address:
+    def _wait_for_start(self, log: Path, seen: int) -> tuple[Address, Address]:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             text = log.read_bytes()[seen:]
             for line in text.splitlines(keepends=True):
                 if line.endswith(b"\n") and b'"server.started"' in line:
-                    return Address.parse(json.loads(line)["udp"])
+                    started = json.loads(line)
+                    return Address.parse(started["udp"]), Address.parse(started["admin"])
             if self._process is None or self._process.poll() is not None:
                 break
             time.sleep(0.05)

@@ -92,8 +92,8 @@ class Measured:
         rounds: The numbers of each round by the name of the measure, see `document.MEASURES`.
         suites: Cipher suites that were agreed on.
         errors: How often what went wrong.
-        limits: What held the rounds up: the "gateway", the "load", the "machine" (its processors were busy, and neither of
-            the two had a whole one), or "nothing" (all of them waited); so many rounds each.
+        limits: What held the rounds up: the "gateway", the "load", the "machine" (its processors were busy, and
+            neither of the two had a whole one), or "nothing" (all of them waited); so many rounds each.
     """
 
     operation: Operation
