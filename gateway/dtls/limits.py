@@ -271,8 +271,12 @@ MIN_PATH_CHECK_TIMEOUT_S = 0.1
 UNKNOWN_SESSION_ALERTS_PER_S = 50
 """Alerts a second for records of unknown sessions, with `unknown_session = "alert"`: 750 bytes, whoever asks."""
 
-MAX_ARRIVALS = 1024
-"""Datagrams of handshakes that wait for CPU time, a second's work: what waits longer is repeated by its sender."""
+MAX_ARRIVALS = 65_536
+"""Datagrams of handshakes that wait for CPU time, some 250 bytes each beside their own: a hello of each of 50,000
+devices that lost their gateway at the same moment. What finds no place is repeated by its sender, later each time."""
+
+MAX_ARRIVALS_BYTES = 16 * 1024 * 1024
+"""Bytes of them: those hellos, or the certificates of 10,000 handshakes that are under way."""
 
 TURNS_OF_THE_FIRST = 8
 """Every so many datagrams of handshakes, those have a turn that are not first in order, one kind after the other."""
