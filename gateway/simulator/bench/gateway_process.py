@@ -86,7 +86,7 @@ class ThrowAwayGateway:
         Raises:
             BenchError: It does not; the text has the end of its log.
         """
-        (self._folder / "gateway.toml").write_text(_configuration(self.address, self._workers))
+        (self._folder / "gateway.toml").write_text(self.configuration())
         log = self._folder / "gateway.log"
         seen = log.stat().st_size if log.exists() else 0
         environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
@@ -101,6 +101,28 @@ class ThrowAwayGateway:
             )
         self.address, self.admin = self._wait_for_start(log, seen)
         self.usage = ProcessTree(self._process.pid)
+
+    def configuration(self) -> str:
+        """What the configuration file says, for the address that it has or is to get."""
+        several = f"workers = {self._workers}\n" if self._workers > 1 else ""
+        # A certificate's devices are fewer than the handshakes that are under way with many processes.
+        return f"""\
+[server]
+bind = "{self.address}"
+{several}[admin]
+bind = "127.0.0.1:0"
+[registry]
+url = "sqlite:///registry.db"
+[dtls]
+certificate = "certs/server.pem"
+private_key = "certs/server.key"
+max_sessions_per_device = 0
+[handlers]
+enabled = []
+app = "gateway_bench_app:app"
+[log]
+format = "json"
+"""
 
     def kill(self) -> None:
         """Ends it as a power cut does: no device hears of it."""
@@ -139,25 +161,3 @@ def _prepare(folder: Path, psk: PskFleet, devices: int) -> CertificateFleet:
         trust_ca(registry, [pki.root.certificate, pki.intermediate.certificate], policy={"provision": "active"})
     (folder / "gateway_bench_app.py").write_text(_APP)
     return CertificateFleet(files)
-
-
-def _configuration(address: Address, workers: int) -> str:
-    # A certificate's devices are fewer than the handshakes that are under way with many processes.
-    several = f"workers = {workers}\n" if workers > 1 else ""
-    return f"""\
-[server]
-bind = "{address}"
-{several}[admin]
-bind = "127.0.0.1:0"
-[registry]
-url = "sqlite:///registry.db"
-[dtls]
-certificate = "certs/server.pem"
-private_key = "certs/server.key"
-max_sessions_per_device = 0
-[handlers]
-enabled = []
-app = "gateway_bench_app:app"
-[log]
-format = "json"
-"""
