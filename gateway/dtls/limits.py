@@ -295,6 +295,10 @@ IDLE_TIMEOUT_S = 24 * 3600.0
 SWEEP_INTERVAL_S = 60.0
 """Seconds between two searches for idle associations: precise enough for a timeout of hours."""
 
+MAX_AWAKE_NEWCOMERS = 1024
+"""New associations that have sent nothing yet and keep their cipher objects, about 1 kB each, for a first request: a
+second of a storm of handshakes. Without a bound, 50,000 devices that come back at once would hold 50 MB of them."""
+
 MAX_AUTHENTICATION_FAILURES = 1 << 20
 """Records of one association that failed to authenticate. With an 8-byte tag each has a chance of 2**-64; 2**20 keep
 the forger's chance below 2**-44 (RFC 9325 section 4.4)."""
