@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from gateway.simulator.bench.gateway_process import PATH
 
 STEPS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 PAYLOAD = b"0123456789abcdef0123456789abcdef"
-ROUNDS = 5
-ROUND_S = 2.0
+AWAKE = 100
+ROUNDS = 9
+ROUND_S = 1.0
 IDLE_S = 30.0
 BUSY = 16
 SLACK_S = 5.0
@@ -54,16 +55,23 @@ class Crowd:
     connected: int = 0
     _fleet: PskFleet | None = field(default=None, repr=False)
 
-    def grow(self, sessions: int) -> list[Tally]:
+    def grow(self, sessions: int) -> None:
         """Connects devices until there are so many; every one of them must."""
         each = (sessions - self.connected) // self.processes
         fleet = self._fleet if self._fleet is not None else self.gateway.psk
-        self._fleet = PskFleet(fleet.template, fleet.key, fleet.first + each * self.processes)
+        self._fleet = replace(fleet, first=fleet.first + each * self.processes)
         self.load.open(fleet, each)
         tallies = self.load.connect(Pace(BUSY, patience_s=PATIENCE_S))
         assert_nothing_lost(tallies, each * self.processes)
         self.connected += each * self.processes
-        return tallies
+
+    @contextlib.contextmanager
+    def more_load(self, processes: int) -> Iterator["Crowd"]:
+        """Processes for AWAKE devices more, on the same gateway."""
+        address = self.gateway.address
+        with LoadProcesses(processes, address.host, address.port) as load:
+            fleet = replace(self.gateway.psk, first=self.gateway.devices - AWAKE + 1)
+            yield Crowd(self.gateway, load, processes, _fleet=fleet)
 
     def one_each(self) -> list[Tally]:
         """One request of every device, each of which must be answered."""
@@ -128,7 +136,7 @@ def crowd(devices: int, processes: int) -> Iterator[Crowd]:
     """A gateway that knows so many devices, and processes for them."""
     with (
         tempfile.TemporaryDirectory(prefix="gateway-bench-") as name,
-        ThrowAwayGateway(Path(name), devices) as gateway,
+        ThrowAwayGateway(Path(name), devices + AWAKE) as gateway,
         LoadProcesses(processes, gateway.address.host, gateway.address.port) as load,
     ):
         yield Crowd(gateway, load, processes)
@@ -152,34 +160,35 @@ def main() -> int:
     options = parser.parse_args()
     steps = [step for step in STEPS if step <= options.most]
     result: dict[str, Any] = {"machine": machine(), "at": time.strftime("%Y-%m-%d")}
-    result["requests"] = requests(steps, options.processes)
+    result["requests_of_some"] = requests(steps, options.processes, everybody=False)
+    result["requests_of_all"] = requests(steps, options.processes, everybody=True)
     result["sessions"] = story(steps, options.processes, idle_s=IDLE_S, forget=options.long)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 
-def requests(steps: Sequence[int], processes: int) -> list[dict[str, Any]]:
-    """CPU time of a request with so many sessions, by turns with a gateway that has as few as at the first step."""
+def requests(steps: Sequence[int], processes: int, *, everybody: bool) -> list[dict[str, Any]]:
+    """CPU time of a request with so many sessions, by turns with a gateway that has AWAKE of them.
+
+    Args:
+        steps: Numbers of sessions, AWAKE at least.
+        processes: Of the devices that sleep.
+        everybody: All sessions send, one after the other; else AWAKE of them, from processes that have no others.
+    """
     found = []
-    with crowd(steps[0], processes) as small, crowd(steps[-1], processes) as large:
-        small.grow(steps[0])
+    with crowd(AWAKE, 2) as small, crowd(steps[-1], processes) as large, large.more_load(2) as awake:
+        small.grow(AWAKE)
+        if not everybody:
+            awake.grow(AWAKE)
         for step in steps:
-            large.grow(step)
-            some, every, beside = [], [], []
+            large.grow(step - awake.connected)
+            sending = large if everybody else awake
+            measured, beside = [], []
             for _ in range(ROUNDS):
-                beside.append(measure_requests(small, None))
-                some.append(measure_requests(large, steps[0] // processes))
-                every.append(measure_requests(large, None))
-            found.append(
-                {
-                    "sessions": large.connected,
-                    "some_us": some,
-                    "every_us": every,
-                    "beside_us": beside,
-                    "some_ratio": round(statistics.median(some) / statistics.median(beside), 3),
-                    "every_ratio": round(statistics.median(every) / statistics.median(beside), 3),
-                }
-            )
+                beside.append(measure_requests(small))
+                measured.append(measure_requests(sending))
+            ratio = statistics.median(measured) / statistics.median(beside)
+            found.append({"sessions": step, "us": measured, "beside_us": beside, "ratio": round(ratio, 3)})
             say(found[-1])
     return found
 
@@ -246,10 +255,10 @@ def wait_until(at: float) -> None:
     time.sleep(max(0.0, at + SLACK_S - time.monotonic()))
 
 
-def measure_requests(devices: Crowd, first: int | None) -> float:
-    """Gateway CPU time of a request, microseconds, while some or all of the devices send in turn."""
+def measure_requests(devices: Crowd) -> float:
+    """Gateway CPU time of a request, microseconds, while the devices send in turn, 32 of them at a time."""
     cpu = devices.cpu_s()
-    tallies = devices.load.requests(Pace(BUSY, ROUND_S), PATH, PAYLOAD, first=first)
+    tallies = devices.load.requests(Pace(32 // devices.processes, ROUND_S), PATH, PAYLOAD)
     assert not errors(tallies), errors(tallies)
     return round((devices.cpu_s() - cpu) / sum(tally.done for tally in tallies) * 1e6, 2)
 

@@ -53,6 +53,7 @@ def test_the_locks_are_those_that_the_commands_use() -> None:
         "requirements-fuzz.txt",
         "requirements-interop-build.txt",
         "requirements-interop.txt",
+        "requirements-report.txt",
         "requirements.txt",
     ]
 
@@ -93,6 +94,7 @@ def test_all_locks_agree_on_versions() -> None:
         ("requirements-build.txt", [Requirement(text) for text in pyproject()["build-system"]["requires"]]),
         ("requirements-fuzz.txt", expanded_group("fuzz")),
         ("requirements-interop-build.txt", expanded_group("interop-build")),
+        ("requirements-report.txt", expanded_group("report")),
         (
             "requirements-interop.txt",
             [Requirement(text) for text in pyproject()["project"]["optional-dependencies"]["interop"]],

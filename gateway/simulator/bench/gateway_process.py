@@ -40,7 +40,8 @@ class ThrowAwayGateway:
     """A gateway that knows so many devices.
 
     Attributes:
-        psk: Its devices with pre-shared keys.
+        devices: How many with pre-shared keys it knows.
+        psk: Those devices.
         certificates: Its devices with certificates, a chain of three with the root.
         address: Where it listens, once it was started; the same after another start.
         admin: Where its metrics are, from the newest start on.
@@ -57,6 +58,7 @@ class ThrowAwayGateway:
         """
         self._folder = folder
         self._workers = workers
+        self.devices = devices
         self._process: subprocess.Popen[bytes] | None = None
         self.psk = PskFleet(_NAME, os.urandom(16))
         self.certificates = _prepare(folder, self.psk, devices)

@@ -4,6 +4,7 @@ Closed loop: so many devices do something at any time, and the next one begins w
 is slow is thus asked less often, and its latency looks better than a fleet on a fixed schedule would see it.
 """
 
+import gc
 import resource
 import select
 import socket
@@ -107,7 +108,11 @@ class Loader:
             for device in self._devices:
                 device.forget()
         waiting = [device for device in self._devices if not device.connected]
-        return self._run(waiting, lambda device, now: device.connect(now), pace, since=since)
+        tally = self._run(waiting, lambda device, now: device.connect(now), pace, since=since)
+        # Else the collector looks at ten thousand sessions in the middle of a round.
+        gc.collect()
+        gc.freeze()
+        return tally
 
     def requests(self, pace: Pace, path: str, payload: bytes, *, first: int | None = None) -> Tally:
         """Confirmable POST requests over the sessions that are there, each device in turn.
@@ -134,6 +139,7 @@ class Loader:
         self._devices.clear()
         self._by_file.clear()
         self._timers.clear()
+        gc.unfreeze()
 
     def _run(
         self,

@@ -93,7 +93,8 @@ class LoadProcesses:
 
     def _call(self, name: str, arguments: Sequence[tuple[Any, ...]], **options: Any) -> list[Any]:
         for pipe, each in zip(self._pipes, arguments, strict=True):
-            pipe.send((name, each, options))
+            with contextlib.suppress(BrokenPipeError):  # which its answer will tell
+                pipe.send((name, each, options))
         return [self._answer(pipe, None) for pipe in self._pipes]
 
     def _answer(self, pipe: _Pipe, within_s: float | None) -> Any:
