@@ -83,6 +83,7 @@ def bench(
         typer.Option(help="With --target: PSK identity; {n} becomes the device's number, from 1.", metavar="TEXT"),
     ] = None,
     psk_file: Annotated[Path | None, typer.Option(help="File with their key, in hex.", metavar="FILE")] = None,
+    psk_text: Annotated[bool, typer.Option("--psk-text", help="The key in the file is text, not hex.")] = False,
     certificate: Annotated[
         Path | None,
         typer.Option(help="With --target: certificate of a device, with its intermediates.", metavar="FILE"),
@@ -113,7 +114,12 @@ def bench(
             raise UsageError("--fail-above needs --compare FILE")
         old = read_document(compare_with) if compare_with is not None else None
         chosen = _target(
-            target, allow_remote, pid, path, _psk(psk_identity, psk_file), _certificate(certificate, private_key)
+            target,
+            allow_remote,
+            pid,
+            path,
+            _psk(psk_identity, psk_file, text=psk_text),
+            _certificate(certificate, private_key),
         )
         plan = BenchPlan(
             operations=_operations(operations, chosen),
@@ -134,10 +140,10 @@ def bench(
             raise typer.Exit(EXIT_FAILURE)
 
 
-def _psk(identity: str | None, file: Path | None) -> PskFleet | None:
-    if (identity is None) != (file is None):
+def _psk(identity: str | None, file: Path | None, *, text: bool) -> PskFleet | None:
+    if (identity is None) != (file is None) or (text and file is None):
         raise UsageError("--psk-identity and --psk-file belong together")
-    return None if identity is None else PskFleet(identity, read_key(file))
+    return None if identity is None else PskFleet(identity, read_key(file, text=text))
 
 
 def _certificate(certificate: Path | None, key: Path | None) -> CertificateFleet | None:

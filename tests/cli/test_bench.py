@@ -34,6 +34,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     (site / "devices.csv").write_text(rows)
     ok("device", "import", str(site / "devices.csv"), "--allow-shared-keys", *config)
     ok("cert", "issue", "--device", "rain", "--out", str(site / "rain"), *config)
+    ok("ca", "trust", str(site / "certs/ca-bundle.pem"), "--auto-provision", *config)
     (site / "key").write_text(f"{KEY}\n")
     (site / "wrong").write_text("00" * 16)
     with Serving(site) as running:
