@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gateway.config import Address
-from gateway.simulator.bench.devices import CertificateFleet, PskFleet
+from gateway.simulator.bench.devices import CertificateFleet, Fleet, PskFleet
 from gateway.simulator.bench.errors import BenchError
 from gateway.simulator.bench.gateway_process import PATH, ThrowAwayGateway
 from gateway.simulator.bench.limits import DRAIN_S
@@ -166,10 +166,11 @@ def _load(plan: BenchPlan, subject: _Subject) -> LoadProcesses:
 
 
 def _rounds(plan: BenchPlan, subject: _Subject, load: LoadProcesses, operation: Operation) -> Measured:
-    certificates = operation is Operation.CERTIFICATE or subject.psk is None
-    fleet = subject.certificates if certificates else subject.psk
+    fleet: Fleet | None = subject.psk or subject.certificates
+    if operation in (Operation.PSK, Operation.CERTIFICATE):
+        fleet = subject.psk if operation is Operation.PSK else subject.certificates
     if fleet is None:
-        raise BenchError(f"{operation} needs devices with {'certificates' if certificates else 'pre-shared keys'}")
+        raise BenchError(f"{operation}: no devices for it were given")
     # Two for each that is busy: what the gateway answers to a close_notify has come before a device begins again.
     load.open(fleet, 2 * plan.devices)
     rate = subject.rate / plan.processes if subject.rate is not None else None

@@ -110,8 +110,8 @@ class LoadProcesses:
 
     def _source(self, number: int) -> str | None:
         """An address of its own for each process on loopback: the kernel has only so many ports for one address."""
-        on_loopback = sys.platform == "linux" and self._host in ("127.0.0.1", "localhost")
-        return f"127.0.0.{number + 2}" if on_loopback else None
+        # Only Linux has all of 127.0.0.0/8 without being told.
+        return f"127.0.0.{number + 2}" if sys.platform == "linux" and self._host.startswith("127.") else None
 
 
 def _serve(pipe: _Pipe, host: str, port: int, source: str | None) -> None:
