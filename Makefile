@@ -17,11 +17,11 @@ DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast test-long fuzz fuzz-million guard guard-update peers wheel install-fast install-pure lock format clean
+.PHONY: help demo test test-fast test-long fuzz fuzz-million benchmark-report guard guard-update peers wheel install-fast install-pure lock format clean
 
 help: ## Show what there is to run
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | \
-		while read -r make name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+		while read -r make name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.installed ## Run a gateway with two simulated devices (DEMO_ARGS="--duration 30" for options)
 	@$(BIN)/gateway demo $(DEMO_ARGS)
@@ -50,6 +50,10 @@ guard: $(VENV)/.installed-dev ## Count the machine instructions of a fixed repla
 
 guard-update: $(VENV)/.installed-dev ## Write the counts of this Python down as its baseline (say why in the commit)
 	@$(BIN)/python -m tests.bench.guard --update
+
+benchmark-report: $(VENV)/.installed-report ## Measure up to 50,000 sessions and draw docs/sessions.png (half an hour; nothing else should run)
+	@$(BIN)/python -m tests.bench.many_sessions --long --json docs/sessions.json
+	@$(BIN)/python -m tests.bench.plot docs/sessions.json docs/sessions.png
 
 peers: $(VENV)/.installed-dev ## Install the foreign clients that the interop tests talk to
 	@sh .ci/peers $(BIN)/python
@@ -111,4 +115,9 @@ $(VENV)/.installed-compile: $(VENV)/.installed-dev requirements-compile.txt
 $(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements-fuzz.txt
 	@echo "Installing the fuzzer ..."
 	@$(INSTALL) -r requirements-fuzz.txt
+	@touch $@
+
+$(VENV)/.installed-report: $(VENV)/.installed-dev requirements-report.txt
+	@echo "Installing what draws the report ..."
+	@$(INSTALL) -r requirements-report.txt
 	@touch $@

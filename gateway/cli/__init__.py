@@ -17,6 +17,7 @@ _COMMANDS = (
     "serve",
     "demo",
     "simulate",
+    "bench",
     "tenant",
     "device",
     "credential",

@@ -4,8 +4,11 @@ They cost ten to fifty times what a request costs, so the shell gives them a bou
 here, in a bounded queue. First come peers that have a session or a handshake under way, but for their hellos, then
 newcomers that offer a session to resume, then the others, last those whose network failed a lot lately. Every so often
 the others have their turn, the last in order first, so that nobody starves. When the queue is full, what waited longest
-of the kind that most is there of is dropped: its sender repeats it. A flood of one kind, in whose name ever, displaces
-itself.
+of the kind that most is there of is dropped, by number or by bytes, whichever of the two are too many: its sender
+repeats it. A flood of one kind, in whose name ever, displaces itself.
+
+There is room for the first hello of a whole fleet. Whoever is dropped comes again after 1, 2, 4, ... seconds together
+with all others that were, and is dropped again: with a short queue the last devices come back minutes after the first.
 
 The order is a courtesy and no protection: a hello may claim to resume whatever it likes.
 """
@@ -15,7 +18,7 @@ from enum import IntEnum
 from typing import Final
 
 from gateway.dtls.cookie import Address
-from gateway.dtls.limits import MAX_ARRIVALS, TURNS_OF_THE_FIRST
+from gateway.dtls.limits import MAX_ARRIVALS, MAX_ARRIVALS_BYTES, TURNS_OF_THE_FIRST
 from gateway.dtls.numbers import ContentType, ExtensionType, HandshakeType
 
 _HELLO_BODY: Final = 13 + 12
@@ -36,6 +39,10 @@ class Rank(IntEnum):
     RETURNING = 1
     NEW = 2
     SUSPECT = 3
+
+
+_RANKS = tuple(map(int, Rank))
+_LAST_FIRST = _RANKS[::-1]
 
 
 def greets(datagram: bytes) -> bool:
@@ -64,12 +71,15 @@ class Arrivals:
         dropped: Datagrams that found no place.
     """
 
-    __slots__ = ("_limit", "_queues", "_size", "_turns", "dropped")
+    __slots__ = ("_bytes", "_held", "_limit", "_queues", "_size", "_turns", "dropped")
 
     def __init__(self, limit: int = MAX_ARRIVALS) -> None:
         self._limit = limit
         self._queues: tuple[deque[tuple[bytes, Address]], ...] = tuple(deque() for _ in Rank)
         self._size = 0
+        # Bytes of each queue, and of all of them.
+        self._held = [0] * len(Rank)
+        self._bytes = 0
         self._turns = 0
         self.dropped = 0
 
@@ -79,24 +89,29 @@ class Arrivals:
     def put(self, rank: Rank, datagram: bytes, address: Address) -> None:
         self._queues[rank].append((datagram, address))
         self._size += 1
+        self._held[rank] += len(datagram)
+        self._bytes += len(datagram)
         if self._size > self._limit:
-            self._fullest().popleft()
-            self._size -= 1
-            self.dropped += 1
+            self._drop(max(_LAST_FIRST, key=lambda each: len(self._queues[each])))
+        while self._bytes > MAX_ARRIVALS_BYTES:
+            self._drop(max(_LAST_FIRST, key=self._held.__getitem__))
 
     def take(self) -> tuple[bytes, Address]:
         """The next one; there must be one."""
         self._turns += 1
         others, first = divmod(self._turns, TURNS_OF_THE_FIRST)
-        queue = next(filter(None, self._queues)) if first else self._other(others - 1)
+        waiting = [rank for rank in _RANKS if self._queues[rank]]
+        # Of all but the first that has something, one after the other from the last on.
+        rank = waiting[0] if first else waiting[-1 - (others - 1) % max(1, len(waiting) - 1)]
+        return self._pop(rank)
+
+    def _pop(self, rank: int) -> tuple[bytes, Address]:
+        taken = self._queues[rank].popleft()
         self._size -= 1
-        return queue.popleft()
+        self._held[rank] -= len(taken[0])
+        self._bytes -= len(taken[0])
+        return taken
 
-    def _other(self, turn: int) -> deque[tuple[bytes, Address]]:
-        """Of all but the first that has something, one after the other from the last on."""
-        waiting = list(filter(None, reversed(self._queues)))
-        return waiting[turn % max(1, len(waiting) - 1)]
-
-    def _fullest(self) -> deque[tuple[bytes, Address]]:
-        """The last one of those that hold most."""
-        return max(reversed(self._queues), key=len)
+    def _drop(self, rank: int) -> None:
+        self._pop(rank)
+        self.dropped += 1

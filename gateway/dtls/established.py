@@ -13,7 +13,7 @@ from gateway.dtls.errors import DecodeError, DropReason
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event
 from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.handshake.server import NEVER
-from gateway.dtls.limits import SWEEP_INTERVAL_S
+from gateway.dtls.limits import MAX_AWAKE_NEWCOMERS, SWEEP_INTERVAL_S
 from gateway.dtls.messages.framing import Alert, decode_fragments
 from gateway.dtls.numbers import AlertDescription, AlertLevel, ContentType, HandshakeType
 from gateway.dtls.record import Record
@@ -37,6 +37,7 @@ class Established:
         "_delivery",
         "_events",
         "_forgeries",
+        "_newcomers",
         "_sessions",
         "_table",
         "idle_timeout_s",
@@ -60,6 +61,8 @@ class Established:
         self._counters = counters
         self._events = events
         self._sessions = sessions
+        # The newest associations, oldest first, and no value: a set in order.
+        self._newcomers: dict[Association, None] = {}
         self.idle_timeout_s = idle_timeout_s
         self.next_timer = NEVER
 
@@ -68,6 +71,12 @@ class Established:
         if len(self._table) >= limit:
             self.end(self._table.stalest(), "evicted")
         self._table.enter(association)
+        self._newcomers[association] = None
+        if len(self._newcomers) > MAX_AWAKE_NEWCOMERS:
+            oldest = next(iter(self._newcomers))
+            del self._newcomers[oldest]
+            if oldest.newest <= 0:  # nothing but its Finished has come
+                oldest.rest()
         if self.next_timer == NEVER:
             self.next_timer = now + SWEEP_INTERVAL_S
 
@@ -132,6 +141,7 @@ class Established:
             self._sessions.cache.closed(association, fatal=reason in _FATAL)
         self._delivery.forget(association)
         self._table.remove(association)
+        self._newcomers.pop(association, None)
         self._events.append(AssociationClosed(association, reason))
 
     def handle_timer(self, now: float) -> None:

@@ -276,8 +276,12 @@ MIN_PATH_CHECK_TIMEOUT_S: Final = 0.1
 UNKNOWN_SESSION_ALERTS_PER_S: Final = 50
 """Alerts a second for records of unknown sessions, with `unknown_session = "alert"`: 750 bytes, whoever asks."""
 
-MAX_ARRIVALS: Final = 1024
-"""Datagrams of handshakes that wait for CPU time, a second's work: what waits longer is repeated by its sender."""
+MAX_ARRIVALS: Final = 65_536
+"""Datagrams of handshakes that wait for CPU time, some 250 bytes each beside their own: a hello of each of 50,000
+devices that lost their gateway at the same moment. What finds no place is repeated by its sender, later each time."""
+
+MAX_ARRIVALS_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of them: those hellos, or the certificates of 10,000 handshakes that are under way."""
 
 TURNS_OF_THE_FIRST: Final = 8
 """Every so many datagrams of handshakes, those have a turn that are not first in order, one kind after the other."""
@@ -295,6 +299,10 @@ IDLE_TIMEOUT_S: Final = 24 * 3600.0
 
 SWEEP_INTERVAL_S: Final = 60.0
 """Seconds between two searches for idle associations: precise enough for a timeout of hours."""
+
+MAX_AWAKE_NEWCOMERS: Final = 1024
+"""New associations that have sent nothing yet and keep their cipher objects, about 1 kB each, for a first request: a
+second of a storm of handshakes. Without a bound, 50,000 devices that come back at once would hold 50 MB of them."""
 
 MAX_AUTHENTICATION_FAILURES: Final = 1 << 20
 """Records of one association that failed to authenticate. With an 8-byte tag each has a chance of 2**-64; 2**20 keep

@@ -139,6 +139,10 @@ class Terminal:
             self._need_gateway()
             place = {"explain": "--server http://127.0.0.1:{admin}", "simulate": "--target 127.0.0.1:{udp}"}
             self._shell(f"{text} {place[text.split()[1]].format(**self._ports)}")
+        elif text.startswith("gateway bench"):
+            if "--target" in text:
+                self._need_gateway()
+            self._shell(text.replace(":5684", f":{self._ports['udp']}"))
         elif "openssl s_client" in text:
             peers.program("openssl")
             self._need_gateway()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.dtls import Address
 from gateway.dtls.arrivals import Arrivals, Rank, resumes
-from gateway.dtls.limits import MAX_ARRIVALS, NETWORK_BACKOFF_FREE, TURNS_OF_THE_FIRST
+from gateway.dtls.limits import MAX_ARRIVALS, MAX_ARRIVALS_BYTES, NETWORK_BACKOFF_FREE, TURNS_OF_THE_FIRST
 from tests.dtls.captured import CAPTURES
 from tests.dtls.rawclient import RawClient, raw_record
 from tests.dtls.support import CLIENT, World
@@ -59,6 +59,29 @@ def test_flood_of_strangers_does_not_displace_who_is_known() -> None:
     assert sum(each.startswith(b"back") for each in taken) == 10
     # Nobody starves.
     assert taken.index(next(each for each in taken if each.isdigit())) < TURNS_OF_THE_FIRST
+
+
+def test_whole_fleet_that_comes_back_at_once_finds_room() -> None:
+    # What found none is repeated after 1, 2, 4, ... seconds, all at once again: the last of 20,000 took two minutes.
+    queue, hello = Arrivals(), RawClient(cookie=b"c" * 32).hello()
+    for _ in range(50_000):
+        queue.put(Rank.NEW, hello, CLIENT)
+    assert queue.dropped == 0
+
+
+def test_flood_of_large_datagrams_displaces_itself() -> None:
+    queue, hello = Arrivals(), RawClient().hello()
+    for _ in range(1000):
+        queue.put(Rank.NEW, hello, ELSEWHERE)
+    for n in range(2 * MAX_ARRIVALS_BYTES // 65_000):
+        queue.put(Rank.KNOWN, bytes([n & 0xFF]) * 65_000, CLIENT)
+    taken = [queue.take() for _ in range(len(queue))]
+    assert [address for _, address in taken].count(ELSEWHERE) == 1000
+    assert sum(len(datagram) for datagram, _ in taken) <= MAX_ARRIVALS_BYTES
+    assert queue.dropped
+    for _ in range(1000):
+        queue.put(Rank.NEW, hello, ELSEWHERE)
+    assert len(queue) == 1000  # what was taken and what was dropped is counted no more
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import tracemalloc
 
-from gateway.dtls import Address, FailureReason
+import pytest
+
+from gateway.dtls import Address, ApplicationData, FailureReason
 from gateway.dtls.limits import MAX_REPEATS
 from gateway.dtls.messages.framing import handshake_header
 from tests.dtls.rawclient import RawClient, raw_record
@@ -80,6 +82,24 @@ def test_plain_alert_after_change_cipher_spec_has_no_say() -> None:
         client.read(world.deliver(finished))
         assert client.server_finished_verified
         assert alerts(client.read(world.collect(CLIENT))) == []
+
+
+def test_silent_newcomers_let_their_ciphers_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A cipher object has half a kilobyte outside the interpreter, and after an outage a whole fleet is new at once.
+    monkeypatch.setattr("gateway.dtls.established.MAX_AWAKE_NEWCOMERS", 3)
+    world = World()
+    clients = [RawClient(random=bytes((n,)) * 32) for n in range(1, 8)]
+    associations = []
+    for n, client in enumerate(clients):
+        associations.append(world.connect(client, ("192.0.2.1", n)))
+        if n == 1:
+            world.deliver(client.data(b"awake"), source=("192.0.2.1", n))
+    awake = [association._reader is not None for association in associations]
+    assert awake == [False, True, False, False, True, True, True]
+    world.deliver(clients[0].data(b"first word"), source=("192.0.2.1", 0))
+    assert isinstance(world.events[-1], ApplicationData)
+    world.endpoint.close(associations[-1], world.now)
+    assert associations[-1] not in world.endpoint._established._newcomers
 
 
 def _start() -> int:
