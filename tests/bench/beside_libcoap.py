@@ -156,6 +156,8 @@ def gateway(folder: Path) -> Iterator[Server]:
         "gateway.toml",
         "--bind",
         f"127.0.0.1:{port}",
+        "--workers",
+        "1",
     ]
     with (folder / "gateway.log").open("ab") as log, process(command, folder, log) as pid:
         yield Server(
