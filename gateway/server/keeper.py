@@ -86,7 +86,9 @@ class Keeper:
             if self._stopping.is_set():
                 break
             if not self.first.done():
-                self.first.set_result(self._failed or Failed(f"worker {self.worker} ended before it served", False))
+                how = " ".join(map(str, _ending(status).values()))
+                error = f"worker {self.worker} ended before it served ({how}); what it printed says why"
+                self.first.set_result(self._failed or Failed(error, False))
                 return
             if clock() - began >= WORKER_STEADY_S:
                 wait_s = WORKER_RETRY_FIRST_S
