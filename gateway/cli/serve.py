@@ -1,16 +1,17 @@
 """`gateway serve`."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from gateway.cli.common import ConfigOption, locate_config, new_app, readable_errors, settings_for
-from gateway.cli.worker import limiter_of_the_log, on_signals, source_of
-from gateway.config import Settings
+from gateway.config import Settings, Source
 from gateway.server import (
     BindError,
     StartFailed,
@@ -24,6 +25,17 @@ from gateway.telemetry import EventLimiter, configure_logging
 
 # -P: this module comes from where the gateway is installed, whatever lies in the working directory.
 _WORKER: Final = (sys.executable, "-P", "-m", "gateway.cli.worker")
+
+_LIMITED_EVENTS = (
+    "dtls.handshake_failed",
+    "server.fault",
+    "handler.slow",
+    "handler.failed",
+    "handler.timed_out",
+    "identity.failed",
+    "admin.token_refused",
+    "admin.tokens_unusable",
+)
 
 app = new_app()
 
@@ -77,3 +89,21 @@ async def _run_several(settings: Settings, count: int, config: Path | None, over
     on_signals(supervisor)
     async with supervisor:
         await supervisor.wait()
+
+
+def limiter_of_the_log() -> EventLimiter:
+    """Leaves out surplus lines of what strangers can cause."""
+    return EventLimiter(_LIMITED_EVENTS)
+
+
+def source_of(config: Path | None, overrides: Mapping[str, object]) -> Source:
+    """Where the settings of a server come from, so that it can read them again."""
+    return Source(partial(settings_for, config, overrides, check=True), locate_config(config))
+
+
+def on_signals(gateway: Worker | Supervisor) -> None:
+    """Signals stop a gateway, or have it read its configuration again: from before the first device can be there on."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)

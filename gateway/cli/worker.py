@@ -2,50 +2,19 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import sys
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
-from gateway.cli.common import EXIT_FAILURE, EXIT_USAGE, locate_config, os_error_text, settings_for
-from gateway.config import ConfigError, Settings, Source
+from gateway.cli.common import EXIT_FAILURE, EXIT_USAGE, os_error_text
+from gateway.cli.serve import limiter_of_the_log, on_signals, source_of
+from gateway.config import ConfigError, Settings
 from gateway.registry import InvalidValue, RegistryError
-from gateway.server import BindError, Supervisor, Worker, tune_garbage_collector
+from gateway.server import BindError, Worker, tune_garbage_collector
 from gateway.server.channel import Channel, ChannelError, Message, receive_message, send_message
 from gateway.server.plan import Secrets
 from gateway.server.seat import Seat
-from gateway.telemetry import EventLimiter, configure_logging
-
-_LIMITED_EVENTS = (
-    "dtls.handshake_failed",
-    "server.fault",
-    "handler.slow",
-    "handler.failed",
-    "handler.timed_out",
-    "identity.failed",
-    "admin.token_refused",
-    "admin.tokens_unusable",
-)
-
-
-def limiter_of_the_log() -> EventLimiter:
-    """Leaves out surplus lines of what strangers can cause."""
-    return EventLimiter(_LIMITED_EVENTS)
-
-
-def source_of(config: Path | None, overrides: Mapping[str, object]) -> Source:
-    """Where the settings of a server come from, so that it can read them again."""
-    return Source(partial(settings_for, config, overrides, check=True), locate_config(config))
-
-
-def on_signals(gateway: Worker | Supervisor) -> None:
-    """Signals stop a gateway, or have it read its configuration again: from before the first device can be there on."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, gateway.stop)
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+from gateway.telemetry import configure_logging
 
 
 def main() -> None:
@@ -54,6 +23,8 @@ def main() -> None:
     The arguments are numbers of file descriptors: of the UDP socket, and of the channel to the supervisor.
     """
     udp, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    for each in (udp, control):
+        each.set_inheritable(False)  # what a handler starts must not keep them open
     try:
         begin = receive_message(control)
     except ChannelError:

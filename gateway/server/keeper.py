@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from gateway.server.channel import Channel, Message, Switchboard, channel_pair
-from gateway.server.limits import WORKER_RETRY_FIRST_S, WORKER_RETRY_MAX_S, WORKER_STEADY_S
+from gateway.server.limits import WORKER_LAST_WORDS_S, WORKER_RETRY_FIRST_S, WORKER_RETRY_MAX_S, WORKER_STEADY_S
 from gateway.telemetry import get_logger
 
-_HINTS: Final = {
+_HINTS: Final[dict[int, str]] = {
+    0: "somebody stopped this one process; to stop the gateway, stop its first process",
     signal.SIGKILL: "somebody killed it, or the kernel for lack of memory: its log says so",
     signal.SIGSEGV: "native code crashed: keep the core dump and report it",
     signal.SIGABRT: "native code gave up: keep the core dump and report it",
 }
-_HINT: Final = "the last lines of this worker say why; devices of the others have not noticed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,13 @@ class Keeper:
             if self._stopping.is_set():
                 break
             if not self.first.done():
-                how = " ".join(map(str, _ending(status).values()))
+                how = _signal_name(status) or f"exit status {status}"
                 error = f"worker {self.worker} ended before it served ({how}); what it printed says why"
                 self.first.set_result(self._failed or Failed(error, False))
                 return
             if clock() - began >= WORKER_STEADY_S:
                 wait_s = WORKER_RETRY_FIRST_S
-            why = {**_ending(status), **self._why(status)}
-            self._log.error("worker.exited", worker=self.worker, **why, next_in_s=wait_s)
+            self._report(status, wait_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
                 break
@@ -119,7 +118,8 @@ class Keeper:
         """One life of the process; its exit status."""
         self.admin.unlink(missing_ok=True)
         ours, theirs = channel_pair()
-        channel = Channel(ours)
+        gone = asyncio.Event()
+        channel = Channel(ours, on_close=gone.set)
         channel.on("serving", lambda message: self._on_serving(channel, message))
         channel.on("failed", self._on_failed)
         try:
@@ -135,8 +135,10 @@ class Keeper:
             channel.start(asyncio.get_running_loop())
             channel.send(self._begin(self.worker, self.restarts))
             status = await process.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(gone.wait(), WORKER_LAST_WORDS_S)
             if self.serving and self._stopping.is_set():
-                self._log.info("worker.exited", worker=self.worker, **_ending(status))
+                self._log.info("worker.stopped", worker=self.worker, status=max(status, 0), signal=_signal_name(status))
             return status
         except OSError as error:  # no memory, or no process left for us
             self._failed = Failed(f"worker {self.worker} cannot be started: {error.strerror or error}", False)
@@ -163,12 +165,24 @@ class Keeper:
     def _on_failed(self, message: Message) -> None:
         self._failed = Failed(str(message["error"]), bool(message["refused"]))
 
-    def _why(self, status: int) -> dict[str, str]:
-        if self._failed is not None:
-            return {"error": self._failed.error, "hint": "correct it; the worker is started again by itself"}
-        return {"hint": _HINTS.get(signal.Signals(-status), _HINT) if status < 0 else _HINT}
+    def _report(self, status: int, wait_s: float) -> None:
+        """It has ended, and nobody told it to."""
+        failed = self._failed
+        if failed is not None:
+            hint = "correct it; the worker is started again by itself"
+        else:
+            hint = _HINTS.get(-status, "the last lines of this worker say why; the devices of the others go on")
+        self._log.error(
+            "worker.exited",
+            worker=self.worker,
+            status=max(status, 0),
+            signal=_signal_name(status),
+            error=None if failed is None else failed.error,
+            hint=hint,
+            next_in_s=wait_s,
+        )
 
 
-def _ending(status: int) -> dict[str, int | str]:
-    """How a process ended, for the log."""
-    return {"signal": signal.Signals(-status).name} if status < 0 else {"status": status}
+def _signal_name(status: int) -> str | None:
+    """What ended a process, if it was a signal."""
+    return signal.Signals(-status).name if status < 0 else None

@@ -162,6 +162,9 @@ WORKER_RETRY_MAX_S: Final = 30.0
 WORKER_STEADY_S: Final = 60.0
 """Seconds after which a worker that ends counts as one that ran, and the wait begins anew."""
 
+WORKER_LAST_WORDS_S: Final = 1.0
+"""Seconds for which what a worker said before it ended is read: it is there already, and ends with the process."""
+
 WORKER_STOP_S: Final = 10.0
 """Seconds that a worker has to stop beyond `server.shutdown_grace`: its writers of telemetry have some of them."""
 

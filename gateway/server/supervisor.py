@@ -173,7 +173,10 @@ class Supervisor:
             udp=str(bound.udp),
             admin=str(bound.admin),
             workers=self._workers,
-            **{name: value for name, value in said.items() if name != "kind"},
+            devices=said["devices"],
+            trust_anchors=said["trust_anchors"],
+            certificate=said["certificate"],
+            routes=said["routes"],
         )
         return bound
 

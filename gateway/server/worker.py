@@ -302,20 +302,31 @@ class Worker:
 
     def _report_start(self, bound: Bound) -> None:
         """Says that everything is there: in the log, or to the supervisor."""
-        counts = self.registry.counts()
-        there = {
-            "devices": counts.devices,
-            "trust_anchors": counts.trust_anchors,
-            "certificate": bool(self._plan.certificates),
-            "routes": len(self.app.routes),
-        }
+        counts, certificate, routes = self.registry.counts(), bool(self._plan.certificates), len(self.app.routes)
         if self._seat is None:
-            self._log.info("server.started", version=__version__, udp=str(bound.udp), admin=str(bound.admin), **there)
+            self._log.info(
+                "server.started",
+                version=__version__,
+                udp=str(bound.udp),
+                admin=str(bound.admin),
+                devices=counts.devices,
+                trust_anchors=counts.trust_anchors,
+                certificate=certificate,
+                routes=routes,
+            )
         else:
             channel = self._seat.channel
             channel.on("reload", lambda message: self.reload())
             channel.start(asyncio.get_running_loop())
-            channel.send({"kind": "serving", **there})
+            channel.send(
+                {
+                    "kind": "serving",
+                    "devices": counts.devices,
+                    "trust_anchors": counts.trust_anchors,
+                    "certificate": certificate,
+                    "routes": routes,
+                }
+            )
         if self._identity.unusable_anchors and self._leads:
             self._log.warning("registry.unusable_trust_anchors", anchors=self._identity.unusable_anchors)
 
@@ -412,8 +423,7 @@ class Worker:
         self._stopping.set()
         started = self._server is not None
         if self._server is not None:
-            event = "server.stopping" if self._seat is None else "worker.stopping"
-            self._log.info(event, sessions=self._endpoint.association_count)
+            self._log_stop(self._endpoint.association_count)
             settings = self._reloads.plan.settings if self._reloads is not None else self._settings
             await self._dispatcher.drain(settings.server.shutdown_grace)
             if self._pushes is not None:
@@ -446,6 +456,12 @@ class Worker:
             self._key_log = None
         if started and self._seat is None:
             self._log.info("server.stopped")
+
+    def _log_stop(self, sessions: int) -> None:
+        if self._seat is None:
+            self._log.info("server.stopping", sessions=sessions)
+        else:
+            self._log.info("worker.stopping", sessions=sessions)
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
