@@ -169,8 +169,7 @@ WORKER_STOP_S: Final = 10.0
 """Seconds that a worker has to stop beyond `server.shutdown_grace`: its writers of telemetry have some of them."""
 
 ASK_WORKER_S: Final = 5.0
-"""Seconds for a page of one worker, which takes milliseconds, or some hundred on a machine with 20,000 UDP sockets; a
-scrape has ten seconds."""
+"""Seconds for a page of one worker. It takes milliseconds where there is processor time; a scrape has ten seconds."""
 
 ASK_THREADS: Final = 8
 """Workers that are asked at once."""
