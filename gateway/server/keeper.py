@@ -143,6 +143,10 @@ class Keeper:
         except OSError as error:  # no memory, or no process left for us
             self._failed = Failed(f"worker {self.worker} cannot be started: {error.strerror or error}", False)
             return 1
+        except Exception as fault:  # a bug of ours must not be the last start
+            self._log.error("server.fault", exc_info=fault)
+            self.kill()
+            return 1
         finally:
             self._process = None
             self.serving = False

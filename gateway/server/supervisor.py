@@ -11,39 +11,20 @@ import shutil
 import signal
 import socket
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
-
 from gateway import __version__
-from gateway.admin import (
-    MANAGEMENT_PREFIX,
-    MAX_CONNECTIONS,
-    AdminError,
-    AdminServer,
-    Health,
-    ManagementApi,
-    liveness,
-)
-from gateway.config import Address, ConfigError, Settings
+from gateway.config import ConfigError, Settings
 from gateway.config.settings import MAX_WORKERS
-from gateway.server.asking import Answer, Asking
 from gateway.server.channel import Message, Switchboard
-from gateway.server.device_api import PREFIX as API_PREFIX
-from gateway.server.fleet import FleetCount
+from gateway.server.front import Front
 from gateway.server.keeper import Failed, Keeper
-from gateway.server.limits import HEARTBEAT_S, MAX_API_REQUESTS, STALL_S, WORKER_STOP_S
-from gateway.server.merging import merge_failures, merge_liveness, merge_metrics, merge_readiness
-from gateway.server.opening import load_tokens, open_store
+from gateway.server.limits import HEARTBEAT_S, WORKER_STOP_S
 from gateway.server.plan import Plan, Secrets
 from gateway.server.steering import open_sockets
-from gateway.server.udp import BindError
 from gateway.server.worker import Bound, address_of
-from gateway.telemetry import Heartbeat, Metrics, counter_family, gauge_family, get_logger, set_log_level
+from gateway.telemetry import get_logger, set_log_level
 
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 
@@ -106,19 +87,18 @@ class Supervisor:
         self._secrets = Secrets()
         Plan.read(settings, self._secrets)
         _check_carried(settings)
-        self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings))
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
-        self._reload_asked = False
-        self._heartbeat = Heartbeat()
-        self._asking = Asking(self._serving)
+        self._front = Front(settings, self._stopping.is_set)
         self._sockets: list[socket.socket] = []
         self._keepers: list[Keeper] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._folder: Path | None = None
-        self._admin: AdminServer | None = None
         self._beating: asyncio.Task[None] | None = None
+        # Workers that did not serve yet when they were to read the configuration again.
+        self._reload_later: set[int] = set()
         self.board.on("settings", self._on_settings)
+        self.board.listen(self._on_change)
 
     async def __aenter__(self) -> Bound:
         try:
@@ -139,7 +119,7 @@ class Supervisor:
 
     def reload(self) -> None:
         """Asks every worker for what `Worker.reload` does; those that do not serve yet do it when they do."""
-        self._reload_asked = True
+        self._reload_later.update(keeper.worker for keeper in self._keepers if not keeper.serving)
         for worker in self.board.workers:
             self.board.send(worker, {"kind": "reload"})
 
@@ -155,18 +135,17 @@ class Supervisor:
         bind = self._settings.server.bind
         self._sockets = open_sockets(bind.host, bind.port, self._workers)
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-"))
-        self._admin = self._open_admin()
         self._keepers = [
             Keeper(number, udp, self._folder / f"worker-{number}", self._command, self.board, self._begin)
             for number, udp in enumerate(self._sockets)
         ]
+        bound = Bound(address_of(self._sockets[0]), self._front.open(self._keepers))
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self._keepers]
         said = await self._all_serve()
-        bound = Bound(address_of(self._sockets[0]), Address(*self._admin.address))
         if self._stopping.is_set():
             return bound
         self._beating = asyncio.create_task(self._beat())
-        self._admin.start()
+        self._front.start()
         self._log.info(
             "server.started",
             version=__version__,
@@ -209,7 +188,7 @@ class Supervisor:
             "tickets": self._secrets.tickets.hex(),
             "admin": str(self._keepers[worker].admin),
             # Files that changed while it was away are read at once.
-            "reload": starts > 0 or self._reload_asked,
+            "reload": starts > 0,
         }
 
     def _on_settings(self, worker: int, message: Message) -> None:
@@ -218,52 +197,10 @@ class Supervisor:
         if self._settings.log.level != before.log.level:
             set_log_level(self._settings.log.level)
 
-    def _open_admin(self) -> AdminServer:
-        bind = self._settings.admin.bind
-        metrics = Metrics()
-        metrics.add_source("workers", self._families)
-        metrics.add_source("fleet", FleetCount(self._settings.registry.url, time.monotonic).families)
-        merged = CollectorRegistry(auto_describe=False)
-        merged.register(_Merged(metrics, self._asking, range(self._workers)))
-        try:
-            return AdminServer(
-                bind.host,
-                bind.port,
-                registry=merged,
-                loop_age_s=self._heartbeat.age_s,
-                checks={},
-                pages={
-                    "/livez": lambda query: self._livez(),
-                    "/readyz": lambda query: self._readyz(),
-                    "/debug/failures": lambda query: merge_failures(
-                        _read(self._asking.all(f"/debug/failures?chains={int(query.get('chains') == '1')}"))
-                    ),
-                },
-                apis={API_PREFIX: self._asking.pass_on, MANAGEMENT_PREFIX: self._management.guarded},
-                max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
-            )
-        except AdminError as error:
-            raise BindError(str(error)) from error
-
-    def _serving(self) -> dict[int, Path]:
-        return {keeper.worker: keeper.admin for keeper in self._keepers if keeper.serving}
-
-    def _livez(self) -> Health:
-        own = liveness(self._heartbeat.age_s(), STALL_S)
-        return merge_liveness(own.body, _read(self._asking.all("/livez")))
-
-    def _readyz(self) -> Health:
-        answers = _read(self._asking.all("/readyz"))
-        missing = [keeper.worker for keeper in self._keepers if keeper.worker not in answers]
-        return merge_readiness(missing, answers, stopping=self._stopping.is_set())
-
-    def _families(self) -> Iterable[Metric]:
-        yield counter_family(
-            "gateway_worker_restarts_total",
-            "Starts of a worker after it had ended.",
-            ("worker",),
-            {(str(keeper.worker),): keeper.restarts for keeper in self._keepers},
-        )
+    def _on_change(self, worker: int, there: bool) -> None:
+        if there and worker in self._reload_later:
+            self._reload_later.discard(worker)
+            self.board.send(worker, {"kind": "reload"})
 
     async def _take_down(self) -> None:
         """The workers end their sessions, all at once; then nothing is left of them."""
@@ -284,10 +221,7 @@ class Supervisor:
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
-        if self._admin is not None:
-            self._admin.stop()
-        self._asking.close()
-        self._management.close()
+        self._front.stop()
         for udp in self._sockets:
             udp.close()
         if self._folder is not None:
@@ -297,32 +231,8 @@ class Supervisor:
 
     async def _beat(self) -> None:
         while True:
-            self._heartbeat.beat()
+            self._front.heartbeat.beat()
             await asyncio.sleep(HEARTBEAT_S)
-
-
-class _Merged(Collector):
-    """Everything that a scrape of the whole gateway shows."""
-
-    def __init__(self, metrics: Metrics, asking: Asking, workers: Iterable[int]) -> None:
-        self._metrics = metrics
-        self._asking = asking
-        self._workers = workers
-
-    def collect(self) -> Iterator[Metric]:
-        answers = self._asking.all("/metrics")
-        yield gauge_family(
-            "gateway_worker_up",
-            "Whether a worker was there to be asked for its metrics; without them it is missing from the others.",
-            ("worker",),
-            {(str(worker),): float(answers.get(worker) is not None) for worker in self._workers},
-        )
-        texts = {worker: answer.body.decode() for worker, answer in answers.items() if answer is not None}
-        yield from merge_metrics(self._metrics.registry.collect(), texts)
-
-
-def _read(answers: Mapping[int, Answer | None]) -> dict[int, dict[str, object] | None]:
-    return {worker: None if answer is None else answer.json() for worker, answer in answers.items()}
 
 
 def _check_carried(settings: Settings) -> None:
