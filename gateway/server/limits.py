@@ -143,3 +143,12 @@ CRL_RETRY_FIRST_S: Final = 60.0
 
 CRL_RETRY_MAX_S: Final = 3600.0
 """Seconds between two tries at most."""
+
+MAX_CHANNEL_MESSAGE: Final = 4 * 1024 * 1024
+"""Bytes of a message between supervisor and worker: a body of a megabyte in base64, and the words around it."""
+
+MAX_CHANNEL_BACKLOG: Final = 16 * 1024 * 1024
+"""Bytes that wait for the other end to read them; it is a process of ours, and reads unless it hangs."""
+
+CHANNEL_READ: Final = 256 * 1024
+"""Bytes read before the event loop gets its turn: what the kernel holds of such a socket."""
