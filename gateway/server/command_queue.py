@@ -36,12 +36,6 @@ _OVER = frozenset({QueueState.DONE, QueueState.FAILED, QueueState.EXPIRED})
 class Reach(Protocol):
     """How the queue gets at devices: `Commands`, or in one worker of several `Everywhere`."""
 
-    def is_connected(self, tenant: str, device: str) -> bool:
-        """Whether the device has a session."""
-
-    def is_here(self, tenant: str, device: str) -> bool:
-        """Whether its newest one is in this worker."""
-
     def last_heard(self, tenant: str, device: str) -> float | None:
         """When it spoke last in this worker; None where its newest session is not here."""
 
@@ -221,9 +215,6 @@ class CommandQueue:
         mine = self._waiting.get(owner)
         if not mine or mine[0].state is not QueueState.QUEUED:
             return
-        if not self._commands.is_connected(*owner):
-            self._commands.watch(*owner)
-            return
         queued = mine[0]
         queued.state = QueueState.SENT
         self.on_change(queued)
@@ -271,7 +262,7 @@ class CommandQueue:
         else:
             queued.state = QueueState.QUEUED
             self.on_change(queued)
-        moved = isinstance(done.error, DeviceNotConnected) and self._commands.is_here(*owner)
+        moved = isinstance(done.error, DeviceNotConnected) and self._commands.last_heard(*owner) is not None
         if done.response is not None or refused or moved:
             self.deliver(owner)  # it is there, or has another session
         elif self._waiting.get(owner):

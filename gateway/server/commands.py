@@ -80,10 +80,6 @@ class Commands:
         """Whether the device has a session."""
         return self._of_devices.newest(tenant, device) is not None
 
-    def is_here(self, tenant: str, device: str) -> bool:
-        """The same: there is no other worker."""
-        return self.is_connected(tenant, device)
-
     def last_heard(self, tenant: str, device: str) -> float | None:
         """When the device spoke last, in its newest session; None without one."""
         session = self._of_devices.newest(tenant, device)

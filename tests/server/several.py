@@ -1,7 +1,7 @@
 """Several workers in one event loop, each with its own UDP port, connected to a real hub by real socket pairs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,14 +76,15 @@ class Several:
 @asynccontextmanager
 async def several(
     folder: Path,
+    *overrides: Mapping[str, object],
     make_app: Callable[[], App] = App,
-    *,
     count: int = 2,
     register: Callable[[Registry], None] = lambda registry: None,
-    **overrides: object,
 ) -> AsyncIterator[Several]:
-    """Workers on one registry; the arguments are those of `running`."""
-    values = prepare(folder) | {name.replace("__", "."): value for name, value in overrides.items()}
+    """Workers on one registry; `overrides` are those of `running`."""
+    values = prepare(folder)
+    for each in overrides:
+        values |= {name.replace("__", "."): value for name, value in each.items()}
     loop = asyncio.get_running_loop()
     board = Switchboard()
     hub = Hub(board)

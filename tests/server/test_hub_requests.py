@@ -50,7 +50,7 @@ async def test_a_device_that_nobody_has(tmp_path: Path) -> None:
 
 
 async def test_the_errors_are_those_of_one_worker(tmp_path: Path) -> None:
-    async with several(tmp_path, **FAST) as workers, workers[1].wire() as device:
+    async with several(tmp_path, FAST) as workers, workers[1].wire() as device:
         remote = workers.apps[0].device("dev1")
         asking = asyncio.create_task(remote.get("/reset"))
         request = await device.message()
@@ -265,7 +265,7 @@ async def test_a_worker_that_dies_while_we_ask_leaves_nothing_behind(tmp_path: P
 
 
 async def test_a_queued_post_in_a_worker_that_dies_is_not_done_twice(tmp_path: Path) -> None:
-    async with several(tmp_path, **ASLEEP) as workers, workers[1].wire() as device:
+    async with several(tmp_path, ASLEEP) as workers, workers[1].wire() as device:
         await workers.quiet()
         post = workers.apps[0].device("dev1").queue("POST", "/a")
         get = workers.apps[0].device("dev1").queue("GET", "/b")
