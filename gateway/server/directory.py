@@ -32,7 +32,8 @@ class DirectoryFull(Exception):
 
 def name_of(tenant: str, device: str) -> int:
     """A device in eight bytes, the same in every process; two devices with one name are not to be met."""
-    return int.from_bytes(blake2b(f"{tenant}\0{device}".encode(), digest_size=8).digest())
+    text = f"{tenant}\0{device}".encode(errors="surrogatepass")  # anything may be asked after
+    return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
 class Directory:
@@ -65,8 +66,10 @@ class Directory:
         Raises:
             DirectoryFull: There are `MAX_PLACES` devices already.
         """
+        before = self.of(tenant, device)
+        if not before and place.sessions and self._count >= MAX_PLACES:
+            raise DirectoryFull(f"{MAX_PLACES} devices")
         devices = self._places.setdefault(tenant, {})
-        before = devices.get(device, ())
         after: tuple[Place, ...]
         if not before or (len(before) == 1 and before[0].worker == place.worker):  # nearly always
             after = (place,) if place.sessions else ()
@@ -74,10 +77,7 @@ class Directory:
             others = [each for each in before if each.worker != place.worker]
             after = tuple(sorted([*others, place] if place.sessions else others, key=_at))
         if after:
-            if not before:
-                if self._count >= MAX_PLACES:
-                    raise DirectoryFull(f"{MAX_PLACES} devices")
-                self._count += 1
+            self._count += not before
             devices[device] = after
         elif before:
             del devices[device]

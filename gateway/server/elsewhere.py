@@ -136,6 +136,8 @@ class Elsewhere:
         return host
 
     def _on_also(self, tenant: str, device: str, count: int, workers: list[int]) -> None:
+        # "newer" of a session before this one may have been on its way when the device entered here.
+        self._newer.discard((tenant, device))
         if self._of_devices.limit and count > self._of_devices.limit:
             task = asyncio.get_running_loop().create_task(self._make_room((tenant, device), workers))
             self._tasks.add(task)

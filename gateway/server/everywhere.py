@@ -188,6 +188,8 @@ class Everywhere:
     # --- asking other workers -----------------------------------------------------------------------------------------
 
     async def _hand_over(self, tenant: str, device: str, request: DeviceRequest, timeout_s: float) -> Performed:
+        if not is_name(tenant, device):
+            raise Unreachable(Trouble.ABSENT)
         answer = await self._line.ask(
             [tenant, device],
             "perform",
@@ -204,6 +206,8 @@ class Everywhere:
                 async for state in states:
                     yield state
             return
+        if not is_name(tenant, device):
+            raise Unreachable(Trouble.ABSENT)
         follow = self._line.follow(
             [tenant, device],
             "observe",
@@ -236,6 +240,15 @@ class Everywhere:
         except (DeviceRequestError, ValueError) as error:
             return ["error", pack_error(error)]
         return ["over", None]
+
+
+def is_name(*names: str) -> bool:
+    """Whether these can be names of anything: JSON over HTTP can have halves of characters, and UTF-8 cannot."""
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _error_for(trouble: Unreachable) -> DeviceRequestError:

@@ -20,6 +20,7 @@ A message is `{"kind": "hub", "items": [...]}`, an item a list. A worker says:
     news worker id body                 something on the way to it
     cancel id                           what I asked is of no interest any more
     tell worker what args               let this worker, or all others (null), know
+    bye                                 I stop; forget me
 
 The hub says:
 
@@ -115,6 +116,7 @@ class Hub:
             "cancel": self._cancel,
             "more": self._name_more,
             "tell": self._tell_others,
+            "bye": self._forget,
         }
         board.on(KIND, self._on_message)
         board.listen(self._on_worker)

@@ -155,6 +155,7 @@ class Line:
 
     async def close(self) -> None:
         """Says nothing more, and does nothing more for others."""
+        self.say(["bye"])
         self._flush()
         self._closed = True
         if self._retry is not None:
@@ -178,8 +179,15 @@ class Line:
         """Lets another worker know, or all others; handled there by `on("told", ...)`."""
         self.say(["tell", worker, what, args], ITEM_BYTES + weight(args))
 
-    async def ask(self, target: Target, what: str, args: list[Any], *, within_s: float) -> Any:
+    async def ask(self, target: Target, what: str, args: list[Any], *, within_s: float, insist: bool = False) -> Any:
         """Has something done by another worker.
+
+        Args:
+            target: Who does it.
+            what: Says what; see `do`.
+            args: JSON.
+            within_s: Seconds that are waited for the answer.
+            insist: It is to be done although nobody waits for the answer any more.
 
         Raises:
             Unreachable: There is no answer, or none within so many seconds.
@@ -193,7 +201,7 @@ class Line:
         except TimeoutError:
             raise self._failed(Trouble.SILENT) from None
         finally:
-            self._end_exchange(number)
+            self._end_exchange(number, insist=insist)
         return self._outcome(exchange)
 
     async def keep_pace(self, worker: int | None) -> None:
@@ -240,8 +248,8 @@ class Line:
         self.say(["ask", number, target, what, args], ITEM_BYTES + weight(args))
         return number, exchange
 
-    def _end_exchange(self, number: int) -> None:
-        if self._exchanges.pop(number, None) is not None:
+    def _end_exchange(self, number: int, *, insist: bool = False) -> None:
+        if self._exchanges.pop(number, None) is not None and not insist:
             self.say(["cancel", number])
 
     def _outcome(self, exchange: _Exchange) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias
 
 from gateway.server.channel import Message
 from gateway.server.limits import HUB_BATCH_BYTES
+from gateway.telemetry import get_logger
 
 KIND: Final = "hub"
 ITEM_BYTES: Final = 100
@@ -17,7 +18,7 @@ Item: TypeAlias = list[Any]
 class Outbox:
     """Collects items. Somebody flushes it once in a turn of the event loop; a large one goes at once."""
 
-    __slots__ = ("_bytes", "_items", "_on_refused", "_send")
+    __slots__ = ("_bytes", "_items", "_log", "_on_refused", "_send")
 
     def __init__(self, send: Callable[[Message], bool], on_refused: Callable[[], None]) -> None:
         """Empty.
@@ -28,6 +29,7 @@ class Outbox:
         """
         self._send = send
         self._on_refused = on_refused
+        self._log = get_logger("gateway.server")
         self._items: list[Item] = []
         self._bytes = 0
 
@@ -47,7 +49,12 @@ class Outbox:
         """Sends what there is."""
         if self._items:
             items, self._items, self._bytes = self._items, [], 0
-            if not self._send({"kind": KIND, "items": items}):
+            try:
+                taken = self._send({"kind": KIND, "items": items})
+            except ValueError as fault:  # what cannot be written in JSON, or is too large: a bug of ours
+                self._log.error("server.fault", exc_info=fault)
+                taken = False
+            if not taken:
                 self._on_refused()
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from gateway.server.clones import Clones
 from gateway.server.commands import Commands
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.elsewhere import Elsewhere
-from gateway.server.everywhere import Everywhere
+from gateway.server.everywhere import Everywhere, is_name
 from gateway.server.limits import COLLEAGUE_S, SYNC_SLICE
 from gateway.server.line import Channel, Line, Unreachable
 from gateway.server.parcels import pack_response, unpack_response
@@ -121,6 +121,8 @@ class Together:
 
     def queue(self, tenant: str, device: str, request: DeviceRequest, expires_s: float) -> QueuedRequest:
         """See `DevicePort`. The queue is of the worker that is asked."""
+        if not is_name(tenant, device):
+            raise ValueError("no device can have such a name")
         return self._queue.put(tenant, device, request, expires_s)
 
     def queued(self, request_id: str) -> QueuedRequest | None:
@@ -138,16 +140,16 @@ class Together:
     async def notify(
         self, path: str, tenant: str, device: str | None, response: Response | None, *, confirmable: bool
     ) -> int:
-        """See `DevicePort`. A worker that does not answer in time counts for nothing."""
-        parcel = None if response is None else pack_response(response)
-        args = [path, tenant, device, parcel, confirmable]
-        others = asyncio.gather(*(self._notify_at(worker, args) for worker in self.line.workers))
-        here = await self._pushes.notify(path, tenant, device, response, confirmable=confirmable)
-        return here + sum(await others)
+        """See `DevicePort`. A worker that does not answer in time counts for nothing, and tells its observers late."""
+        here = self._pushes.notify(path, tenant, device, response, confirmable=confirmable)
+        if not self.line.workers:
+            return await here
+        args = [path, tenant, device, None if response is None else pack_response(response), confirmable]
+        return sum(await asyncio.gather(here, *(self._notify_at(worker, args) for worker in self.line.workers)))
 
     async def _notify_at(self, worker: int, args: list[Any]) -> int:
         try:
-            told: int = await self.line.ask(worker, "notify", args, within_s=COLLEAGUE_S)
+            told: int = await self.line.ask(worker, "notify", args, within_s=COLLEAGUE_S, insist=True)
         except Unreachable:
             return 0
         return told

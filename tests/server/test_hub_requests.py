@@ -38,15 +38,14 @@ async def test_a_device_of_another_worker_is_asked_like_one_of_ours(tmp_path: Pa
 
 async def test_a_device_that_nobody_has(tmp_path: Path) -> None:
     async with several(tmp_path) as workers:
-        device = workers.apps[0].device("dev1")
-        assert not device.connected
+        app = workers.apps[0]
+        assert not app.device("dev1").connected
         with pytest.raises(DeviceNotConnected, match="is not connected"):
-            await device.get("/")
+            await app.device("dev1").get("/")
         async with workers[1].wire() as there:
-            await workers.quiet()
-            assert device.connected
+            await until(lambda: app.device("dev1").connected)
             there.send(there.client.alert(1, 0, epoch=1))  # close_notify
-            await until(lambda: not device.connected)
+            await until(lambda: not app.device("dev1").connected)
 
 
 async def test_the_errors_are_those_of_one_worker(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """The limit of sessions and the policies about clones, for a device whose sessions are in several workers."""
 
 import asyncio
-import socket
 from functools import partial
 from pathlib import Path
 
-import aiocoap  # type: ignore[import-untyped]
 import pytest
 
 from gateway.model import DeviceStatus
