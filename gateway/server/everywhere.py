@@ -17,6 +17,7 @@ from gateway.handlers import (
     Response,
 )
 from gateway.server.commands import Commands, Performed, received
+from gateway.server.elsewhere import Elsewhere
 from gateway.server.limits import COLLEAGUE_S, MAX_DETOURS
 from gateway.server.line import Line, Trouble, Unreachable
 from gateway.server.parcels import (
@@ -44,6 +45,7 @@ class Everywhere:
         self,
         here: Commands,
         line: Line,
+        elsewhere: Elsewhere,
         *,
         clock: Callable[[], float],
         awake_s: float,
@@ -53,14 +55,14 @@ class Everywhere:
         Args:
             here: Asks the devices of this one.
             line: To the others.
+            elsewhere: Knows of the sessions there.
             clock: Seconds, monotonic.
             awake_s: A device that spoke so many seconds ago, or less, is awake.
         """
         self.on_heard: Callable[[_Owner], None] = _nobody
-        self.has_newer: Callable[[_Owner], bool] = _never
-        self.is_elsewhere: Callable[[str, str], bool] = _nowhere
         self._here = here
         self._line = line
+        self._elsewhere = elsewhere
         self._clock = clock
         self._awake_s = awake_s
         # What this worker waits for at the hub, and what it watches for others.
@@ -75,11 +77,11 @@ class Everywhere:
 
     def is_here(self, tenant: str, device: str) -> bool:
         """Whether the device's newest session is in this worker."""
-        return self._here.is_connected(tenant, device) and not self.has_newer((tenant, device))
+        return self._here.is_connected(tenant, device) and not self._elsewhere.has_newer((tenant, device))
 
     def is_connected(self, tenant: str, device: str) -> bool:
         """Whether the device has a session in any worker; what is elsewhere is known with some milliseconds' delay."""
-        return self._here.is_connected(tenant, device) or self.is_elsewhere(tenant, device)
+        return self._here.is_connected(tenant, device) or self._elsewhere.is_connected(tenant, device)
 
     def last_heard(self, tenant: str, device: str) -> float | None:
         """When the device spoke last, if that was here."""
@@ -266,11 +268,3 @@ def _error_for(trouble: Unreachable) -> DeviceRequestError:
 
 def _nobody(owner: _Owner) -> None:
     """Nobody waits."""
-
-
-def _never(owner: _Owner) -> bool:
-    return False
-
-
-def _nowhere(tenant: str, device: str) -> bool:
-    return False

@@ -1,7 +1,6 @@
 """One of several workers that are one gateway for their devices: what a worker has in place of `Pushes` alone.
 
-Composed in two steps, because the queue of requests needs a way to the devices of all workers, and the rest needs the
-queue. With one worker there is nothing of this.
+With one worker there is nothing of this.
 """
 
 import asyncio
@@ -40,40 +39,40 @@ class Together:
         channel: Channel,
         commands: Commands,
         of_devices: DeviceSessions,
+        clones: Clones,
         *,
+        close: Callable[[Session, str], None],
         clock: Callable[[], float],
         awake_s: float,
     ) -> None:
-        """The first step.
+        """Says nothing to the others before `join`: the queue of requests is made with `reach`.
 
         Args:
             channel: To the supervisor, whose `Hub` is at its other end.
             commands: Requests to the devices of this worker.
             of_devices: Its sessions.
+            clones: Judges two sessions of a device.
+            close: Ends a session for a reason (`CLOSE_REASONS`).
             clock: Seconds, monotonic, the same for all processes of the machine: the event loop's.
             awake_s: A device that spoke so many seconds ago, or less, is awake.
         """
         self.line = Line(channel, self._tell_everything)
-        self.reach = Everywhere(commands, self.line, clock=clock, awake_s=awake_s)
+        self._elsewhere = Elsewhere(self.line, of_devices, clones, close=close, on_moved=self._on_moved)
+        self.reach = Everywhere(commands, self.line, self._elsewhere, clock=clock, awake_s=awake_s)
         self._of_devices = of_devices
         self._clock = clock
         self._syncing: asyncio.Task[None] | None = None
         self.line.do("notify", self._notify_for_another)
 
-    def join(self, pushes: Pushes, clones: Clones, close: Callable[[Session, str], None]) -> None:
-        """The second step: from now on devices of other workers are reached.
+    def join(self, pushes: Pushes) -> None:
+        """From now on this worker's devices are reached from others, and theirs from here.
 
         Args:
             pushes: Of this worker, made with `reach`.
-            clones: Judges two sessions of a device.
-            close: Ends a session for a reason.
         """
         self._pushes = pushes
         self._queue = pushes.queue_of_requests
         self._mirror = QueueMirror(self._queue, self.line, clock=self._clock)
-        self._elsewhere = Elsewhere(self.line, self._of_devices, clones, close=close, on_moved=self._on_moved)
-        self.reach.has_newer = self._elsewhere.has_newer
-        self.reach.is_elsewhere = self._elsewhere.is_connected
         self.reach.on_heard = self._queue.deliver
         pushes.on_heard = self.reach.heard
         self._of_devices.listener = self

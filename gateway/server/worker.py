@@ -326,7 +326,15 @@ class Worker:
         commands = Commands(layer, of_devices, flush_soon=self._flush_soon, clock=loop.time)
         together = None
         if self._channel is not None:
-            together = Together(self._channel, commands, of_devices, clock=loop.time, awake_s=awake_s)
+            together = Together(
+                self._channel,
+                commands,
+                of_devices,
+                watch.clones,
+                close=watch.close,
+                clock=loop.time,
+                awake_s=awake_s,
+            )
         queue = CommandQueue(
             commands if together is None else together.reach,
             clock=loop.time,
@@ -337,7 +345,7 @@ class Worker:
         self._pushes = pushes = Pushes(layer, self._endpoint, commands, queue, routes, clock=loop.time)
         of_devices.listener = pushes
         if together is not None:
-            together.join(pushes, watch.clones, watch.close)
+            together.join(pushes)
         self._together = together
         self.app.serve_with(together or pushes)
         return pushes

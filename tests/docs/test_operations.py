@@ -20,8 +20,8 @@ from gateway.server.metrics import CLOSE_REASONS
 from gateway.telemetry.limits import EVENT_BURST
 from tests.docs.pages import ROOT, names, section, table
 from tests.dtls.rawclient import RawClient
-from tests.server.several import several
 from tests.server.support import labels, prepare, running
+from tests.server.workers_together import several
 
 PAGE = ROOT / "docs/operations.md"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}

@@ -20,11 +20,11 @@ from gateway.server.directory import name_of
 from gateway.server.hub import Hub
 from gateway.server.limits import MAX_CHANNEL_MESSAGE, MAX_PARCEL_BYTES
 from gateway.server.outbox import Outbox, weight
-from tests.server.several import Several, register_devices, several, wire
 from tests.server.support import until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import answer
 from tests.server.test_device_api import ON, post
+from tests.server.workers_together import Several, register_devices, several, wire
 
 pytestmark = pytest.mark.asyncio
 
@@ -339,11 +339,26 @@ async def test_an_outbox_makes_few_messages_and_none_too_large() -> None:
 
 async def test_no_message_without_need(tmp_path: Path) -> None:
     """A handshake is one item to the hub and one name to each worker; ordinary requests are nothing."""
-    async with several(tmp_path) as workers, workers[0].wire() as device:
+    async with several(tmp_path, register=register_devices("other")) as workers, workers[0].wire() as device:
         await workers.quiet()
-        said: list[Message] = []
-        workers.ends[0]._handlers["hub"] = said.append
-        workers.board._channels[0]._handlers["hub"] = said.append
+        said: list[list[Any]] = []
+        told: list[list[Any]] = []
+        for end, heard in ((workers.board._channels[0], said), (workers.ends[0], told), (workers.ends[1], told)):
+            handler = end._handlers["hub"]
+
+            def both(message: Message, handler: Any = handler, heard: list[list[Any]] = heard) -> None:
+                heard.extend(message["items"])
+                handler(message)
+
+            end._handlers["hub"] = both
         for _ in range(5):
             await device.ask(device.request(aiocoap.GET, "/"))
-        assert said == []
+        assert said == told == []
+        async with wire(workers[0], "other") as other:
+            await other.ask(other.request(aiocoap.GET, "/"))
+            await until(lambda: len(told) == 2)
+            other.send(other.client.alert(1, 0, epoch=1))
+            await until(lambda: len(told) == 4)
+        name = name_of("default", "other")
+        assert [item[:4] for item in said] == [["place", "default", "other", 1], ["place", "default", "other", 0]]
+        assert told == [["present", [name], [], False]] * 2 + [["present", [], [name], False]] * 2

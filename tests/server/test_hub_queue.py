@@ -8,11 +8,11 @@ import pytest
 
 from gateway.handlers import App, Code, Content, DeviceTimeout, QueueState, Request
 from gateway.server import queue_mirror, together
-from tests.server.several import register_devices, several, wire
 from tests.server.support import WireDevice, empty, encoded, until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import FAST, answer
 from tests.server.test_device_api import ON, call, post
+from tests.server.workers_together import register_devices, several, wire
 
 pytestmark = pytest.mark.asyncio
 

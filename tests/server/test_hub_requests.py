@@ -10,10 +10,10 @@ import pytest
 
 from gateway.handlers import Code, DeviceBusy, DeviceNotConnected, DeviceRefused, DeviceTimeout, QueueState
 from gateway.server import line
-from tests.server.several import several
 from tests.server.support import empty, encoded, no_lines, until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import FAST, answer, next_block, respond
+from tests.server.workers_together import several
 
 pytestmark = pytest.mark.asyncio
 
@@ -199,11 +199,13 @@ async def test_observing_a_device_of_another_worker(tmp_path: Path) -> None:
         assert (reset.mtype, reset.mid) == (aiocoap.RST, 40009)
 
 
-async def test_observing_goes_on_in_a_new_session_at_another_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize("observer", [0, 1, 2])
+async def test_observing_goes_on_in_a_new_session_at_another_worker(tmp_path: Path, observer: int) -> None:
     async with several(tmp_path, count=3) as workers:
         first = workers[1].wire()
         await first.connect()
-        async with aclosing(workers.apps[0].device("dev1").observe("/t")) as states:
+        await workers.quiet()
+        async with aclosing(workers.apps[observer].device("dev1").observe("/t")) as states:
             waiting = asyncio.create_task(anext(states))
             request = await first.message()
             response = aiocoap.Message(code=aiocoap.CONTENT, payload=b"1", observe=1)

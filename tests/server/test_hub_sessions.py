@@ -9,9 +9,9 @@ import pytest
 from gateway.model import DeviceStatus
 from gateway.registry import OnClone, TenantLimits
 from gateway.server import clones as clones_module
-from tests.server.several import Several, several
 from tests.server.support import Gateway, WireDevice, echo_app, until
 from tests.server.test_clones import ELSEWHERE, at, policy_is, speaks
+from tests.server.workers_together import Several, several
 
 pytestmark = pytest.mark.asyncio
 
