@@ -90,13 +90,13 @@ class Together:
     def families(self) -> Iterable[Metric]:
         """For the metrics of this worker."""
         yield counter_family(
-            "gateway_worker_exchanges_total",
+            "gateway_hub_exchanges_total",
             "What this worker has asked of others, by what came of it.",
             ("result",),
             {(str(outcome),): count for outcome, count in self.line.outcomes.copy().items()},
         )
         yield counter_family(
-            "gateway_worker_resyncs_total",
+            "gateway_hub_resyncs_total",
             "How often this worker told the hub everything anew, because a message between them was lost.",
             (),
             {(): self.line.resets},

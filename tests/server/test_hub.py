@@ -86,7 +86,7 @@ async def test_a_worker_that_hangs_stops_nobody_and_comes_back(tmp_path: Path, s
         hears(workers.ends[1])
         await workers.in_step()
         assert workers.together(1).line.resets == 1
-        assert (await workers[1].samples("gateway_worker_resyncs_total")) == {(): 1}
+        assert (await workers[1].samples("gateway_hub_resyncs_total")) == {(): 1}
         [line] = workers.events("hub.message_lost")
         assert line["worker"] == 1
         assert "hangs" in line["hint"]

@@ -249,7 +249,7 @@ async def test_a_worker_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch
         async with workers[0].wire() as device:
             await observe(device)
             assert await workers.apps[0].notify("/state", b"1") == 1
-        assert (await workers[0].samples("gateway_worker_exchanges_total"))["silent",] == 1
+        assert (await workers[0].samples("gateway_hub_exchanges_total"))["silent",] == 1
 
 
 async def never(args: list[object], news: object) -> object:

@@ -32,7 +32,7 @@ async def test_a_device_of_another_worker_is_asked_like_one_of_ours(tmp_path: Pa
             got = await asking
             assert (got.code, got.payload, got.content_format, got.etag) == (Code.CHANGED, b"\xa0\x00", 60, b"v1")
         assert await workers[1].samples("gateway_coap_device_requests_total") == {("answered",): 3}
-        assert (await workers[0].samples("gateway_worker_exchanges_total"))["answered",] > 0
+        assert (await workers[0].samples("gateway_hub_exchanges_total"))["answered",] > 0
         no_lines(workers.lines, "warning", "error")
 
 
@@ -115,7 +115,7 @@ async def test_more_at_once_than_may_be(tmp_path: Path, monkeypatch: pytest.Monk
         await device.message()
         with pytest.raises(DeviceBusy, match="other workers"):
             await remote.get("/one-more")
-        assert (await workers[0].samples("gateway_worker_exchanges_total"))["full",] == 1
+        assert (await workers[0].samples("gateway_hub_exchanges_total"))["full",] == 1
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
