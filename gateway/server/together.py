@@ -45,7 +45,7 @@ class Together:
         clock: Callable[[], float],
         awake_s: float,
     ) -> None:
-        """Says nothing to the others before `join`: the queue of requests is made with `reach`.
+        """To be completed by `join`, because the queue of requests is made with `reach`.
 
         Args:
             channel: To the supervisor, whose `Hub` is at its other end.
@@ -65,7 +65,7 @@ class Together:
         self.line.do("notify", self._notify_for_another)
 
     def join(self, pushes: Pushes) -> None:
-        """From now on this worker's devices are reached from others, and theirs from here.
+        """Takes the place of what this worker does alone.
 
         Args:
             pushes: Of this worker, made with `reach`.
@@ -76,6 +76,9 @@ class Together:
         self.reach.on_heard = self._queue.deliver
         pushes.on_heard = self.reach.heard
         self._of_devices.listener = self
+
+    def begin(self) -> None:
+        """From now on this worker's devices are reached from others, and theirs from here. The channel is in use."""
         self.line.begin()
 
     async def close(self) -> None:

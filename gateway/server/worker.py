@@ -274,9 +274,7 @@ class Worker:
         )
         server.start()
         self._admin.start()
-        self._background.append(asyncio.create_task(self._beat()))
-        self._background.append(asyncio.create_task(watch.run()))
-        self._background.append(asyncio.create_task(crl_refresh.run()))
+        self._background += map(asyncio.create_task, [self._beat(), watch.run(), crl_refresh.run()])
         self._reloads = reloads
         reloads.start()
         if self._reload_asked:
@@ -295,6 +293,8 @@ class Worker:
         )
         if identity.unusable_anchors:
             self._log.warning("registry.unusable_trust_anchors", anchors=identity.unusable_anchors)
+        if self._together is not None:
+            self._together.begin()
         return bound
 
     def _message_layer(self, max_payload: int) -> MessageLayer:
