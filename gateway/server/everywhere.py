@@ -258,6 +258,8 @@ def _error_for(trouble: Unreachable) -> DeviceRequestError:
     match trouble.trouble:
         case Trouble.ABSENT:
             return DeviceNotConnected()
+        case Trouble.AWAY:
+            return DeviceBusy("the other workers cannot be reached at present")
         case Trouble.FULL:
             return DeviceBusy("too many requests to devices of other workers are under way")
         case Trouble.LOST:

@@ -36,7 +36,8 @@ class Trouble(StrEnum):
     """Why another worker gave no answer."""
 
     ABSENT = "absent"  # no worker has the device
-    FULL = "full"  # too much is under way already, or the hub takes nothing: it was not asked
+    AWAY = "away"  # the hub takes nothing at present: it was not asked
+    FULL = "full"  # too much is under way already: it was not asked
     LOST = "lost"  # the worker is gone, or a message is: it may have done it
     SILENT = "silent"  # it does not answer: it may yet do it
 
@@ -241,7 +242,9 @@ class Line:
     # --- asking -------------------------------------------------------------------------------------------------------
 
     def _begin_exchange(self, target: Target, what: str, args: list[Any]) -> tuple[int, _Exchange]:
-        if not self._in_step or len(self._exchanges) >= MAX_EXCHANGES:
+        if not self._in_step:
+            raise self._failed(Trouble.AWAY)
+        if len(self._exchanges) >= MAX_EXCHANGES:
             raise self._failed(Trouble.FULL)
         number = self._numbers = self._numbers + 1
         exchange = self._exchanges[number] = _Exchange()

@@ -213,7 +213,7 @@ class QueueMirror:
         mirrored.state = QueueState(state)
         if mirrored.state not in _OVER:
             while len(self._waiting) >= MAX_MIRRORED:
-                self._waiting.popitem(last=False)
+                self._give_up(self._waiting.popitem(last=False)[1], "too many requests of other workers wait")
             self._waiting[request_id] = mirrored
             return
         mirrored.response = None if response is None else unpack_response(response)
@@ -229,9 +229,13 @@ class QueueMirror:
             for mirrored in [each for each in table.values() if goes(each)]:
                 del table[mirrored.id]
                 if mirrored.state not in _OVER:
-                    mirrored.error = DeviceTimeout("the worker that had the request has forgotten it", sent=True)
-                    mirrored.end()
+                    self._give_up(mirrored, "the worker that had the request has forgotten it")
         self._ended_bytes = sum(each.answer_bytes for each in self._ended.values())
+
+    def _give_up(self, mirrored: Mirrored, why: str) -> None:
+        """Nothing more will be known of it here: whoever waits for it waits no longer."""
+        mirrored.error = DeviceTimeout(why, sent=mirrored.state is QueueState.SENT)
+        mirrored.end()
 
     def _forget_old(self) -> None:
         now = self._clock()

@@ -186,7 +186,14 @@ async def test_what_is_known_of_others_is_bounded(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(queue_mirror, "KEPT_RESULTS", 10)
     async with several(tmp_path) as workers:
         mirror = workers.together(1)._mirror
-        queued = [workers.apps[0].device(f"d{number}").queue("GET", "/a") for number in range(100)]
+        queued = [workers.apps[0].device(f"d{number}").queue("GET", "/a") for number in range(20)]
+        await workers.quiet()
+        first = workers.apps[1].queued(queued[0].id)
+        assert first is not None
+        queued += [workers.apps[0].device(f"d{number}").queue("GET", "/a") for number in range(20, 100)]
+        with pytest.raises(DeviceTimeout, match="too many") as left_out:
+            await first.wait()
+        assert not left_out.value.sent
         await workers.quiet()
         assert len(mirror) == 20
         for each in queued:
