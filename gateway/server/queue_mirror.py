@@ -213,7 +213,8 @@ class QueueMirror:
         mirrored.state = QueueState(state)
         if mirrored.state not in _OVER:
             while len(self._waiting) >= MAX_MIRRORED:
-                self._give_up(self._waiting.popitem(last=False)[1], "too many requests of other workers wait")
+                _, oldest = self._waiting.popitem(last=False)
+                self._give_up(oldest, "too many requests of other workers wait", sent=oldest.state is QueueState.SENT)
             self._waiting[request_id] = mirrored
             return
         mirrored.response = None if response is None else unpack_response(response)
@@ -229,12 +230,13 @@ class QueueMirror:
             for mirrored in [each for each in table.values() if goes(each)]:
                 del table[mirrored.id]
                 if mirrored.state not in _OVER:
-                    self._give_up(mirrored, "the worker that had the request has forgotten it")
+                    # It may have been sent meanwhile, whatever is known here.
+                    self._give_up(mirrored, "the worker that had the request has forgotten it", sent=True)
         self._ended_bytes = sum(each.answer_bytes for each in self._ended.values())
 
-    def _give_up(self, mirrored: Mirrored, why: str) -> None:
+    def _give_up(self, mirrored: Mirrored, why: str, *, sent: bool) -> None:
         """Nothing more will be known of it here: whoever waits for it waits no longer."""
-        mirrored.error = DeviceTimeout(why, sent=mirrored.state is QueueState.SENT)
+        mirrored.error = DeviceTimeout(why, sent=sent)
         mirrored.end()
 
     def _forget_old(self) -> None:
