@@ -144,7 +144,9 @@ class Line:
 
     def begin(self) -> None:
         """Introduces this worker to the hub, which forgets what it knew of it."""
-        self._retry = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         if self._closed:
             return
         self._forget_all()

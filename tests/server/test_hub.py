@@ -188,7 +188,9 @@ async def test_the_newest_again_after_messages_that_crossed(tmp_path: Path) -> N
         await workers.quiet()
         elsewhere = workers.together(0)._elsewhere
         elsewhere._on_newer("default", "dev1", 1, None)
+        assert elsewhere.has_newer(("default", "dev1"))
         elsewhere._on_also("default", "dev1", 2, [1])
+        assert not elsewhere.has_newer(("default", "dev1"))
         asking = asyncio.create_task(workers.apps[0].device("dev1").get("/"))
         answer(device, await device.message(), b"here")
         assert (await asking).payload == b"here"
