@@ -60,7 +60,7 @@ class Mirrored:
 
     async def wait(self) -> Response:
         """See `QueuedRequest.wait`."""
-        if self.state not in _OVER:
+        if self.state not in _OVER and self.error is None:
             if self._changed is None:
                 self._changed = asyncio.Event()
             await self._changed.wait()
