@@ -113,7 +113,10 @@ class QueuedRequest(Protocol):
         """
 
     def cancel(self) -> bool:
-        """Take it back; False when it is on its way or over."""
+        """Take it back; False when it is on its way or over.
+
+        In another worker than the one that took it, True says that it has been asked to; `state` says what came of it.
+        """
 
 
 class DevicePort(Protocol):
@@ -263,8 +266,8 @@ class RemoteDevice:
         """Ask a device that may sleep: at once if it spoke just now, else when it next speaks or connects.
 
         A request that was sent and not answered is sent again next time if its method is idempotent (GET, PUT, DELETE,
-        FETCH, iPATCH); a POST or PATCH is not, because the device may have done it. The queue is in memory: a restart
-        of the gateway empties it.
+        FETCH, iPATCH); a POST or PATCH is not, because the device may have done it. The queue is in the memory of this
+        process: a restart of the gateway empties it, and with several workers the end of this one.
 
         Args:
             method: As in `request`, and so are `path` to `options`.

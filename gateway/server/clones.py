@@ -21,8 +21,16 @@ from gateway.telemetry import get_logger
 
 @dataclass(slots=True)
 class _Suspect:
+    """Attributes:
+    older: The session that ought to be silent.
+    newer: The one after it, if it is in this worker.
+    newer_host: Where that one is now; empty when it has ended.
+    since: When it began.
+    """
+
     older: Session
-    newer: Session
+    newer: Session | None
+    newer_host: Callable[[], Awaitable[str]]
     since: float
 
 
@@ -70,20 +78,42 @@ class Clones:
         others = self._of_devices.of(device.tenant_id, device.id)
         if not others:
             return  # nearly always
-        host = _host(session)
-        elsewhere = [older for older in others if older is not session and older.is_open and _host(older) != host]
+
+        async def host_now() -> str:
+            return _host(session)
+
+        self._compare(session.owner, others, session, _host(session), host_now)
+
+    def entered_elsewhere(self, owner: tuple[str, str], host: str, host_now: Callable[[], Awaitable[str]]) -> None:
+        """A session begins in another worker; what its device has here are older ones.
+
+        Args:
+            owner: Tenant and device.
+            host: Where the session is.
+            host_now: Asks where it is by then; empty when it has ended.
+        """
+        self._compare(owner, self._of_devices.of(*owner), None, host, host_now)
+
+    def _compare(
+        self,
+        key: tuple[str, str],
+        others: list[Session],
+        newer: Session | None,
+        host: str,
+        host_now: Callable[[], Awaitable[str]],
+    ) -> None:
+        elsewhere = [older for older in others if older is not newer and older.is_open and _host(older) != host]
         if not elsewhere:
             return
-        if self._policy(device.tenant_id) is OnClone.NEWEST_WINS:
+        if self._policy(key[0]) is OnClone.NEWEST_WINS:
             # A device that only moved loses nothing: it left the older session behind.
             for older in elsewhere:
                 self._close(older)
             return
-        key = device.tenant_id, device.id
         self._suspects.pop(key, None)
         if len(self._suspects) >= MAX_CLONE_SUSPECTS:
             del self._suspects[next(iter(self._suspects))]
-        self._suspects[key] = _Suspect(elsewhere[0], session, self._clock())
+        self._suspects[key] = _Suspect(elsewhere[0], newer, host_now, self._clock())
 
     async def look(self) -> None:
         """Judges the pairs.
@@ -93,20 +123,22 @@ class Clones:
         """
         now = self._clock()
         for key, suspect in list(self._suspects.items()):
-            if not (suspect.older.is_open and suspect.newer.is_open) or now - suspect.since > CLONE_WATCH_S:
+            ended = not suspect.older.is_open or (suspect.newer is not None and not suspect.newer.is_open)
+            if ended or now - suspect.since > CLONE_WATCH_S:
                 del self._suspects[key]
                 continue
             older = suspect.older.association
             if older is None or older.last_heard <= suspect.since + CLONE_GRACE_S:
                 continue
             del self._suspects[key]
-            if _host(suspect.older) != _host(suspect.newer):
-                await self._found(key, suspect)
+            newer_host = await suspect.newer_host()
+            if newer_host and _host(suspect.older) not in ("", newer_host):
+                await self._found(key, suspect, newer_host)
 
-    async def _found(self, key: tuple[str, str], suspect: _Suspect) -> None:
+    async def _found(self, key: tuple[str, str], suspect: _Suspect, newer_host: str) -> None:
         tenant_id, device_id = key
         action = self._policy(tenant_id)
-        peers = [_host(suspect.older), _host(suspect.newer)]
+        peers = [_host(suspect.older), newer_host]
         if action is OnClone.QUARANTINE:
             note = f"alive from {peers[0]} and {peers[1]} at once: its key was copied, or two devices were given one"
             try:

@@ -3,8 +3,9 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import Protocol
 
-from gateway.coap import Code, MessageLayer
+from gateway.coap import Code
 from gateway.handlers import (
     DeviceBusy,
     DeviceNotConnected,
@@ -15,8 +16,7 @@ from gateway.handlers import (
     QueueState,
     Response,
 )
-from gateway.server.commands import Commands, Performed, received
-from gateway.server.device_sessions import DeviceSessions
+from gateway.server.commands import Performed, received
 from gateway.server.limits import (
     KEPT_RESULT_BYTES,
     KEPT_RESULT_S,
@@ -31,6 +31,22 @@ _Owner = tuple[str, str]
 # RFC 7252 section 5.1 and RFC 8132: whoever does these twice has done them once.
 _IDEMPOTENT = frozenset({Code.GET, Code.PUT, Code.DELETE, Code.FETCH, Code.IPATCH})
 _OVER = frozenset({QueueState.DONE, QueueState.FAILED, QueueState.EXPIRED})
+
+
+class Reach(Protocol):
+    """How the queue gets at devices: `Commands`, or in one worker of several `Everywhere`."""
+
+    def last_heard(self, tenant: str, device: str) -> float | None:
+        """When it spoke last in this worker; None where its newest session is not here."""
+
+    def watch(self, tenant: str, device: str) -> None:
+        """Has `deliver` called when it next speaks or connects."""
+
+    def unwatch(self, tenant: str, device: str) -> None:
+        """No longer."""
+
+    async def perform(self, tenant: str, device: str, request: DeviceRequest, timeout_s: float) -> Performed:
+        """Asks it. See `Commands.perform`."""
 
 
 class Queued:
@@ -112,13 +128,15 @@ class Queued:
 
 
 class CommandQueue:
-    """All requests that wait, and those that ended lately."""
+    """All requests that wait, and those that ended lately.
+
+    Attributes:
+        on_change: Called with each request that came, or went on.
+    """
 
     def __init__(
         self,
-        commands: Commands,
-        layer: MessageLayer,
-        of_devices: DeviceSessions,
+        commands: Reach,
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
@@ -128,17 +146,14 @@ class CommandQueue:
         """Makes an empty queue.
 
         Args:
-            commands: Sends.
-            layer: Says when a device speaks.
-            of_devices: Where devices are.
+            commands: Gets at devices.
             clock: Seconds, monotonic: the layer's.
             random: Gives that many random bytes, for names that nobody guesses.
             awake_s: A device that spoke so many seconds ago, or less, is awake.
             attempt_s: Seconds that an attempt may take.
         """
+        self.on_change: Callable[[Queued], None] = _nobody
         self._commands = commands
-        self._layer = layer
-        self._of_devices = of_devices
         self._clock = clock
         self._random = random
         self._awake_s = awake_s
@@ -170,13 +185,25 @@ class CommandQueue:
         self._waiting.setdefault(owner, deque()).append(queued)
         self._by_id[queued.id] = queued
         self._bytes += len(request.payload)
-        session = self._of_devices.newest(tenant, device)
-        if session is not None and session.association is not None:
-            if now - session.association.last_heard <= self._awake_s:
-                self.deliver(owner)
-            if queued.state is QueueState.QUEUED:
-                self._layer.outbound.watch(session)
+        heard = self._commands.last_heard(tenant, device)
+        if heard is not None and now - heard <= self._awake_s:
+            self.deliver(owner)
+        if queued.state is QueueState.QUEUED:
+            self._commands.watch(tenant, device)
+            self.on_change(queued)
         return queued
+
+    def waits_for(self, owner: _Owner) -> bool:
+        """Whether something waits for a device, or is on its way to it."""
+        return owner in self._waiting
+
+    def waiting(self) -> list[_Owner]:
+        """All devices for which something waits."""
+        return list(self._waiting)
+
+    def all(self) -> list[Queued]:
+        """All requests that wait or ended lately."""
+        return [*self._by_id.values(), *self._ended.values()]
 
     def find(self, request_id: str) -> Queued | None:
         """A request that waits or ended lately."""
@@ -186,10 +213,11 @@ class CommandQueue:
     def deliver(self, owner: _Owner) -> None:
         """The device is there: sends what waits for it, the next one when this one is answered."""
         mine = self._waiting.get(owner)
-        if not mine or mine[0].state is not QueueState.QUEUED or self._of_devices.newest(*owner) is None:
+        if not mine or mine[0].state is not QueueState.QUEUED:
             return
         queued = mine[0]
         queued.state = QueueState.SENT
+        self.on_change(queued)
         task = asyncio.get_running_loop().create_task(self._attempt(queued))
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
@@ -233,15 +261,12 @@ class CommandQueue:
             self._finish(queued, QueueState.FAILED if done.sent else QueueState.EXPIRED)
         else:
             queued.state = QueueState.QUEUED
-        if done.response is not None or refused or isinstance(done.error, DeviceNotConnected):
+            self.on_change(queued)
+        moved = isinstance(done.error, DeviceNotConnected) and self._commands.last_heard(*owner) is not None
+        if done.response is not None or refused or moved:
             self.deliver(owner)  # it is there, or has another session
-        else:
-            self._watch(owner)  # it is silent or busy: it speaks before anything else is sent
-
-    def _watch(self, owner: _Owner) -> None:
-        session = self._of_devices.newest(*owner)
-        if session is not None and self._waiting.get(owner):
-            self._layer.outbound.watch(session)
+        elif self._waiting.get(owner):
+            self._commands.watch(*owner)  # it is silent, busy or gone: it speaks before anything else is sent
 
     def _on_expired(self, queued: Queued) -> None:
         queued.timer = None
@@ -255,12 +280,14 @@ class CommandQueue:
         mine.remove(queued)
         if not mine:
             del self._waiting[queued.owner]
+            self._commands.unwatch(*queued.owner)
         del self._by_id[queued.id]
         self._bytes -= len(queued.request.payload)
         queued.request = DeviceRequest(queued.request.code, [], b"")
         self._ended[queued.id] = queued
         self._ended_bytes += queued.answer_bytes
         self._forget_old(queued.ended_at)
+        self.on_change(queued)
         self._log.info(
             "coap.queued_request_ended",
             request=queued.id,
@@ -279,3 +306,7 @@ class CommandQueue:
                 return
             del ended[oldest.id]
             self._ended_bytes -= oldest.answer_bytes
+
+
+def _nobody(queued: Queued) -> None:
+    """Nobody wants to know."""

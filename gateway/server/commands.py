@@ -80,6 +80,20 @@ class Commands:
         """Whether the device has a session."""
         return self._of_devices.newest(tenant, device) is not None
 
+    def last_heard(self, tenant: str, device: str) -> float | None:
+        """When the device spoke last, in its newest session; None without one."""
+        session = self._of_devices.newest(tenant, device)
+        return None if session is None or session.association is None else session.association.last_heard
+
+    def watch(self, tenant: str, device: str) -> None:
+        """Has the message layer tell when the device next speaks in its newest session (`PeerHeard`)."""
+        session = self._of_devices.newest(tenant, device)
+        if session is not None:
+            self._layer.outbound.watch(session)
+
+    def unwatch(self, tenant: str, device: str) -> None:
+        """Nobody waits for the device any more. What the layer tells once too often does no harm."""
+
     async def request(self, tenant: str, device: str, request: DeviceRequest, timeout_s: float) -> Response:
         """See `RemoteDevice.request`."""
         return received((await self.perform(tenant, device, request, timeout_s)).whole())

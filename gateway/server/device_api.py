@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.admin import ApiAnswer, ApiRequest
 from gateway.coap import ContentFormat
@@ -68,10 +68,20 @@ class _Wrong(Exception):
         self.answer = ApiAnswer(status, {"error": text}, headers)
 
 
+class Port(DevicePort, Protocol):
+    """What it asks: `Pushes`, or in one worker of several `Together`."""
+
+    async def look_for_queued(self, request_id: str) -> QueuedRequest | None:
+        """A request by its name, whichever worker took it."""
+
+    async def take_back(self, queued: QueuedRequest) -> bool:
+        """Takes it back; False when it is on its way or over."""
+
+
 class DeviceApi:
     """An `Api`."""
 
-    def __init__(self, port: DevicePort, loop: asyncio.AbstractEventLoop, *, enabled: bool) -> None:
+    def __init__(self, port: Port, loop: asyncio.AbstractEventLoop, *, enabled: bool) -> None:
         """Takes what it asks.
 
         Args:
@@ -164,10 +174,10 @@ class DeviceApi:
         return _state(queued)
 
     async def _queued(self, device: str, request_id: str, *, cancel: bool) -> ApiAnswer:
-        queued = self._port.queued(request_id)
+        queued = await self._port.look_for_queued(request_id)
         if queued is None or queued.device != device:
             raise _Wrong(404, "no such request: it ended more than an hour ago, or never was")
-        if cancel and not queued.cancel():
+        if cancel and not await self._port.take_back(queued):
             raise _Wrong(409, f"too late: it is {queued.state.value}")
         return _state(queued)
 

@@ -34,12 +34,13 @@ class Front:
     heartbeat: Of the supervisor's event loop, which has to beat.
     """
 
-    def __init__(self, settings: Settings, stopping: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, stopping: Callable[[], bool], hub: Callable[[], Iterable[Metric]]) -> None:
         """Opens no port.
 
         Args:
             settings: The configuration; nothing of it that counts here can change.
             stopping: Whether the gateway is; called in threads.
+            hub: Metrics of what the workers have to do with each other; likewise.
 
         Raises:
             ConfigError: The tokens of the management API cannot be used.
@@ -47,6 +48,7 @@ class Front:
         self.heartbeat = Heartbeat()
         self._bind = settings.admin.bind
         self._stopping = stopping
+        self._hub = hub
         self._keepers: Sequence[Keeper] = ()
         self._asking = Asking(self._serving)
         self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings))
@@ -66,6 +68,7 @@ class Front:
         metrics = Metrics()
         metrics.add_source("workers", self._families)
         metrics.add_source("fleet", self._fleet.families)
+        metrics.add_source("hub", self._hub)
         merged = CollectorRegistry(auto_describe=False)
         merged.register(_Merged(metrics, self._asking, range(len(keepers))))
         try:

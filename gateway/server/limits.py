@@ -185,3 +185,38 @@ MAX_WORKER_ANSWER: Final = 64 * 1024 * 1024
 
 DEVICE_API_S: Final = MAX_API_TIMEOUT_S + 2 * API_GRACE_S
 """Seconds for a request to a device through a worker, which keeps to its own time."""
+
+MAX_PLACES: Final = 4_000_000
+"""Devices whose places the supervisor keeps, 300 bytes each: 20 workers full of sessions, one for each device."""
+
+MAX_WANTED: Final = MAX_QUEUED
+"""Devices that one worker may wait for at the hub: as many as requests may wait there."""
+
+HUB_BATCH_BYTES: Final = 64 * 1024
+"""Bytes of what is told the hub or a worker in one message, about: a millisecond of the other's time. A larger item
+goes alone."""
+
+HUB_NAMES: Final = 3000
+"""Devices named in one message when a worker is told of all: as many as such a message holds."""
+
+HUB_RETRY_S: Final = 1.0
+"""Seconds until a worker and the hub begin anew, after a message between them was lost: by then there is room."""
+
+MAX_EXCHANGES: Final = 10_000
+"""Requests of one worker that others do for it, observations among them: 1 kB each beside their bodies."""
+
+MAX_PARCEL_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of a request or response that is handed to another worker: two of the largest bodies, and in base64 within a
+message of a channel."""
+
+COLLEAGUE_S: Final = 5.0
+"""Seconds that another worker may take for what it does at once. One that hangs for longer is as good as gone."""
+
+SYNC_SLICE: Final = 200
+"""Devices of which the hub is told anew before the event loop gets its turn (about a millisecond)."""
+
+MAX_DETOURS: Final = 3
+"""Workers that are tried for one request to a device that makes new sessions meanwhile."""
+
+MAX_MIRRORED: Final = 8 * MAX_QUEUED
+"""Queued requests of other workers that are known here, 600 bytes each: as many as eight of them take."""

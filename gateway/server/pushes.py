@@ -27,6 +27,7 @@ class Pushes:
         commands: Requests to devices.
         queue_of_requests: Those that wait for devices that sleep.
         routes: What devices observe.
+        on_heard: Called with the tenant and id of a device that was watched and has spoken.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Pushes:
         self.commands = commands
         self.queue_of_requests = queue
         self.routes = routes
+        self.on_heard: Callable[[tuple[str, str]], None] = queue.deliver
         self._layer = layer
         self._endpoint = endpoint
         self._clock = clock
@@ -75,6 +77,14 @@ class Pushes:
     def queued(self, request_id: str) -> QueuedRequest | None:
         """See `DevicePort`."""
         return self.queue_of_requests.find(request_id)
+
+    async def look_for_queued(self, request_id: str) -> QueuedRequest | None:
+        """As `queued`, and certain with several workers."""
+        return self.queued(request_id)
+
+    async def take_back(self, queued: QueuedRequest) -> bool:
+        """As `QueuedRequest.cancel`, and certain with several workers."""
+        return queued.cancel()
 
     async def notify(
         self, path: str, tenant: str, device: str | None, response: Response | None, *, confirmable: bool
@@ -111,7 +121,7 @@ class Pushes:
                         self.commands.on_notification(event)
                     case PeerHeard():
                         if isinstance(event.peer, Session):
-                            self.queue_of_requests.deliver(event.peer.owner)
+                            self.on_heard(event.peer.owner)
                     case ObservationEnded() | ObservationDue():
                         self.routes.on_event(event)
                     case _:

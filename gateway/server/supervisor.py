@@ -19,6 +19,7 @@ from gateway.config import ConfigError, Settings
 from gateway.config.settings import MAX_WORKERS
 from gateway.server.channel import Message, Switchboard
 from gateway.server.front import Front
+from gateway.server.hub import Hub
 from gateway.server.keeper import Failed, Keeper
 from gateway.server.limits import HEARTBEAT_S, WORKER_STOP_S
 from gateway.server.plan import Plan, Secrets
@@ -79,6 +80,7 @@ class Supervisor:
             ConfigError: Something that the settings name is missing or unusable.
         """
         self.board = Switchboard()
+        self._hub = Hub(self.board)
         self._settings = settings
         self._workers = workers
         self._command = command
@@ -89,7 +91,7 @@ class Supervisor:
         _check_carried(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
-        self._front = Front(settings, self._stopping.is_set)
+        self._front = Front(settings, self._stopping.is_set, self._hub.families)
         self._sockets: list[socket.socket] = []
         self._keepers: list[Keeper] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -223,6 +225,7 @@ class Supervisor:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
         self._front.stop()
+        self._hub.close()
         for udp in self._sockets:
             udp.close()
         if self._folder is not None:

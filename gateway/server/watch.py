@@ -71,7 +71,7 @@ class RegistryWatch:
         self._changed_at = float("-inf")
         self._seen: dict[tuple[str, str], float] = {}
         self._used: dict[str, float] = {}
-        self.clones = Clones(reads, of_devices, clock=clock, close=self._replace, set_status=self._set_status)
+        self.clones = Clones(reads, of_devices, clock=clock, close=self.close, set_status=self._set_status)
         self._seen_due = clock() + SEEN_INTERVAL_S
         self._prune_due = clock() + PRUNE_INTERVAL_S
         reads.on_change(self._on_change)
@@ -173,9 +173,15 @@ class RegistryWatch:
                 raise RegistryError(refused.detail) from refused
             self._expel(session, refused)
 
-    def _replace(self, session: Session) -> None:
+    def close(self, session: Session, reason: str = "superseded") -> None:
+        """Ends a session whose device has another one.
+
+        Args:
+            session: The one that yields.
+            reason: Of `CLOSE_REASONS`.
+        """
         if session.association is not None:
-            self._endpoint.close(session.association, self._clock(), "superseded")
+            self._endpoint.close(session.association, self._clock(), reason)
             self._flush_soon()
 
     async def _set_status(self, tenant_id: str, device_id: str, status: DeviceStatus, note: str) -> None:

@@ -38,6 +38,7 @@ from gateway.server.fleet import FleetCount
 from gateway.server.flow import rates_of
 from gateway.server.identities import Identities
 from gateway.server.limits import HEARTBEAT_S, MAX_API_REQUESTS, STALL_S
+from gateway.server.line import Channel
 from gateway.server.lookups import Lookups
 from gateway.server.metrics import (
     RequestMetrics,
@@ -59,6 +60,7 @@ from gateway.server.reloading import Changeable, Reloads, looked_at
 from gateway.server.seat import Seat
 from gateway.server.secret_files import KeyLogFile
 from gateway.server.sessions import Sessions
+from gateway.server.together import Together
 from gateway.server.udp import BindError, UdpServer, open_socket
 from gateway.server.watch import RegistryWatch
 from gateway.telemetry import EventLimiter, Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
@@ -97,6 +99,7 @@ class Worker:
         limiter: EventLimiter | None = None,
         source: Source | None = None,
         seat: Seat | None = None,
+        channel: Channel | None = None,
     ) -> None:
         """Loads keys, registry and handlers. Opens no socket.
 
@@ -107,6 +110,8 @@ class Worker:
             source: Where the settings are from. Without it they stay, and `reload` reads only the files that they name.
             seat: What a supervisor has given it; None for a worker that is alone. Its channel is started here, and
                 closed by whoever made it.
+            channel: To a supervisor with a `Hub`, by which this worker and others are one gateway for their devices,
+                where there is no seat.
 
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
@@ -126,6 +131,8 @@ class Worker:
         self._heartbeat = Heartbeat()
         self._failures = Failures(time.time)
         self._limiter = limiter
+        self._channel = seat.channel if seat is not None else channel
+        self._together: Together | None = None
         self._registry_problem: str | None = None
         self._lag = Histogram(
             "gateway_event_loop_lag_seconds", "How late the event loop wakes up, in seconds.", _LAG_BUCKETS_S
@@ -236,7 +243,7 @@ class Worker:
         )
         crl_refresh = CrlRefresh(self.registry, identity, clock=loop.time)
         glue = Sessions(endpoint, identities, dispatcher, sessions, self._failures, of_devices, watch.entered)
-        self._pushes = pushes = self._make_pushes(layer, of_devices, routes)
+        pushes = self._make_pushes(layer, of_devices, routes, watch)
 
         def on_event(now: float) -> None:
             glue.drain(now)
@@ -268,6 +275,7 @@ class Worker:
             "certificates": lambda: certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
             "reloads": reloads.families,
+            "workers": lambda: self._together.families() if self._together is not None else (),
         }
         if self._leads:
             sources["crls"] = lambda: crl_families(crl_refresh)
@@ -276,7 +284,9 @@ class Worker:
         for name, source in sources.items():
             metrics.add_source(name, source)
         metrics.add_tables("loop", self._lag)
-        self._admin = self._start_admin(metrics, DeviceApi(pushes, loop, enabled=settings.admin.device_requests))
+        self._admin = self._start_admin(
+            metrics, DeviceApi(self._together or pushes, loop, enabled=settings.admin.device_requests)
+        )
         server.start()
         self._admin.start()
         running = [self._beat(), watch.run(), *([crl_refresh.run()] if self._leads else [])]
@@ -328,6 +338,8 @@ class Worker:
                     "routes": routes,
                 }
             )
+        if self._together is not None:
+            self._together.begin()
         if self._identity.unusable_anchors and self._leads:
             self._log.warning("registry.unusable_trust_anchors", anchors=self._identity.unusable_anchors)
 
@@ -357,21 +369,36 @@ class Worker:
             confirm_after_s=coap.confirm_interval,
         )
 
-    def _make_pushes(self, layer: MessageLayer, of_devices: DeviceSessions, routes: ObservedRoutes) -> Pushes:
+    def _make_pushes(
+        self, layer: MessageLayer, of_devices: DeviceSessions, routes: ObservedRoutes, watch: RegistryWatch
+    ) -> Pushes:
         loop = asyncio.get_running_loop()
+        awake_s = self._settings.coap.awake_time
         commands = Commands(layer, of_devices, flush_soon=self._flush_soon, clock=loop.time)
+        together = None
+        if self._channel is not None:
+            together = Together(
+                self._channel,
+                commands,
+                of_devices,
+                watch.clones,
+                close=watch.close,
+                clock=loop.time,
+                awake_s=awake_s,
+            )
         queue = CommandQueue(
-            commands,
-            layer,
-            of_devices,
+            commands if together is None else together.reach,
             clock=loop.time,
             random=os.urandom,
-            awake_s=self._settings.coap.awake_time,
+            awake_s=awake_s,
             attempt_s=layer.parameters.max_transmit_wait_s,
         )
-        pushes = Pushes(layer, self._endpoint, commands, queue, routes, clock=loop.time)
+        self._pushes = pushes = Pushes(layer, self._endpoint, commands, queue, routes, clock=loop.time)
         of_devices.listener = pushes
-        self.app.serve_with(pushes)
+        if together is not None:
+            together.join(pushes)
+        self._together = together
+        self.app.serve_with(together or pushes)
         return pushes
 
     def _flush_soon(self) -> None:
@@ -432,6 +459,9 @@ class Worker:
             self._endpoint.shut_down(asyncio.get_running_loop().time())
             self._server.stop()
             self._server = None
+        if self._together is not None:
+            await self._together.close()
+            self._together = None
         if self._reloads is not None:
             await self._reloads.stop()
             self._reloads = None

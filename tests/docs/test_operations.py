@@ -16,12 +16,14 @@ from gateway.doctor import examine
 from gateway.dtls import FailureReason
 from gateway.dtls.errors import ALERT_FOR, PSK_REFUSALS, DropReason
 from gateway.handlers import load_handlers
+from gateway.server.line import Trouble
 from gateway.server.metrics import CLOSE_REASONS
 from gateway.telemetry.limits import EVENT_BURST
 from tests.docs.pages import ROOT, names, section, table
 from tests.dtls.rawclient import RawClient
 from tests.server.several import Several
 from tests.server.support import labels, prepare, running
+from tests.server.workers_together import several
 
 PAGE = ROOT / "docs/operations.md"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
@@ -63,6 +65,22 @@ async def test_metrics(tmp_path: Path) -> None:
         assert family.samples or name in ONLY_WITH_A_FAULT, name
         if family.samples:
             assert set(labels(family)) - {"le"} == set(label_names), name
+
+
+@pytest.mark.asyncio
+async def test_metrics_of_several_workers(tmp_path: Path) -> None:
+    async with several(tmp_path) as workers:
+        families = [*workers.together(0).families(), *workers.hub.families()]
+    found = {exposed_name(family): family for family in families}
+    rows = {
+        names(name)[0]: (kind, names(label)) for name, kind, label, _ in table(PAGE, "Devices and several workers", 1)
+    }
+    assert rows.keys() == found.keys()
+    for name, (kind, label_names) in rows.items():
+        assert kind == found[name].type, name
+        assert set(labels(found[name])) == set(label_names), name
+    meanings = next(row[3] for row in table(PAGE, "Devices and several workers", 1) if "exchanges" in row[0])
+    assert {name for name in names(meanings) if name in set(Trouble)} == set(Trouble)
 
 
 @pytest.mark.asyncio
