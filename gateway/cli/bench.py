@@ -3,7 +3,10 @@
 import ipaddress
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,11 +136,26 @@ def bench(
         )
         if chosen is not None and chosen.rate is not None:
             _keep_to_remote_bounds(plan)
-        document = make_document(plan, measure(plan, _say))
+        with _ended_in_order():
+            document = make_document(plan, measure(plan, _say))
         if save is not None:
             save.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if _print(document, old, output, fail_above):
             raise typer.Exit(EXIT_FAILURE)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the throw-away gateway and the load too, and removes the temporary folder."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _psk(identity: str | None, file: Path | None, *, text: bool) -> PskFleet | None:

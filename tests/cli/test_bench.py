@@ -1,13 +1,16 @@
 """`gateway bench`: on a throw-away gateway, and against one that runs."""
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.support import Done, Serving, ok, run
+from tests.cli.support import GATEWAY, STOP_S, Done, Serving, environment, ok, run
 
 KEY = "5b1d0f62a7e44c53bd1177c05e2a9f38"
 SHORT = ("--rounds", "1", "--duration", "0.2", "--devices", "4", "--processes", "1")
@@ -166,6 +169,25 @@ def test_refused(workdir: Path, words: list[str], status: int, why: str) -> None
     done = run("bench", "--processes", "1", *words)
     assert done.status == status
     assert why in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_benchmark_leaves_nothing_behind(workdir: Path, number: signal.Signals, status: int) -> None:
+    temporary = workdir / "temporary"
+    temporary.mkdir()
+    command = [GATEWAY, "bench", "psk", "--rounds", "20", "--duration", "60", "--processes", "1"]
+    environ = {**environment(), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        command, env=environ, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "psk: 20 rounds of 60 s\n"
+    # As a terminal does with Ctrl-C, which all of them get; the pipes end when the last of them has ended.
+    (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
+    stdout, stderr = process.communicate(timeout=STOP_S)
+    assert (process.returncode, stdout) == (status, "")
+    assert "Traceback" not in stderr
+    assert list(temporary.iterdir()) == []
 
 
 def test_nothing_is_left_behind(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

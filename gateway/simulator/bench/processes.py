@@ -3,10 +3,10 @@
 import contextlib
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
 from typing import Any, Self
 
 from gateway.pki import PkiError
@@ -42,7 +42,8 @@ class LoadProcesses:
                 process = context.Process(
                     target=_serve, args=(theirs, self._host, self._port, self._source(number)), daemon=True
                 )
-                process.start()
+                with _without_interrupts():
+                    process.start()
                 theirs.close()
                 self._pipes.append(ours)
                 self._processes.append(process)
@@ -114,13 +115,22 @@ class LoadProcesses:
         return f"127.0.0.{number + 2}" if sys.platform == "linux" and self._host.startswith("127.") else None
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started meanwhile never hears of Ctrl-C: its parent does, and tells it to end."""
+    resource_tracker.ensure_running()  # with the first process it would be started then, and let them through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: _Pipe, host: str, port: int, source: str | None) -> None:
     """A load process: carries out what comes through the pipe until it is told to end, or its parent is gone."""
-    # Ctrl-C reaches it too, and its parent then tells it to end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     loader = Loader(host, port, source)
-    pipe.send(os.getpid())
     with contextlib.suppress(EOFError, BrokenPipeError):
+        pipe.send("ready")
         while (order := pipe.recv()) is not None:
             name, arguments, options = order
             try:
