@@ -12,6 +12,7 @@ from tests.server.support import WireDevice, empty, encoded, until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import FAST, answer
 from tests.server.test_device_api import ON, call, post
+from tests.server.test_hub import deaf, hears
 from tests.server.workers_together import register_devices, several, wire
 
 pytestmark = pytest.mark.asyncio
@@ -72,6 +73,18 @@ async def test_a_device_that_leaves_before_it_spoke(tmp_path: Path) -> None:
         async with workers[1].wire() as device:
             answer(device, await next_request(device), b"1")
             assert (await queued.wait()).payload == b"1"
+
+
+async def test_for_a_device_whose_newest_session_there_ends(tmp_path: Path) -> None:
+    async with several(tmp_path, ASLEEP) as workers, workers[1].wire() as older, workers[1].wire() as newer:
+        await workers.quiet()
+        queued = workers.apps[0].device("dev1").queue("GET", "/a")
+        await workers.quiet()
+        newer.send(newer.client.alert(1, 0, epoch=1))
+        await until(lambda: len(workers.events("dtls.session_closed")) == 1)
+        await speaks(older)
+        answer(older, await next_request(older), b"1")
+        assert (await queued.wait()).payload == b"1"
 
 
 async def test_what_was_not_answered_goes_out_when_the_device_speaks_again(tmp_path: Path) -> None:
@@ -252,12 +265,18 @@ async def test_observers_in_every_worker_are_told(tmp_path: Path) -> None:
 
 async def test_a_worker_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "COLLEAGUE_S", 0.05)
-    async with several(tmp_path, make_app=state_app) as workers:
-        workers.together(1).line._doers["notify"] = never
-        async with workers[0].wire() as device:
-            await observe(device)
-            assert await workers.apps[0].notify("/state", b"1") == 1
+    async with (
+        several(tmp_path, make_app=state_app, register=register_devices("near", "far")) as workers,
+        wire(workers[0], "near") as near,
+        wire(workers[1], "far") as far,
+    ):
+        assert [await observe(near), await observe(far)] == [b"0", b"0"]
+        deaf(workers.ends[1])
+        assert await workers.apps[0].notify("/state", b"1") == 1
+        assert (await near.message()).payload == b"1"
         assert (await workers[0].samples("gateway_hub_exchanges_total"))["silent",] == 1
+        hears(workers.ends[1])
+        assert (await far.message()).payload == b"1"  # late, and not left out
 
 
 async def never(args: list[object], news: object) -> object:
