@@ -521,6 +521,7 @@ def test_11_psk_identity_whose_length_lies(body: bytes) -> None:
 # --- nonces (GHSA-9f3f-wv7r-qc8r, wolfSSL PR 11177) ------------------------------------------------------------------
 
 
+@pytest.mark.pure("it watches the nonces by replacing a method of the engine")
 @pytest.mark.parametrize("suite", SUITES, ids=hex)
 def test_11_aead_sees_no_nonce_twice(suite: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the AEAD itself: over repetitions of the last flight, alerts, data, rest and a new handshake."""
