@@ -24,6 +24,8 @@ ONCE = {
     "gateway_certificate_expiry_timestamp_seconds",
     "gateway_crl_refreshes",
     "gateway_fleet_devices",
+    "gateway_hub_devices",
+    "gateway_hub_messages_lost",
 }
 """Families that say something of the whole gateway."""
 
