@@ -53,7 +53,7 @@ def compile_modules(root: Path, folder: Path, compiled: list[str], interpreted: 
         # One group: a call from one compiled module to another is then a call in C.
         extensions = mypycify(
             [str(path.relative_to(root)) for path in paths],
-            opt_level=os.environ.get("OPT", "3"),
+            opt_level="2",
             debug_level="0",
             group_name="gateway",
             target_dir=str(folder / "c"),
