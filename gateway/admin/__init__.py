@@ -1,7 +1,7 @@
 """The HTTP port for operators: metrics, liveness, readiness, requests to devices, and management."""
 
 from gateway.admin.api import Api, ApiAnswer, ApiRequest, Guarded
-from gateway.admin.health import Check
+from gateway.admin.health import Check, Health, liveness
 from gateway.admin.limits import MAX_CONNECTIONS
 from gateway.admin.management import PREFIX as MANAGEMENT_PREFIX
 from gateway.admin.management import ManagementApi
@@ -18,8 +18,10 @@ __all__ = [
     "ApiRequest",
     "Check",
     "Guarded",
+    "Health",
     "ManagementApi",
     "TokenError",
     "TokenFile",
     "add_token",
+    "liveness",
 ]

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BufferedReader, RawIOBase
+from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from time import monotonic
 from types import TracebackType
@@ -24,6 +25,7 @@ from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_C
 from gateway.telemetry import get_logger
 
 _BUSY: Final = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+_LOCAL: Final = ("local", 0)
 _POLL_S: Final = 0.1
 
 
@@ -39,13 +41,13 @@ class AdminServer:
 
     def __init__(
         self,
-        host: str,
+        host: str | Path,
         port: int,
         *,
         registry: CollectorRegistry,
         loop_age_s: Callable[[], float],
         checks: Mapping[str, Check],
-        pages: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]] | None = None,
+        pages: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any] | Health]] | None = None,
         apis: Mapping[str, Api | Guarded] | None = None,
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
@@ -54,14 +56,15 @@ class AdminServer:
         """Open the port.
 
         Args:
-            host: Host name, IPv4 or IPv6 address (without brackets).
-            port: TCP port; 0 lets the system choose, `address` tells which.
+            host: Host name, IPv4 or IPv6 address (without brackets); a path for a local socket, in a folder that only
+                those can enter who may ask.
+            port: TCP port; 0 lets the system choose, `address` tells which. No meaning for a local socket.
             registry: Rendered at `/metrics`.
             loop_age_s: Seconds since the event loop's last heartbeat.
             checks: Name -> check of `/readyz`. Read at every request, so the mapping may change. Checks run in
                 threads of this server.
             pages: Path -> what computes the JSON object that it shows from the query's parameters, in a thread of this
-                server.
+                server. One of the paths above is answered by it, in the place of what the other arguments say.
             apis: Beginning of paths, with a slash at its end -> who answers them, in a thread of this server.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
@@ -80,10 +83,7 @@ class AdminServer:
             apis or {},
         )
         try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-                0
-            ]
-            self._http = _HttpServer(family, address, io_timeout_s, max_connections)
+            self._http = _HttpServer(*_resolve(host, port), io_timeout_s, max_connections)
         except OSError as error:
             raise AdminError(_explain(host, port, error)) from None
         self._http.set_app(application)
@@ -91,9 +91,9 @@ class AdminServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that are really bound."""
-        host, port = self._http.socket.getsockname()[:2]
-        return host, port
+        """Host and port that are really bound; path and 0 of a local socket."""
+        name = self._http.socket.getsockname()
+        return (name, 0) if isinstance(name, str) else name[:2]
 
     @property
     def url(self) -> str:
@@ -137,8 +137,13 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         # Not HTTPServer's: that one asks the DNS for our own name, which can hang a start for half a minute.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = "gateway", self.socket.getsockname()[1]
+        name = self.socket.getsockname()
+        self.server_name, self.server_port = "gateway", 0 if isinstance(name, str) else name[1]
         self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        return connection, address or _LOCAL  # who calls at a local socket has no address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._slots.acquire(blocking=False):
@@ -202,11 +207,22 @@ class _RequestHandler(WSGIRequestHandler):
         get_logger("gateway.admin").debug("admin.request_completed", request=format % args)
 
 
-def _page(compute: Callable[[Mapping[str, str]], dict[str, Any]], query: Mapping[str, str]) -> Health:
-    return Health(True, compute(query))
+def _page(compute: Callable[[Mapping[str, str]], dict[str, Any] | Health], query: Mapping[str, str]) -> Health:
+    shown = compute(query)
+    return shown if isinstance(shown, Health) else Health(True, shown)
 
 
-def _explain(host: str, port: int, error: OSError) -> str:
+def _resolve(host: str | Path, port: int) -> tuple[int, Any]:
+    """The kind of socket, and the address to bind it to."""
+    if isinstance(host, Path):
+        return socket.AF_UNIX, str(host)
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return family, address
+
+
+def _explain(host: str | Path, port: int, error: OSError) -> str:
+    if isinstance(host, Path):
+        return f"local socket {host} cannot be opened: {error.strerror or error}: give another folder with TMPDIR"
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
         return (

@@ -2,15 +2,29 @@
 
 import asyncio
 import signal
+import sys
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from gateway.cli.common import ConfigOption, locate_config, new_app, readable_errors, settings_for
 from gateway.config import Settings, Source
-from gateway.server import BindError, Worker, tune_garbage_collector
+from gateway.server import (
+    BindError,
+    StartFailed,
+    StartRefused,
+    Supervisor,
+    Worker,
+    tune_garbage_collector,
+    worker_count,
+)
 from gateway.telemetry import EventLimiter, configure_logging
+
+# -P: this module comes from where the gateway is installed, whatever lies in the working directory.
+_WORKER: Final = (sys.executable, "-P", "-m", "gateway.cli.worker")
 
 _LIMITED_EVENTS = (
     "dtls.handshake_failed",
@@ -30,30 +44,66 @@ app = new_app()
 def serve(
     config: ConfigOption = None,
     bind: Annotated[str | None, typer.Option(help="UDP address and port, over the configuration's.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes, over the configuration's; 0 is one for each processor.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Load everything, open nothing, and exit.")] = False,
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT. SIGHUP has it read its configuration again."""
-    with readable_errors(usage=(BindError,)):
-        overrides = {"server.bind": bind}
+    with readable_errors(usage=(BindError, StartRefused), failure=(StartFailed,)):
+        overrides = {"server.bind": bind, "server.workers": workers}
         settings = settings_for(config, overrides, check=True)
-        source = Source(partial(settings_for, config, overrides), locate_config(config))
-        limiter = EventLimiter(_LIMITED_EVENTS)
+        limiter = limiter_of_the_log()
         configure_logging(settings.log.level, settings.log.format, limiter=limiter)
-        asyncio.run(_run(settings, source, limiter, check=check))
+        count = worker_count(settings)
+        if check:
+            _check(settings)
+        elif count == 1:
+            asyncio.run(_run_one(settings, config, overrides, limiter))
+        else:
+            asyncio.run(_run_several(settings, count, config, overrides))
 
 
-async def _run(settings: Settings, source: Source, limiter: EventLimiter, *, check: bool) -> None:
-    worker = Worker(settings, limiter=limiter, source=source)
-    if check:
-        counts = worker.registry.counts()
-        worker.registry.close()
-        print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")
-        return
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # From before the first socket on: who reads that the gateway has started may stop it at once.
-        loop.add_signal_handler(number, worker.stop)
-    loop.add_signal_handler(signal.SIGHUP, worker.reload)
+def _check(settings: Settings) -> None:
+    async def make() -> Worker:
+        return Worker(settings)
+
+    worker = asyncio.run(make())
+    counts = worker.registry.counts()
+    worker.registry.close()
+    print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")
+
+
+async def _run_one(
+    settings: Settings, config: Path | None, overrides: Mapping[str, object], limiter: EventLimiter
+) -> None:
+    worker = Worker(settings, limiter=limiter, source=source_of(config, overrides))
+    on_signals(worker)
     async with worker:
         tune_garbage_collector()
         await worker.wait()
+
+
+async def _run_several(settings: Settings, count: int, config: Path | None, overrides: Mapping[str, object]) -> None:
+    supervisor = Supervisor(settings, count, _WORKER, config=locate_config(config), overrides=overrides)
+    on_signals(supervisor)
+    async with supervisor:
+        await supervisor.wait()
+
+
+def limiter_of_the_log() -> EventLimiter:
+    """Leaves out surplus lines of what strangers can cause."""
+    return EventLimiter(_LIMITED_EVENTS)
+
+
+def source_of(config: Path | None, overrides: Mapping[str, object]) -> Source:
+    """Where the settings of a server come from, so that it can read them again."""
+    return Source(partial(settings_for, config, overrides, check=True), locate_config(config))
+
+
+def on_signals(gateway: Worker | Supervisor) -> None:
+    """Signals stop a gateway, or have it read its configuration again: from before the first device can be there on."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)

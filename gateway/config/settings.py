@@ -6,13 +6,16 @@ found at night. The descriptions end up as comments in the file that `gateway in
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.values import Address, BindAddress, Duration, FilePath, KeySource, Names, as_tuple
 
 ENV_PREFIX: Final = "GATEWAY_"
 ENV_DELIMITER: Final = "__"
+
+MAX_WORKERS: Final = 256
+"""Worker processes: a connection id has one byte for the worker's number."""
 
 MAX_CERTIFICATES: Final = 16
 """Certificates beside the first: each name that a gateway goes by is looked for among them in every handshake."""
@@ -31,7 +34,13 @@ class ServerSettings(Section):
         default=Address("::", 5684),
         description="Address and UDP port. [::] is every IPv6 and IPv4 address of this machine, 0.0.0.0 only IPv4.",
     )
-    workers: int = Field(default=1, ge=1, description="Worker processes. This version has one.")
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_WORKERS,
+        description="Worker processes, which share the port and the load: 0 is one for each processor that the gateway "
+        "may use. Set it where a container has less time than processors. docs/operations.md says what they share.",
+    )
     shutdown_grace: Duration = Field(
         default=10.0,
         ge=0,
@@ -43,13 +52,6 @@ class ServerSettings(Section):
         description="Whether this file, the certificates with their keys and the ticket keys are read again when they "
         "change. SIGHUP does it in any case. docs/operations.md lists the keys that can change without a restart.",
     )
-
-    @field_validator("workers")
-    @classmethod
-    def _one_for_now(cls, workers: int) -> int:
-        if workers > 1:
-            raise ValueError("must be 1: this version has one worker")
-        return workers
 
 
 class CertificateFiles(Section):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, InstanceOf
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 from pydantic.fields import FieldInfo
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -125,7 +125,7 @@ def as_tuple(value: object) -> object:
 _DURATION: Final = BeforeValidator(_duration)
 Duration = Annotated[float, _DURATION]
 """Seconds, written as "30s" or as a number."""
-BindAddress = Annotated[InstanceOf[Address], BeforeValidator(_address)]
+BindAddress = Annotated[InstanceOf[Address], BeforeValidator(_address), PlainSerializer(str, when_used="json")]
 """An `Address`, written as "host:port"."""
 FilePath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
 """A path; a relative one is meant from the folder of the configuration file."""

@@ -44,6 +44,17 @@ def receive_message(end: socket.socket) -> Message:
     return _decoded(_exactly(end, _length(_exactly(end, _PREFIX))))
 
 
+def send_message(end: socket.socket, message: Message) -> None:
+    """Says one last thing, at an end whose `Channel` was never started.
+
+    Raises:
+        OSError: The other end is gone.
+    """
+    body = _encode(message).encode()
+    end.setblocking(True)
+    end.sendall(len(body).to_bytes(_PREFIX) + body)
+
+
 class Channel:
     """One end. Belongs to the thread of its event loop.
 

@@ -153,6 +153,33 @@ MAX_CHANNEL_BACKLOG: Final = 16 * 1024 * 1024
 CHANNEL_READ: Final = 256 * 1024
 """Bytes read before the event loop gets its turn: what the kernel holds of such a socket."""
 
+WORKER_RETRY_FIRST_S: Final = 0.1
+"""Seconds until a worker that ended is started again; each further time takes twice as long."""
+
+WORKER_RETRY_MAX_S: Final = 30.0
+"""Seconds until then at most: a registry that was down is noticed soon, and a start costs a second of a processor."""
+
+WORKER_STEADY_S: Final = 60.0
+"""Seconds after which a worker that ends counts as one that ran, and the wait begins anew."""
+
+WORKER_LAST_WORDS_S: Final = 1.0
+"""Seconds for which what a worker said before it ended is read: it is there already, and ends with the process."""
+
+WORKER_STOP_S: Final = 10.0
+"""Seconds that a worker has to stop beyond `server.shutdown_grace`: its writers of telemetry have some of them."""
+
+ASK_WORKER_S: Final = 5.0
+"""Seconds for a page of one worker. It takes milliseconds where there is processor time; a scrape has ten seconds."""
+
+ASK_THREADS: Final = 8
+"""Workers that are asked at once."""
+
+MAX_WORKER_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of an answer of one worker: more than all failures with their certificates, or an answer of a device, have."""
+
+DEVICE_API_S: Final = MAX_API_TIMEOUT_S + 2 * API_GRACE_S
+"""Seconds for a request to a device through a worker, which keeps to its own time."""
+
 MAX_PLACES: Final = 4_000_000
 """Devices whose places the supervisor keeps, 300 bytes each: 20 workers full of sessions, one for each device."""
 

@@ -14,11 +14,13 @@ from gateway.server.secret_files import load_ticket_keys
 
 # IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
 _HEADERS = 40 + 8
+# There is one node so far.
+_NODE = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What a process makes for itself, once: cookies and tickets stay good over a reload.
+    """What a gateway makes for itself, once: cookies and tickets stay good over a reload, and in each of its workers.
 
     Attributes:
         cookies: For the cookies.
@@ -35,15 +37,22 @@ class Plan:
     settings: The configuration.
     certificates: The server's, the default first.
     engine: What the DTLS engine goes by.
+    worker: The number that stands in the connection ids.
     """
 
     settings: Settings
     certificates: tuple[ServerCertificate, ...]
     engine: ServerConfig
+    worker: int = 0
 
     @classmethod
-    def read(cls, settings: Settings, secrets: Secrets) -> "Plan":
+    def read(cls, settings: Settings, secrets: Secrets, worker: int = 0) -> "Plan":
         """Reads certificates and keys.
+
+        Args:
+            settings: The configuration.
+            secrets: Of this gateway.
+            worker: Whose plan it is: 0 to 255.
 
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
@@ -58,12 +67,13 @@ class Plan:
             handshake_timeout_s=dtls.handshake_timeout,
             idle_timeout_s=dtls.idle_timeout,
             connection_ids=dtls.connection_id,
+            connection_id_prefix=bytes((_NODE, worker)),
             alert_unknown_sessions=dtls.unknown_session == "alert",
             resumption=_resumption(dtls, secrets),
             resume_without_cookie=dtls.resume_without_cookie,
             max_auth_failures=dtls.max_auth_failures,
         )
-        return cls(settings, certificates, engine)
+        return cls(settings, certificates, engine, worker)
 
 
 def files_of(settings: Settings) -> Iterator[Path]:

@@ -86,6 +86,7 @@ class Reloads:
         *,
         seen: Mapping[Path, Print],
         look_again: Callable[[], str | None],
+        taken_up: Callable[[Settings], None] = lambda settings: None,
     ) -> None:
         """Begins with a plan that is in force.
 
@@ -97,12 +98,14 @@ class Reloads:
             seen: Its files, as they were before they were read: see `looked_at`.
             look_again: Has the trusted CAs and credentials read again from the registry, and says what is wrong with
                 it, if something is. They follow the registry by themselves too.
+            taken_up: Is told the settings that are in force from now on.
         """
         self.plan = plan
         self._secrets = secrets
         self._source = source
         self._parts = parts
         self._look_again = look_again
+        self._taken_up = taken_up
         self._asked = asyncio.Event()
         self._watch = Watch(self.ask)
         self._task: asyncio.Task[None] | None = None
@@ -168,6 +171,7 @@ class Reloads:
         self._taken = found
         self._successful, self._succeeded_at = True, time.time()
         self._follow(plan.settings)
+        self._taken_up(plan.settings)
         self._log.info("config.reloaded", changed=changed, files=files, registry=self._look_again() or "ok")
         if waiting := [name for name in names if name not in RELOADABLE]:
             self._log.warning(
@@ -176,7 +180,7 @@ class Reloads:
 
     def _read(self, settings: Settings) -> tuple[Plan, dict[Path, Print]]:
         found = looked_at(self._source, settings)
-        return Plan.read(settings, self._secrets), found
+        return Plan.read(settings, self._secrets, self.plan.worker), found
 
     def _follow(self, *settings: Settings) -> None:
         """Watches the files of these configurations, of which the first is in force, if it wants that."""

@@ -42,8 +42,13 @@ class UdpCounters:
         self.send_dropped = self.send_errors = 0
 
 
-def open_socket(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A bound, non-blocking UDP socket; for an IPv6 wildcard address it takes IPv4 too.
+
+    Args:
+        host: Name or address.
+        port: 0 lets the kernel choose.
+        shared: Whether other sockets of the same user that are shared too may have the same address.
 
     Raises:
         BindError: The address cannot be resolved or bound.
@@ -57,6 +62,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if shared:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with suppress(OSError):
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         udp.setblocking(False)

@@ -57,6 +57,7 @@ from gateway.server.opening import load_application, load_tokens, open_identity,
 from gateway.server.plan import Plan, Secrets
 from gateway.server.pushes import Pushes
 from gateway.server.reloading import Changeable, Reloads, looked_at
+from gateway.server.seat import Seat
 from gateway.server.secret_files import KeyLogFile
 from gateway.server.sessions import Sessions
 from gateway.server.together import Together
@@ -72,7 +73,7 @@ _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Where a running worker listens: the real ports, also where the settings say 0."""
+    """Where a running gateway listens: the real ports, also where the settings say 0."""
 
     udp: Address
     admin: Address
@@ -97,6 +98,7 @@ class Worker:
         app: App | None = None,
         limiter: EventLimiter | None = None,
         source: Source | None = None,
+        seat: Seat | None = None,
         channel: Channel | None = None,
     ) -> None:
         """Loads keys, registry and handlers. Opens no socket.
@@ -106,26 +108,30 @@ class Worker:
             app: Used in place of what `[handlers]` names.
             limiter: Of the log; what it left out is reported when a flood has ended.
             source: Where the settings are from. Without it they stay, and `reload` reads only the files that they name.
-            channel: To a supervisor with a `Hub`, by which this worker and others are one gateway for their devices.
+            seat: What a supervisor has given it; None for a worker that is alone. Its channel is started here, and
+                closed by whoever made it.
+            channel: To a supervisor with a `Hub`, by which this worker and others are one gateway for their devices,
+                where there is no seat.
 
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
         """
         self._settings = settings
         self._source = source or Source(lambda: settings, watched=False)
-        self._secrets = Secrets()
+        self._seat = seat
+        self._secrets = seat.secrets if seat is not None else Secrets()
         self._seen = looked_at(self._source, settings)
-        self._plan = Plan.read(settings, self._secrets)
+        self._plan = Plan.read(settings, self._secrets, seat.worker if seat is not None else 0)
         self.app = app if app is not None else load_application(settings)
         self._key_log: KeyLogFile | None = None
-        self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings))
+        self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings)) if seat is None else None
         self.registry, self._reads, self._identity = open_identity(settings)
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
         self._heartbeat = Heartbeat()
         self._failures = Failures(time.time)
         self._limiter = limiter
-        self._channel = channel
+        self._channel = seat.channel if seat is not None else channel
         self._together: Together | None = None
         self._registry_problem: str | None = None
         self._lag = Histogram(
@@ -189,8 +195,7 @@ class Worker:
             raise ConfigError("handlers", str(error)) from error
         identity = self._identity
         self._endpoint = endpoint = ServerEndpoint(self._open_key_log(self._plan.engine), os.urandom)
-        bind = settings.server.bind
-        udp = open_socket(bind.host, bind.port)
+        udp = self._open_socket()
         requests, sessions = RequestMetrics(), SessionMetrics()
         self.app.problem_details = settings.coap.problem_details
         layer = self._message_layer(self.app.limit_bodies(settings.coap.max_payload))
@@ -245,7 +250,15 @@ class Worker:
             pushes.drain(now)
 
         parts = Changeable(endpoint, self.app, layer, dispatcher, routes, of_devices, glue)
-        reloads = Reloads(self._plan, self._secrets, self._source, parts, seen=self._seen, look_again=self._look_again)
+        reloads = Reloads(
+            self._plan,
+            self._secrets,
+            self._source,
+            parts,
+            seen=self._seen,
+            look_again=self._look_again,
+            taken_up=self._report_settings,
+        )
         server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
         self._server = server
         metrics = Metrics()
@@ -258,14 +271,16 @@ class Worker:
             "transfers": lambda: transfer_families(dispatcher.transfers),
             "requests": requests.families,
             "pushes": lambda: push_families(pushes),
-            "crls": lambda: crl_families(crl_refresh),
             "clones": lambda: clone_families(watch.clones),
             "certificates": lambda: certificate_families(reloads.plan.certificates, identity),
             "sinks": self._sink_families,
             "reloads": reloads.families,
-            "fleet": FleetCount(settings.registry.url, loop.time).families,
             "workers": lambda: self._together.families() if self._together is not None else (),
         }
+        if self._leads:
+            sources["crls"] = lambda: crl_families(crl_refresh)
+        if self._seat is None:
+            sources["fleet"] = FleetCount(settings.registry.url, loop.time).families
         for name, source in sources.items():
             metrics.add_source(name, source)
         metrics.add_tables("loop", self._lag)
@@ -274,28 +289,63 @@ class Worker:
         )
         server.start()
         self._admin.start()
-        self._background += map(asyncio.create_task, [self._beat(), watch.run(), crl_refresh.run()])
+        running = [self._beat(), watch.run(), *([crl_refresh.run()] if self._leads else [])]
+        self._background += map(asyncio.create_task, running)
         self._reloads = reloads
         reloads.start()
         if self._reload_asked:
             reloads.ask()
-        bound = Bound(_address(udp), Address(*self._admin.address))
-        counts = self.registry.counts()
-        self._log.info(
-            "server.started",
-            version=__version__,
-            udp=str(bound.udp),
-            admin=str(bound.admin),
-            devices=counts.devices,
-            trust_anchors=counts.trust_anchors,
-            certificate=bool(self._plan.certificates),
-            routes=len(self.app.routes),
-        )
-        if identity.unusable_anchors:
-            self._log.warning("registry.unusable_trust_anchors", anchors=identity.unusable_anchors)
+        bound = Bound(address_of(udp), Address(*self._admin.address))
+        self._report_start(bound)
+        return bound
+
+    @property
+    def _leads(self) -> bool:
+        """Whether it does what one process does for all: fetch revocation lists, say what is wrong with an anchor."""
+        return self._seat is None or self._seat.worker == 0
+
+    def _open_socket(self) -> socket.socket:
+        if self._seat is not None:
+            return self._seat.udp
+        bind = self._settings.server.bind
+        return open_socket(bind.host, bind.port)
+
+    def _report_start(self, bound: Bound) -> None:
+        """Says that everything is there: in the log, or to the supervisor."""
+        counts, certificate, routes = self.registry.counts(), bool(self._plan.certificates), len(self.app.routes)
+        if self._seat is None:
+            self._log.info(
+                "server.started",
+                version=__version__,
+                udp=str(bound.udp),
+                admin=str(bound.admin),
+                devices=counts.devices,
+                trust_anchors=counts.trust_anchors,
+                certificate=certificate,
+                routes=routes,
+            )
+        else:
+            channel = self._seat.channel
+            channel.on("reload", lambda message: self.reload())
+            channel.start(asyncio.get_running_loop())
+            channel.send(
+                {
+                    "kind": "serving",
+                    "devices": counts.devices,
+                    "trust_anchors": counts.trust_anchors,
+                    "certificate": certificate,
+                    "routes": routes,
+                }
+            )
         if self._together is not None:
             self._together.begin()
-        return bound
+        if self._identity.unusable_anchors and self._leads:
+            self._log.warning("registry.unusable_trust_anchors", anchors=self._identity.unusable_anchors)
+
+    def _report_settings(self, settings: Settings) -> None:
+        """Tells the supervisor what it is to give a worker that it starts again."""
+        if self._seat is not None:
+            self._seat.channel.send({"kind": "settings", "settings": settings.model_dump_json()})
 
     def _message_layer(self, max_payload: int) -> MessageLayer:
         coap = self._settings.coap
@@ -374,20 +424,21 @@ class Worker:
         return replace(config, key_log=self._key_log)
 
     def _start_admin(self, metrics: Metrics, device_api: DeviceApi) -> AdminServer:
-        bind = self._settings.admin.bind
+        bind, seat = self._settings.admin.bind, self._seat
         checks: dict[str, Check] = {
             "registry": lambda: self._registry_problem,
             "draining": lambda: "the gateway is stopping" if self._stopping.is_set() else None,
         }
         try:
             return AdminServer(
-                bind.host,
+                bind.host if seat is None else seat.admin,
                 bind.port,
                 registry=metrics.registry,
                 loop_age_s=self._heartbeat.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
-                apis={API_PREFIX: device_api, MANAGEMENT_PREFIX: self._management.guarded},
+                apis={API_PREFIX: device_api}
+                | ({} if self._management is None else {MANAGEMENT_PREFIX: self._management.guarded}),
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
                 pages={"/debug/failures": lambda query: self._failures.page(chains=query.get("chains") == "1")},
             )
@@ -399,7 +450,7 @@ class Worker:
         self._stopping.set()
         started = self._server is not None
         if self._server is not None:
-            self._log.info("server.stopping", sessions=self._endpoint.association_count)
+            self._log_stop(self._endpoint.association_count)
             settings = self._reloads.plan.settings if self._reloads is not None else self._settings
             await self._dispatcher.drain(settings.server.shutdown_grace)
             if self._pushes is not None:
@@ -427,13 +478,20 @@ class Worker:
         if self._admin is not None:
             self._admin.stop()
             self._admin = None
-        self._management.close()
+        if self._management is not None:
+            self._management.close()
         self.registry.close()
         if self._key_log is not None:
             self._key_log.close()
             self._key_log = None
-        if started:
+        if started and self._seat is None:
             self._log.info("server.stopped")
+
+    def _log_stop(self, sessions: int) -> None:
+        if self._seat is None:
+            self._log.info("server.stopping", sessions=sessions)
+        else:
+            self._log.info("worker.stopping", sessions=sessions)
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
@@ -492,6 +550,7 @@ class Worker:
         yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
 
 
-def _address(udp: socket.socket) -> Address:
+def address_of(udp: socket.socket) -> Address:
+    """Where a socket is bound."""
     host, port, *_ = udp.getsockname()
     return Address(host, port)

@@ -23,6 +23,7 @@ def configure_logging(
     *,
     stream: TextIO | None = None,
     limiter: EventLimiter | None = None,
+    worker: int | None = None,
 ) -> None:
     """Set up structlog and the standard `logging` for the whole process; calling it again replaces the set-up.
 
@@ -31,11 +32,12 @@ def configure_logging(
         format: "json", "console", or "auto": console when the stream is a terminal, JSON otherwise.
         stream: Where lines go; standard output by default.
         limiter: Leaves out surplus lines of events that strangers can cause.
+        worker: The number that every line carries; None for a process that is the only one.
     """
     target = sys.stdout if stream is None else stream
     console = format == "console" or (format == "auto" and target.isatty())
     threshold = _threshold(level)
-    chain = _chain(limiter)
+    chain = _chain(limiter, worker)
     renderer: list[Processor] = [sanitize, _console_renderer(colors=target.isatty())] if console else [render_json]
 
     structlog.configure(
@@ -65,15 +67,26 @@ def _threshold(level: LogLevel) -> int:
     return logging.getLevelNamesMapping()[level.upper()]
 
 
-def _chain(limiter: EventLimiter | None) -> list[Processor]:
+def _chain(limiter: EventLimiter | None, worker: int | None) -> list[Processor]:
     # The limiter stands first: a flood must not pay for the rest of the chain.
     first: list[Processor] = [] if limiter is None else [limiter]
+    if worker is not None:
+        # Not a context variable: threads have a context of their own.
+        first.append(_adding(worker))
     return [
         *first,
         structlog.contextvars.merge_contextvars,
         _describe,
         _add_traceback,
     ]
+
+
+def _adding(worker: int) -> Processor:
+    def add(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event_dict["worker"] = worker
+        return event_dict
+
+    return add
 
 
 def _describe(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -6,20 +6,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.admin import AdminError, AdminServer, ApiAnswer, ApiRequest, Check
+from gateway.admin import AdminError, AdminServer, ApiAnswer, ApiRequest, Check, Health
 from gateway.telemetry import CounterTable, Heartbeat, Metrics
 
 
 class Bench:
     """A running admin server with everything that it asks."""
 
-    def __init__(self, host: str = "127.0.0.1", **options: Any) -> None:
+    def __init__(self, host: str | Path = "127.0.0.1", **options: Any) -> None:
         self.now = 0.0
         self.heartbeat = Heartbeat(lambda: self.now)
         self.checks: dict[str, Check] = {}
@@ -187,6 +188,39 @@ def test_an_address_in_use_is_one_line_with_what_to_do() -> None:
 def test_an_address_that_is_not_ours(host: str) -> None:
     with pytest.raises(AdminError, match=r"cannot be opened: .*\[admin\] bind"):
         AdminServer(host, 0, registry=Metrics().registry, loop_age_s=lambda: 0.0, checks={})
+
+
+def ask_locally(path: Path, target: str) -> tuple[int, Any]:
+    """By hand, over a local socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_a_local_socket(tmp_path: Path) -> None:
+    path = tmp_path / "admin"
+    with running(host=path) as bench:
+        assert bench.server.address == (str(path), 0)
+        assert ask_locally(path, "/readyz") == (200, {"status": "ready", "failing": [], "checks": {}})
+        bench.now = 100.0
+        assert ask_locally(path, "/livez")[0] == 503
+    with pytest.raises(ConnectionRefusedError):
+        ask_locally(path, "/readyz")
+
+
+def test_a_local_socket_whose_path_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(AdminError, match="give another folder with TMPDIR"):
+        Bench(tmp_path / ("x" * 108))
+
+
+def test_a_page_may_fail_and_may_take_the_place_of_another() -> None:
+    pages = {"/livez": lambda query: Health(False, {"status": "stuck", "asked": query.get("by")})}
+    with running(pages=pages) as bench:
+        assert bench.json("/livez?by=me") == (503, {"status": "stuck", "asked": "me"})
+        assert bench.json("/readyz")[0] == 200
 
 
 def test_ipv6() -> None:

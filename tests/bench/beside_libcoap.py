@@ -146,8 +146,8 @@ def measure(load: Path, server: Server, what: str, arguments: list[str], seconds
 
 
 @contextlib.contextmanager
-def gateway(folder: Path) -> Iterator[Server]:
-    """`gateway serve` as a process of its own."""
+def gateway(folder: Path, workers: int = 1) -> Iterator[Server]:
+    """`gateway serve` as a process of its own, or as several: the load generator adds those that a process started."""
     port = free_pair()
     command = [
         str(Path(sys.executable).with_name("gateway")),
@@ -156,6 +156,8 @@ def gateway(folder: Path) -> Iterator[Server]:
         "gateway.toml",
         "--bind",
         f"127.0.0.1:{port}",
+        "--workers",
+        str(workers),
     ]
     with (folder / "gateway.log").open("ab") as log, process(command, folder, log) as pid:
         yield Server(

@@ -45,7 +45,8 @@ def site(_made: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """No socket can be bound; the list has the attempts."""
+    """No socket can be bound in this process, in which a gateway of one worker would run; the list has the attempts."""
+    monkeypatch.setenv("GATEWAY_SERVER__WORKERS", "1")
     attempts: list[object] = []
 
     def bind(_: socket.socket, address: tuple[object, ...]) -> None:

@@ -121,7 +121,7 @@ class Running:
 
 
 class Serving(Running):
-    """`gateway serve` on free ports, once it serves.
+    """`gateway serve` on free ports, once it serves; one process, unless the words say how many.
 
     Attributes:
         site: The folder that it runs on.
@@ -132,6 +132,8 @@ class Serving(Running):
     def __init__(self, site: Path, *words: str) -> None:
         self.site = site
         environ = {"GATEWAY_SERVER__BIND": "127.0.0.1:0", "GATEWAY_ADMIN__BIND": "127.0.0.1:0"}
+        if "--workers" not in words:
+            environ["GATEWAY_SERVER__WORKERS"] = "1"
         super().__init__(site, "serve", "--config", str(site / "gateway.toml"), *words, environ=environ)
         try:
             started = self.log.wait("server.started", within_s=STOP_S)

@@ -38,7 +38,7 @@ def refusal(
 def test_defaults_are_those_of_the_schema(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings.server.bind == Address("::", 5684)
-    assert settings.server.workers == 1
+    assert settings.server.workers == 0
     assert settings.dtls.mtu == 1280
     assert settings.dtls.certificate is None
     assert settings.admin.bind == Address("127.0.0.1", 9464)
@@ -195,7 +195,8 @@ def test_foreign_variables_are_left_alone(tmp_path: Path) -> None:
         ("[server]\nbind = 'localhost'", "[server] bind: must be an address and a port, such as"),
         ("[server]\nbind = '::1:5684'", "[server] bind: must be an address and a port, such as"),
         ("[server]\nbind = '0.0.0.0:65536'", "[server] bind: has a port above 65535"),
-        ("[server]\nworkers = 2", "[server] workers: must be 1: this version has one worker"),
+        ("[server]\nworkers = 257", "[server] workers: must be at most 256"),
+        ("[server]\nworkers = -1", "[server] workers: must be at least 0"),
         ("[handlers]\nenabled = 'time'", '[handlers] enabled: must be a list (for example enabled = ["time", '),
         ("[handlers]\nenabled = [1]", "[handlers] enabled: must be a text in quotes"),
         ("[handlers]\nenabld = ['time']", "[handlers] enabld: unknown key (did you mean enabled?)"),

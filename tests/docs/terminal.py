@@ -232,6 +232,7 @@ def _environment() -> dict[str, str]:
     return environment | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
         "GATEWAY_SERVER__BIND": "127.0.0.1:0",
+        "GATEWAY_SERVER__WORKERS": "1",
         "GATEWAY_ADMIN__BIND": "127.0.0.1:0",
         "GATEWAY_LOG__FORMAT": "json",
     }

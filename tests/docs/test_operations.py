@@ -8,6 +8,7 @@ from pathlib import Path
 import aiocoap  # type: ignore[import-untyped]
 import pytest
 from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cli import common
 from gateway.config import RELOADABLE, load_settings
@@ -20,6 +21,7 @@ from gateway.server.metrics import CLOSE_REASONS
 from gateway.telemetry.limits import EVENT_BURST
 from tests.docs.pages import ROOT, names, section, table
 from tests.dtls.rawclient import RawClient
+from tests.server.several import Several
 from tests.server.support import labels, prepare, running
 from tests.server.workers_together import several
 
@@ -79,6 +81,16 @@ async def test_metrics_of_several_workers(tmp_path: Path) -> None:
         assert set(labels(found[name])) == set(label_names), name
     meanings = next(row[3] for row in table(PAGE, "Devices and several workers", 1) if "exchanges" in row[0])
     assert {name for name in names(meanings) if name in set(Trouble)} == set(Trouble)
+
+
+@pytest.mark.asyncio
+async def test_metrics_of_workers(tmp_path: Path) -> None:
+    with Several(tmp_path) as gateway:
+        _, text = await gateway.get("/metrics")
+    families = [family for family in text_string_to_metric_families(text) if family.name.startswith("gateway_worker")]
+    found = {exposed_name(family): (family.type, set(labels(family))) for family in families}
+    rows = table(PAGE, "Workers", 1)
+    assert {names(name)[0]: (kind, set(names(label))) for name, kind, label, _ in rows} == found
 
 
 def test_reasons_of_dropped_records() -> None:

@@ -72,8 +72,12 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 def test_metrics_that_are_named_exist() -> None:
-    rows = table(OPERATIONS, "Metrics") + table(OPERATIONS, "Devices and several workers", 1)
-    listed = {names(row[0])[0] for row in rows}
+    tables = (
+        table(OPERATIONS, "Metrics"),
+        table(OPERATIONS, "Workers", 1),
+        table(OPERATIONS, "Devices and several workers", 1),
+    )
+    listed = {names(row[0])[0] for rows in tables for row in rows}
     for page in PAGES:
         for name in re.findall(r"`(gateway_[a-z_]+_(?:total|seconds|info|events|sessions))\b", page.read_text()):
             assert name in listed, f"{page.name}: {name}"

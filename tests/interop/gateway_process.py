@@ -70,6 +70,7 @@ def build_site(folder: Path, settings: Mapping[str, object] | None = None) -> Si
     config = folder / "gateway.toml"
     own: dict[str, object] = {
         "server.bind": "127.0.0.1:0",
+        "server.workers": 1,
         "admin.bind": "127.0.0.1:0",
         "registry.url": "sqlite:///registry.db",
         "dtls.certificate": "pki/server.pem",

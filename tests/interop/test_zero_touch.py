@@ -58,6 +58,7 @@ def site_of(folder: Path) -> Site:
     config = folder / "gateway.toml"
     own: dict[str, object] = {
         "server.bind": "127.0.0.1:0",
+        "server.workers": 1,
         "admin.bind": "127.0.0.1:0",
         "registry.url": "sqlite:///registry.db",
         "dtls.certificate": "certs/server.pem",

@@ -49,6 +49,20 @@ def test_datagrams_that_did_not_fit_are_counted() -> None:
             pytest.skip("this kernel (a sandbox) lists no sockets in /proc/net/udp")
         assert udp_receive_drops([receiver]) == sent - received > 0
         assert udp_receive_drops([sender]) == 0
+        assert udp_receive_drops([receiver], [Path("/proc/net/udp")]) == sent - received
+
+
+def test_the_machine_s_other_sockets_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> str:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(Path, "read_text", read)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+        try:
+            mine.getsockopt(socket.SOL_SOCKET, 55, 36)
+        except OSError:
+            pytest.skip("this kernel (a sandbox) does not know SO_MEMINFO")
+        assert udp_receive_drops([mine]) == 0
 
 
 def _listed(sock: socket.socket) -> bool:
