@@ -7,6 +7,7 @@ identity. A session that moved by its connection id, or a return routability che
 applications with one key on one machine are at one host.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -122,16 +123,20 @@ class Clones:
             RegistryError: A device could not be quarantined now; it is tried again.
         """
         now = self._clock()
+        heard = []
         for key, suspect in list(self._suspects.items()):
             ended = not suspect.older.is_open or (suspect.newer is not None and not suspect.newer.is_open)
             if ended or now - suspect.since > CLONE_WATCH_S:
                 del self._suspects[key]
                 continue
             older = suspect.older.association
-            if older is None or older.last_heard <= suspect.since + CLONE_GRACE_S:
-                continue
+            if older is not None and older.last_heard > suspect.since + CLONE_GRACE_S:
+                heard.append((key, suspect))
+        hosts = await asyncio.gather(*(suspect.newer_host() for _, suspect in heard))
+        for (key, suspect), newer_host in zip(heard, hosts, strict=True):
+            if self._suspects.get(key) is not suspect:
+                continue  # a newer pair took its place meanwhile
             del self._suspects[key]
-            newer_host = await suspect.newer_host()
             if newer_host and _host(suspect.older) not in ("", newer_host):
                 await self._found(key, suspect, newer_host)
 

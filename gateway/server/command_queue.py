@@ -197,6 +197,11 @@ class CommandQueue:
         """Whether something waits for a device, or is on its way to it."""
         return owner in self._waiting
 
+    def left(self, owner: _Owner) -> None:
+        """A session of the device has ended: what waits for it waits for it to speak in another one."""
+        if owner in self._waiting:
+            self._commands.watch(*owner)
+
     def waiting(self) -> list[_Owner]:
         """All devices for which something waits."""
         return list(self._waiting)

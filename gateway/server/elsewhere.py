@@ -12,7 +12,7 @@ from typing import Any
 from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.directory import name_of
-from gateway.server.limits import COLLEAGUE_S
+from gateway.server.limits import CLONE_ASK_S, COLLEAGUE_S
 from gateway.server.line import Line, Unreachable
 from gateway.server.session import Session
 
@@ -130,9 +130,9 @@ class Elsewhere:
 
     async def _host(self, worker: int, owner: _Owner) -> str:
         try:
-            host: str = await self._line.ask(worker, "host", [*owner], within_s=COLLEAGUE_S)
+            host: str = await self._line.ask(worker, "host", [*owner], within_s=CLONE_ASK_S)
         except Unreachable:
-            return ""  # the worker is gone, and the session with it
+            return ""  # the worker is gone, and the session with it, or it hangs
         return host
 
     def _on_also(self, tenant: str, device: str, count: int, workers: list[int]) -> None:

@@ -206,6 +206,9 @@ message of a channel."""
 COLLEAGUE_S: Final = 5.0
 """Seconds that another worker may take for what it does at once. One that hangs for longer is as good as gone."""
 
+CLONE_ASK_S: Final = 1.0
+"""Seconds that another worker may take to say where a session is now. The watch of the registry waits for it."""
+
 SYNC_SLICE: Final = 200
 """Devices of which the hub is told anew before the event loop gets its turn (about a millisecond)."""
 

@@ -103,6 +103,7 @@ class Pushes:
     def on_left(self, session: Session, heir: Session | None) -> None:
         """A session has ended."""
         self._layer.observations.detach(session, heir, self._clock())
+        self.queue_of_requests.left(session.owner)
 
     # --- the engine -------------------------------------------------------------------------------------------------
 

@@ -174,8 +174,6 @@ class Together:
         self._elsewhere.left(session, heir)
         self.reach.left(session.owner, heir=heir is not None)
         self._pushes.on_left(session, heir)
-        if heir is None and self._queue.waits_for(session.owner):
-            self.reach.watch(*session.owner)
 
     def _on_moved(self, owner: _Owner, heard: bool) -> None:
         """A device has a newer session in another worker from now on."""

@@ -78,6 +78,19 @@ async def test_for_a_device_that_sleeps_until_it_speaks(tmp_path: Path) -> None:
         assert ((await queued.wait()).payload, (await other.wait()).payload) == (b"a", b"b")
 
 
+async def test_for_a_device_whose_newest_session_ends(tmp_path: Path) -> None:
+    """It has an older one, and speaks there next."""
+    app = App()
+    async with running(tmp_path, app, **ASLEEP) as gateway, gateway.wire() as older, gateway.wire() as newer:
+        queued = app.device("dev1").queue("GET", "/a")
+        newer.send(newer.client.alert(1, 0, epoch=1))
+        await gateway.event("dtls.session_closed")
+        assert queued.state is QueueState.QUEUED
+        await speaks(older)
+        answer(older, await next_request(older), b"1")
+        assert (await queued.wait()).payload == b"1"
+
+
 async def test_an_idempotent_request_without_an_answer_is_sent_again(tmp_path: Path) -> None:
     app = App()
     async with running(tmp_path, app, **FAST, **ASLEEP) as gateway, gateway.wire() as device:

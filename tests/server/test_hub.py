@@ -155,11 +155,12 @@ async def test_many_devices_are_told_of_in_parts(tmp_path: Path, monkeypatch: py
     async with several(tmp_path, count=2) as workers:
         for number in range(100):
             workers.hub._place(1, "default", f"d{number}", 1, float(number), None)
-        workers.together(0).line.begin()
-        workers.hub._place(1, "default", "d0", 0, 0.0, None)  # the last that would be told
+        workers.hub._begin(0)
+        last = workers.hub._workers[0].unnamed[0]
+        workers.hub._place(1, *last, 0, 0.0, None)  # before it is told of
         await workers.in_step()
         present = workers.together(0)._elsewhere._present
-        assert present == {name_of("default", f"d{number}") for number in range(1, 100)}
+        assert present == {name_of("default", f"d{number}") for number in range(100)} - {name_of(*last)}
 
 
 async def test_sessions_that_begin_in_two_workers_at_once() -> None:

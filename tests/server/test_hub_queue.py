@@ -74,6 +74,18 @@ async def test_a_device_that_leaves_before_it_spoke(tmp_path: Path) -> None:
             assert (await queued.wait()).payload == b"1"
 
 
+async def test_for_a_device_whose_newest_session_there_ends(tmp_path: Path) -> None:
+    async with several(tmp_path, ASLEEP) as workers, workers[1].wire() as older, workers[1].wire() as newer:
+        await workers.quiet()
+        queued = workers.apps[0].device("dev1").queue("GET", "/a")
+        await workers.quiet()
+        newer.send(newer.client.alert(1, 0, epoch=1))
+        await until(lambda: len(workers.events("dtls.session_closed")) == 1)
+        await speaks(older)
+        answer(older, await next_request(older), b"1")
+        assert (await queued.wait()).payload == b"1"
+
+
 async def test_what_was_not_answered_goes_out_when_the_device_speaks_again(tmp_path: Path) -> None:
     async with several(tmp_path, FAST, ASLEEP) as workers, workers[1].wire() as device:
         await workers.quiet()

@@ -9,8 +9,10 @@ import pytest
 from gateway.model import DeviceStatus
 from gateway.registry import OnClone, TenantLimits
 from gateway.server import clones as clones_module
+from gateway.server import elsewhere as elsewhere_module
 from tests.server.support import Gateway, WireDevice, echo_app, until
 from tests.server.test_clones import ELSEWHERE, at, policy_is, speaks
+from tests.server.test_hub_queue import never
 from tests.server.workers_together import Several, several
 
 pytestmark = pytest.mark.asyncio
@@ -153,6 +155,24 @@ async def test_a_newer_session_that_has_ended_meanwhile_is_no_clone(tmp_path: Pa
             await until(lambda: suspects(workers[0]) == 1)
             second.send(second.client.alert(1, 0, epoch=1))
             await until(lambda: sessions(workers) == [1, 0])
+        await asyncio.sleep(0.01)
+        assert await speaks(first)
+        await looked(workers)
+        assert workers.events("security.clone_detected") == []
+        assert suspects(workers[0]) == 0
+
+
+async def test_a_worker_that_hangs_does_not_hold_the_watch_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere_module, "CLONE_ASK_S", 0.05)
+    async with (
+        several(tmp_path, make_app=echo_app) as workers,
+        at(workers[0], "127.0.0.1") as first,
+        at(workers[1], ELSEWHERE),
+    ):
+        await until(lambda: suspects(workers[0]) == 1)
+        workers.together(1).line._doers["host"] = never
         await asyncio.sleep(0.01)
         assert await speaks(first)
         await looked(workers)
