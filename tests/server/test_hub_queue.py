@@ -12,6 +12,7 @@ from tests.server.support import WireDevice, empty, encoded, until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import FAST, answer
 from tests.server.test_device_api import ON, call, post
+from tests.server.test_hub import deaf, hears
 from tests.server.workers_together import register_devices, several, wire
 
 pytestmark = pytest.mark.asyncio
@@ -264,12 +265,18 @@ async def test_observers_in_every_worker_are_told(tmp_path: Path) -> None:
 
 async def test_a_worker_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "COLLEAGUE_S", 0.05)
-    async with several(tmp_path, make_app=state_app) as workers:
-        workers.together(1).line._doers["notify"] = never
-        async with workers[0].wire() as device:
-            await observe(device)
-            assert await workers.apps[0].notify("/state", b"1") == 1
+    async with (
+        several(tmp_path, make_app=state_app, register=register_devices("near", "far")) as workers,
+        wire(workers[0], "near") as near,
+        wire(workers[1], "far") as far,
+    ):
+        assert [await observe(near), await observe(far)] == [b"0", b"0"]
+        deaf(workers.ends[1])
+        assert await workers.apps[0].notify("/state", b"1") == 1
+        assert (await near.message()).payload == b"1"
         assert (await workers[0].samples("gateway_hub_exchanges_total"))["silent",] == 1
+        hears(workers.ends[1])
+        assert (await far.message()).payload == b"1"  # late, and not left out
 
 
 async def never(args: list[object], news: object) -> object:
