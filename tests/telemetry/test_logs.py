@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -96,6 +97,19 @@ def test_warnings_of_python_are_lines_too() -> None:
         logging.captureWarnings(True)
         warnings.warn("old habit", UserWarning, stacklevel=1)
     assert "old habit" in only_line(stream)["event"]
+
+
+def test_the_number_of_a_worker_is_on_every_line_of_every_thread() -> None:
+    stream = io.StringIO()
+    configure_logging("info", "json", stream=stream, worker=3)
+    get_logger("gateway.test").info("an.event")
+    thread = threading.Thread(target=lambda: logging.getLogger("library").warning("theirs"))
+    thread.start()
+    thread.join()
+    assert [json.loads(line)["worker"] for line in stream.getvalue().splitlines()] == [3, 3]
+    stream = configured()
+    get_logger("gateway.test").info("an.event")
+    assert "worker" not in only_line(stream)
 
 
 def test_context_variables_are_on_every_line() -> None:
