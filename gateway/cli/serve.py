@@ -98,7 +98,7 @@ def limiter_of_the_log() -> EventLimiter:
 
 def source_of(config: Path | None, overrides: Mapping[str, object]) -> Source:
     """Where the settings of a server come from, so that it can read them again."""
-    return Source(partial(settings_for, config, overrides, check=True), locate_config(config))
+    return Source(partial(settings_for, config, overrides), locate_config(config))
 
 
 def on_signals(gateway: Worker | Supervisor) -> None:
