@@ -84,6 +84,7 @@ def test_plain_alert_after_change_cipher_spec_has_no_say() -> None:
         assert alerts(client.read(world.collect(CLIENT))) == []
 
 
+@pytest.mark.pure("it changes a constant")
 def test_silent_newcomers_let_their_ciphers_go(monkeypatch: pytest.MonkeyPatch) -> None:
     # A cipher object has half a kilobyte outside the interpreter, and after an outage a whole fleet is new at once.
     monkeypatch.setattr("gateway.dtls.established.MAX_AWAKE_NEWCOMERS", 3)

@@ -112,6 +112,7 @@ def runs_of(arguments: list[str], folder: Path, status: str = "0") -> tuple[list
     return [line.split() for line in told.read_text().splitlines()], done.returncode
 
 
+@pytest.mark.pure("there is no coverage of it")
 def test_every_folder_of_tests_is_in_one_group(tmp_path: Path) -> None:
     runs, status = runs_of(["-x"], tmp_path)
     assert status == 0

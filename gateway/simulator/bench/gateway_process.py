@@ -106,12 +106,12 @@ class ThrowAwayGateway:
 
     def configuration(self) -> str:
         """What the configuration file says, for the address that it has or is to get."""
-        several = f"workers = {self._workers}\n" if self._workers > 1 else ""
         # A certificate's devices are fewer than the handshakes that are under way with many processes.
         return f"""\
 [server]
 bind = "{self.address}"
-{several}[admin]
+workers = {self._workers}
+[admin]
 bind = "127.0.0.1:0"
 [registry]
 url = "sqlite:///registry.db"
