@@ -460,6 +460,7 @@ class ServerEndpoint:
         """A client that was spared the cookie may not resume. It begins anew, with a cookie."""
         hello, address = handshake.hello, handshake.facts.address
         self._handshakes.remove(handshake)
+        self._buffers.account(handshake.id, 0)
         handshake.declined()
         question = self._gate.question(hello, address, handshake.credit, now)
         if isinstance(question, DropReason):
@@ -597,6 +598,9 @@ class ServerEndpoint:
         handshake = self._handshakes.numbered(number)
         if handshake is not None:
             self._give_up(handshake, reason, now)
+        else:  # whoever asks goes on until there is room: what is not there must not be found again
+            self._buffers.account(number, 0)
+            self._questions.close(number)
 
     def _give_up(self, handshake: ServerHandshake, reason: FailureReason, now: float) -> None:
         handshake.abandon(reason, now)

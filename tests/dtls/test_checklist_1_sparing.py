@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.dtls import Address, FailureReason
-from gateway.dtls.limits import SPARED_SHARE
-from tests.dtls.rawclient import RawClient, split
+from gateway.dtls.limits import LINGER_S, SPARED_SHARE
+from tests.dtls.rawclient import RawClient, handshake, split
 from tests.dtls.resuming import DAY, EMS, SNI, TICKET, ResumingWorld, less, newcomer, returning
 from tests.dtls.support import CLIENT, EMPTY, alerts, sizes
 
@@ -121,6 +121,23 @@ def test_who_may_not_resume_is_asked_for_a_cookie_after_all() -> None:
     assert [event.facts.resumed for event in world.completed] == [False, False]
     assert world.outcomes() == {"refused": 2}
     assert not world.failures
+
+
+def test_who_may_not_resume_leaves_nothing_behind() -> None:
+    # What came behind the hello was buffered: it once counted for ever, and then hung the endpoint.
+    world = lenient(max_reassembly=20_000)
+    client = first(world)
+    world.endpoint.close(world.completed[0].association, world.now)
+    assert world.collect()
+    world.welcome = False
+    for number in range(5):
+        again = returning(client, random=bytes((number,)) * 32)
+        piece = handshake(16, 1, bytes(15_000), 0, 14_000)
+        datagram = again.hello() + again.record(22, piece)
+        assert asked_for_a_cookie(world.deliver(datagram, source=("192.0.2.80", 1000 + number)))
+    world.advance(LINGER_S)
+    assert sizes(world.endpoint) == EMPTY | {"_settled": 1}  # of the session that was closed
+    assert world.endpoint._buffers.total == 0
 
 
 def test_an_answer_that_comes_late_finds_nobody() -> None:
