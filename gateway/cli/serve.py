@@ -18,6 +18,7 @@ from gateway.server import (
     StartRefused,
     Supervisor,
     Worker,
+    check_carried,
     tune_garbage_collector,
     worker_count,
 )
@@ -57,15 +58,17 @@ def serve(
         configure_logging(settings.log.level, settings.log.format, limiter=limiter)
         count = worker_count(settings)
         if check:
-            _check(settings)
+            _check(settings, count)
         elif count == 1:
             asyncio.run(_run_one(settings, config, overrides, limiter))
         else:
-            asyncio.run(_run_several(settings, count, config, overrides))
+            asyncio.run(_run_several(settings, count, config, overrides, limiter))
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, workers: int) -> None:
     async def make() -> Worker:
+        if workers > 1:
+            check_carried(settings)
         return Worker(settings)
 
     worker = asyncio.run(make())
@@ -84,8 +87,12 @@ async def _run_one(
         await worker.wait()
 
 
-async def _run_several(settings: Settings, count: int, config: Path | None, overrides: Mapping[str, object]) -> None:
-    supervisor = Supervisor(settings, count, _WORKER, config=locate_config(config), overrides=overrides)
+async def _run_several(
+    settings: Settings, count: int, config: Path | None, overrides: Mapping[str, object], limiter: EventLimiter
+) -> None:
+    supervisor = Supervisor(
+        settings, count, _WORKER, config=locate_config(config), overrides=overrides, limiter=limiter
+    )
     on_signals(supervisor)
     async with supervisor:
         await supervisor.wait()

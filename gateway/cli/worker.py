@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import os
+import select
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 from gateway.cli.common import EXIT_FAILURE, EXIT_USAGE, os_error_text
@@ -12,6 +16,7 @@ from gateway.config import ConfigError, Settings
 from gateway.registry import InvalidValue, RegistryError
 from gateway.server import BindError, Worker, tune_garbage_collector
 from gateway.server.channel import Channel, ChannelError, Message, receive_message, send_message
+from gateway.server.limits import WORKER_STOP_S
 from gateway.server.plan import Secrets
 from gateway.server.seat import Seat
 from gateway.telemetry import configure_logging
@@ -29,11 +34,25 @@ def main() -> None:
         begin = receive_message(control)
     except ChannelError:
         sys.exit(EXIT_FAILURE)  # the supervisor has gone already
-    sys.exit(asyncio.run(_run(udp, control, begin)))
-
-
-async def _run(udp: socket.socket, control: socket.socket, begin: Message) -> int:
     settings = Settings.model_validate_json(begin["settings"])
+    # Beside the event loop: a worker whose loop is stuck would keep the port from the next gateway.
+    patience_s = settings.server.shutdown_grace + WORKER_STOP_S
+    threading.Thread(
+        target=_leave_with_the_supervisor, args=(os.dup(control.fileno()), patience_s), daemon=True
+    ).start()
+    sys.exit(asyncio.run(_run(udp, control, begin, settings)))
+
+
+def _leave_with_the_supervisor(control: int, patience_s: float) -> None:
+    """Ends the process some time after the other end of its channel has gone: by then it should have ended in order."""
+    gone = select.poll()
+    gone.register(control, 0)  # nothing but that the other end is gone
+    gone.poll()
+    time.sleep(patience_s)
+    os._exit(EXIT_FAILURE)
+
+
+async def _run(udp: socket.socket, control: socket.socket, begin: Message, settings: Settings) -> int:
     limiter = limiter_of_the_log()
     configure_logging(settings.log.level, settings.log.format, limiter=limiter, worker=begin["worker"])
     orphaned = False

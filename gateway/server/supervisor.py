@@ -25,7 +25,7 @@ from gateway.server.limits import HEARTBEAT_S, WORKER_STOP_S
 from gateway.server.plan import Plan, Secrets
 from gateway.server.steering import open_sockets
 from gateway.server.worker import Bound, address_of
-from gateway.telemetry import get_logger, set_log_level
+from gateway.telemetry import EventLimiter, get_logger, report_suppressed, set_log_level
 
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 
@@ -66,6 +66,7 @@ class Supervisor:
         *,
         config: Path | None = None,
         overrides: Mapping[str, object] | None = None,
+        limiter: EventLimiter | None = None,
     ) -> None:
         """Looks at what the settings name, as far as each worker would find the same wrong with it. Opens no socket.
 
@@ -75,6 +76,7 @@ class Supervisor:
             command: Starts a worker; see `Keeper`.
             config: The file that the settings are from, for the workers to read again.
             overrides: What the command line set, by dotted name; plain values.
+            limiter: Of this process's log; what it left out is reported when a flood has ended.
 
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
@@ -88,7 +90,8 @@ class Supervisor:
         self._overrides = dict(overrides or {})
         self._secrets = Secrets()
         Plan.read(settings, self._secrets)
-        _check_carried(settings)
+        check_carried(settings)
+        self._limiter = limiter
         self._log = get_logger("gateway.server")
         self._stopping = asyncio.Event()
         self._front = Front(settings, self._stopping.is_set, self._hub.families)
@@ -236,11 +239,16 @@ class Supervisor:
     async def _beat(self) -> None:
         while True:
             self._front.heartbeat.beat()
+            report_suppressed(self._limiter, self._log)
             await asyncio.sleep(HEARTBEAT_S)
 
 
-def _check_carried(settings: Settings) -> None:
-    """The workers get the settings as text."""
+def check_carried(settings: Settings) -> None:
+    """The workers get the settings as text.
+
+    Raises:
+        ConfigError: They would get others.
+    """
     if Settings.model_validate_json(settings.model_dump_json()) != settings:
         raise ConfigError(
             "handlers.options", "dates, times, inf and nan cannot be given to several workers", "put them into quotes"

@@ -63,7 +63,16 @@ from gateway.server.sessions import Sessions
 from gateway.server.together import Together
 from gateway.server.udp import BindError, UdpServer, open_socket
 from gateway.server.watch import RegistryWatch
-from gateway.telemetry import EventLimiter, Heartbeat, Histogram, Metrics, counter_family, gauge_family, get_logger
+from gateway.telemetry import (
+    EventLimiter,
+    Heartbeat,
+    Histogram,
+    Metrics,
+    counter_family,
+    gauge_family,
+    get_logger,
+    report_suppressed,
+)
 
 _REGISTRY_CHECK_BEATS = 4
 _PROBE_IDENTITY = b"\0readiness"
@@ -181,7 +190,9 @@ class Worker:
         try:
             await self._stopping.wait()
         finally:
-            for number in signals:
+            # A signal to the whole group, from a terminal or from systemd, comes before the supervisor's own: a worker
+            # that is told twice still says goodbye. One that does not end is killed.
+            for number in signals if self._seat is None else ():
                 with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                     loop.remove_signal_handler(number)
 
@@ -505,12 +516,7 @@ class Worker:
             if beats % _REGISTRY_CHECK_BEATS == 0:
                 await self._check_registry()
             beats += 1
-            self._report_suppressed()
-
-    def _report_suppressed(self) -> None:
-        """What the log left out of a flood that has ended, which no later line of the same event says."""
-        for event, count in (self._limiter.drain() if self._limiter is not None else {}).items():
-            self._log.warning("log.suppressed", limited_event=event, suppressed=count)
+            report_suppressed(self._limiter, self._log)
 
     async def _check_registry(self) -> None:
         """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""

@@ -2,7 +2,7 @@
 
 from gateway.telemetry.collector import Metrics, MetricSource, build_info
 from gateway.telemetry.limiter import EventLimiter
-from gateway.telemetry.logs import LogFormat, LogLevel, configure_logging, get_logger, set_log_level
+from gateway.telemetry.logs import LogFormat, LogLevel, configure_logging, get_logger, report_suppressed, set_log_level
 from gateway.telemetry.metrics import (
     HANDSHAKE_BUCKETS_S,
     OTHER,
@@ -35,6 +35,7 @@ __all__ = [
     "counter_family",
     "gauge_family",
     "get_logger",
+    "report_suppressed",
     "set_log_level",
     "udp_receive_drops",
 ]

@@ -63,6 +63,12 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, structlog.get_logger(logger_name=name))
 
 
+def report_suppressed(limiter: EventLimiter | None, log: FilteringBoundLogger) -> None:
+    """What the log left out of a flood that has ended, which no later line of the same event says."""
+    for event, count in (limiter.drain() if limiter is not None else {}).items():
+        log.warning("log.suppressed", limited_event=event, suppressed=count)
+
+
 def _threshold(level: LogLevel) -> int:
     return logging.getLevelNamesMapping()[level.upper()]
 

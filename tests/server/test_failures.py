@@ -22,7 +22,7 @@ from gateway.server.failures import Failures, shown_identity
 from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
 from gateway.server.presented import ReadChain, read_chain
 from gateway.server.remedies import REMEDY_FOR, command_for
-from gateway.telemetry import EventLimiter
+from gateway.telemetry import EventLimiter, report_suppressed
 from tests.cli.support import run
 from tests.dtls.rawclient import RawClient
 from tests.pki.factory import make, name
@@ -264,7 +264,6 @@ async def test_end_of_a_flood_is_logged(tmp_path: Path) -> None:
         limiter.admit("dtls.handshake_failed")
     now = 60.0
     async with running(tmp_path) as gateway:
-        gateway.worker._limiter = limiter
-        gateway.worker._report_suppressed()
+        report_suppressed(limiter, gateway.worker._log)
         [line] = gateway.events("log.suppressed")
     assert (line["limited_event"], line["suppressed"]) == ("dtls.handshake_failed", 3)

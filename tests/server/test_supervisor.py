@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import ConfigError, Settings, load_settings
 from gateway.dtls import ServerConfig
-from gateway.server import Supervisor, worker_count
+from gateway.server import Supervisor, check_carried, worker_count
 from gateway.server.merging import merge_failures, merge_liveness, merge_metrics, merge_readiness
 from gateway.server.plan import Plan, Secrets
 from tests.server.support import prepare
@@ -65,6 +65,8 @@ async def test_what_cannot_be_given_to_a_worker_is_refused(tmp_path: Path) -> No
     found = load_settings(file, prepare(tmp_path) | {"handlers.enabled": ["time"]}, environ={})
     with pytest.raises(ConfigError, match=r"handlers\.options: dates, times, inf and nan .*put them into quotes"):
         Supervisor(found, 2, ["true"])
+    with pytest.raises(ConfigError, match=r"handlers\.options"):  # what `serve --check` asks
+        check_carried(found)
 
 
 def test_connection_ids_name_their_worker(tmp_path: Path) -> None:

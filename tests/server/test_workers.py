@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from gateway.model import DeviceStatus
-from gateway.server.limits import WORKER_RETRY_FIRST_S
+from gateway.server.limits import WORKER_RETRY_FIRST_S, WORKER_STOP_S
 from gateway.simulator import DeviceError, SimulatedDevice
 from tests.interop.gateway_process import Line
 from tests.server.several import APP, Several, alive, becomes, refused
@@ -269,6 +270,48 @@ async def ended(device: SimulatedDevice) -> None:
     connection = device.connection
     assert connection is not None
     await becomes(lambda: connection.association is None or connection.association.closed)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["a terminal", "systemd"])
+async def test_a_signal_to_all_of_them_lets_workers_say_goodbye(tmp_path: Path, number: signal.Signals) -> None:
+    with Several(tmp_path) as gateway:
+        async with gateway.devices(8) as devices:
+            for pid in (gateway.pid(0), gateway.pid(1), gateway.process.pid):
+                os.kill(pid, number)
+            assert await asyncio.to_thread(gateway.process.wait, PATIENCE_S) == 0
+            for device in devices:
+                await ended(device)
+        assert [line["signal"] for line in gateway.log.lines("worker.stopped")] == [None, None]
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_is_stuck_goes_after_its_supervisor(tmp_path: Path) -> None:
+    app = APP + "@app.get('/stuck')\ndef stuck(request):\n    while True:\n        pass\n"
+    with Several(tmp_path, app=app, server__shutdown_grace=0) as gateway:
+        async with gateway.device() as device:
+            pid = gateway.pid(await gateway.worker_of(device))
+            asking = asyncio.create_task(device.get("/stuck"))
+            await becomes(lambda: asyncio.to_thread(busy, pid))
+            gateway.process.kill()
+            await asyncio.to_thread(gateway.process.wait)
+            async with asyncio.timeout(WORKER_STOP_S + PATIENCE_S):
+                while alive(pid):  # noqa: ASYNC110  another process
+                    await asyncio.sleep(0.1)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+
+def busy(pid: int) -> bool:
+    """Whether a process computes and waits for nothing."""
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = ticks()
+    time.sleep(1)
+    return 4 * (ticks() - before) >= os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.asyncio

@@ -63,7 +63,7 @@ class ThrowAwayGateway:
         self.psk = PskFleet(_NAME, os.urandom(16))
         self.certificates = _prepare(folder, self.psk, devices)
         self.address = self.admin = Address("127.0.0.1", 0)
-        self.usage = ProcessTree(0)
+        self.usage = ProcessTree(-1)
 
     def __enter__(self) -> "ThrowAwayGateway":
         try:
@@ -129,6 +129,7 @@ format = "json"
     def kill(self) -> None:
         """Ends it as a power cut does: no device hears of it."""
         if self._process is not None:
+            self.usage.kill()
             self._process.kill()
             self._process.wait()
             self._process = None
