@@ -10,7 +10,7 @@ A message is `{"kind": "hub", "items": [...]}`, an item a list. A worker says:
     reset                               forget what you know of me; all of it follows
     place tenant device count at host   a device has so many sessions here, the newest of that time; with a host, it
                                         began just now
-    want tenant device                  tell me when it is next heard
+    want tenant device since            tell me when it is next heard, or at once if it is awake and was after that time
     drop tenant device                  no longer
     heard tenant device                 one that I was to watch has spoken
     more                                I have read those names
@@ -33,7 +33,7 @@ The hub says:
     newer tenant device worker host     a worker has a newer session than yours; with a host, it began just now
     newest tenant device                yours is the newest again
     also tenant device count workers    of a device that entered: all its sessions, and who has the others
-    watch tenant device                 say when it is heard
+    watch tenant device since           say when it is heard, or at once as above
     heard tenant device                 it was heard
     ask worker id what args             from another worker, and so are
     cancel worker id
@@ -98,7 +98,8 @@ class Hub:
         self.malformed = 0
         self._board = board
         self._workers: dict[int, _Worker] = {}
-        self._wants: dict[tuple[str, str], set[int]] = {}
+        # Which workers wait for a device, and since when.
+        self._wants: dict[tuple[str, str], dict[int, float]] = {}
         self._names: dict[int, bool] = {}
         # Of these a message was lost, and they have not been told so yet.
         self._astray: set[int] = set()
@@ -266,11 +267,11 @@ class Hub:
         newest = after[-1].worker if after else None
         if len(before) > 1 or len(after) > 1:
             self._say_who_is_newest(worker, tenant, device, before, after, host)
-        if (tenant, device) in self._wants:
+        if (wanting := self._wants.get((tenant, device))) is not None:
             if host is not None:
                 self._heard(worker, tenant, device)
             elif newest is not None and (not before or before[-1].worker != newest):
-                self._say(newest, ["watch", tenant, device])
+                self._say(newest, ["watch", tenant, device, min(wanting.values())])
 
     def _say_who_is_newest(
         self,
@@ -297,15 +298,16 @@ class Hub:
 
     # --- waiting for devices ------------------------------------------------------------------------------------------
 
-    def _want(self, worker: int, tenant: str, device: str) -> None:
+    def _want(self, worker: int, tenant: str, device: str, since: float) -> None:
+        since = float(since)
         wants = self._workers[worker].wants
         if len(wants) >= MAX_WANTED:
             raise OverflowError(f"worker {worker} waits for {MAX_WANTED} devices")
         wants.add((tenant, device))
-        self._wants.setdefault((tenant, device), set()).add(worker)
+        self._wants.setdefault((tenant, device), {})[worker] = since
         newest = self.directory.newest(tenant, device)
         if newest is not None:
-            self._say(newest, ["watch", tenant, device])
+            self._say(newest, ["watch", tenant, device, since])
 
     def _drop(self, worker: int, tenant: str, device: str) -> None:
         self._workers[worker].wants.discard((tenant, device))
@@ -314,7 +316,7 @@ class Hub:
     def _unwant(self, worker: int, key: tuple[str, str]) -> None:
         wanting = self._wants.get(key)
         if wanting is not None:
-            wanting.discard(worker)
+            wanting.pop(worker, None)
             if not wanting:
                 del self._wants[key]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import aiocoap  # type: ignore[import-untyped]
 import pytest
 
+from gateway.coap.limits import OUTGOING_REQUESTS
 from gateway.handlers import App, Code, Content, DeviceTimeout, QueueState, Request
 from gateway.server import queue_mirror, together
 from tests.server.support import WireDevice, empty, encoded, until
@@ -102,6 +103,50 @@ async def test_what_was_not_answered_goes_out_when_the_device_speaks_again(tmp_p
         assert again.mid != first.mid
         answer(device, again, code=aiocoap.CHANGED)
         assert (await queued.wait()).code == Code.CHANGED
+
+
+async def test_a_device_that_is_awake_and_busy_is_asked_again_when_it_speaks(tmp_path: Path) -> None:
+    """And not at once, and at once again, for as long as it is busy."""
+    async with several(tmp_path) as workers, workers[1].wire() as device:
+        others = [asyncio.create_task(workers.apps[1].device("dev1").get("/")) for _ in range(OUTGOING_REQUESTS)]
+        await device.message()
+        asked: list[str] = []
+        ask = workers.hub._on["ask"]
+
+        def counted(worker: int, number: int, target: object, what: str, args: list[object]) -> None:
+            asked.append(what)
+            ask(worker, number, target, what, args)
+
+        workers.hub._on["ask"] = counted
+        queued = workers.apps[0].device("dev1").queue("GET", "/a")
+        for _ in range(5):
+            await workers.quiet()
+        assert asked.count("perform") == 1
+        assert queued.state is QueueState.QUEUED
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await speaks(device)
+        while (request := await next_request(device)).opt.uri_path != ("a",):
+            pass
+        answer(device, request, b"1")
+        assert (await queued.wait()).payload == b"1"
+
+
+async def test_a_device_that_began_anew_while_it_was_asked(tmp_path: Path) -> None:
+    """What the hub says when the news of its session comes between a failed attempt and the wish to hear of it."""
+    async with several(tmp_path) as workers, workers[1].wire():
+        await workers.quiet()
+        reach = workers.together(0).reach
+        heard: list[tuple[str, str]] = []
+        reach.on_heard = heard.append
+        [(_, _, at)] = workers.hub.directory.of("default", "dev1")
+        reach.watch("default", "dev1", at)
+        await workers.quiet()
+        assert heard == []
+        reach.watch("default", "dev1", at - 0.001)
+        await workers.quiet()
+        assert heard == [("default", "dev1")]
 
 
 async def test_a_request_that_expires_or_is_taken_back_is_wanted_no_more(tmp_path: Path) -> None:
