@@ -13,7 +13,7 @@ from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.directory import name_of
 from gateway.server.limits import CLONE_ASK_S, COLLEAGUE_S
-from gateway.server.line import Line, Unreachable
+from gateway.server.line import Line, Trouble, Unreachable
 from gateway.server.session import Session
 
 _Owner = tuple[str, str]
@@ -123,16 +123,17 @@ class Elsewhere:
         self._on_moved(owner, host is not None)
         if host is not None:
 
-            async def host_now() -> str:
+            async def host_now() -> str | None:
                 return await self._host(worker, owner)
 
             self._clones.entered_elsewhere(owner, host, host_now)
 
-    async def _host(self, worker: int, owner: _Owner) -> str:
+    async def _host(self, worker: int, owner: _Owner) -> str | None:
         try:
             host: str = await self._line.ask(worker, "host", [*owner], within_s=CLONE_ASK_S)
-        except Unreachable:
-            return ""  # the worker is gone, and the session with it, or it hangs
+        except Unreachable as trouble:
+            # A worker that is gone took the session along; one that hangs, or cannot be asked now, has it still.
+            return "" if trouble.trouble is Trouble.LOST else None
         return host
 
     def _on_also(self, tenant: str, device: str, count: int, workers: list[int]) -> None:

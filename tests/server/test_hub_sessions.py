@@ -10,6 +10,7 @@ from gateway.model import DeviceStatus
 from gateway.registry import OnClone, TenantLimits
 from gateway.server import clones as clones_module
 from gateway.server import elsewhere as elsewhere_module
+from gateway.server.line import Trouble, Unreachable
 from tests.server.support import Gateway, WireDevice, echo_app, until
 from tests.server.test_clones import ELSEWHERE, at, policy_is, speaks
 from tests.server.test_hub_queue import never
@@ -172,12 +173,44 @@ async def test_a_worker_that_hangs_does_not_hold_the_watch_of_the_registry(
         at(workers[1], ELSEWHERE),
     ):
         await until(lambda: suspects(workers[0]) == 1)
-        workers.together(1).line._doers["host"] = never
+        doers = workers.together(1).line._doers
+        says = doers["host"]
+        doers["host"] = never
         await asyncio.sleep(0.01)
         assert await speaks(first)
         await looked(workers)
         assert workers.events("security.clone_detected") == []
+        # The suspicion stands, and is looked at again.
+        assert suspects(workers[0]) == 1
+        doers["host"] = says
+        monkeypatch.setattr(elsewhere_module, "CLONE_ASK_S", 5.0)
+        await looked(workers)
+        assert len(workers.events("security.clone_detected")) == 1
         assert suspects(workers[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "left"), [(Trouble.AWAY, 1), (Trouble.FULL, 1), (Trouble.SILENT, 1), (Trouble.LOST, 0)]
+)
+async def test_a_suspicion_is_dropped_only_with_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble, left: int
+) -> None:
+    async with (
+        several(tmp_path, make_app=echo_app) as workers,
+        at(workers[0], "127.0.0.1") as first,
+        at(workers[1], ELSEWHERE),
+    ):
+        await until(lambda: suspects(workers[0]) == 1)
+
+        async def ask(*args: object, **kwargs: object) -> object:
+            raise Unreachable(trouble)
+
+        monkeypatch.setattr(workers.together(0).line, "ask", ask)
+        await asyncio.sleep(0.01)
+        assert await speaks(first)
+        await looked(workers)
+        assert suspects(workers[0]) == left
+        assert workers.events("security.clone_detected") == []
 
 
 async def test_two_sessions_at_one_host_are_one_machine(tmp_path: Path) -> None:
