@@ -12,7 +12,7 @@ from typing import Any
 from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.directory import name_of
-from gateway.server.limits import CLONE_ASK_S, COLLEAGUE_S
+from gateway.server.limits import CLONE_ASK_S, COLLEAGUE_S, MAX_YIELDS
 from gateway.server.line import Line, Trouble, Unreachable
 from gateway.server.session import Session
 
@@ -149,20 +149,24 @@ class Elsewhere:
     async def _make_room(self, owner: _Owner, workers: list[int]) -> None:
         """Above the limit, the session that was silent longest yields, in whichever worker it is.
 
-        One for each that began, as in one worker.
+        All are counted anew for each: sessions may begin in several workers at once, and the one that was to yield may
+        have spoken meanwhile. The worker with the newest session alone does it, so that no two end each other's.
         """
-        answers = await asyncio.gather(*(self._sessions(worker, owner) for worker in workers))
-        found = [(heard, worker) for worker, times in zip(workers, answers, strict=True) for heard in times]
-        here = [session for session in self._of_devices.of(*owner) if session.is_open]
-        if not here or len(found) + len(here) <= self._of_devices.limit:
-            return
-        mine = min(here[1:], key=_heard, default=None)
-        if found and (mine is None or min(found)[0] < _heard(mine)):
-            heard, worker = min(found)
-            with suppress(Unreachable):  # and its sessions with it; or the next session of the device makes room
-                await self._line.ask(worker, "yield", [*owner, heard], within_s=COLLEAGUE_S)
-        elif mine is not None:
-            self._close(mine, "too_many")
+        for _ in range(MAX_YIELDS):
+            answers = await asyncio.gather(*(self._sessions(worker, owner) for worker in workers))
+            if owner in self._newer:
+                return  # the worker that has that one was told the same
+            found = [(heard, worker) for worker, times in zip(workers, answers, strict=True) for heard in times]
+            here = [session for session in self._of_devices.of(*owner) if session.is_open]
+            if not here or len(found) + len(here) <= self._of_devices.limit:
+                return
+            mine = min(here[1:], key=_heard, default=None)
+            if found and (mine is None or min(found)[0] < _heard(mine)):
+                heard, worker = min(found)
+                with suppress(Unreachable):  # its sessions are gone with it, or cannot be counted the next time
+                    await self._line.ask(worker, "yield", [*owner, heard], within_s=COLLEAGUE_S)
+            elif mine is not None:
+                self._close(mine, "too_many")
 
     async def _sessions(self, worker: int, owner: _Owner) -> list[float]:
         try:

@@ -32,7 +32,8 @@ The hub says:
                                         with more to come, say `more`
     newer tenant device worker host     a worker has a newer session than yours; with a host, it began just now
     newest tenant device                yours is the newest again
-    also tenant device count workers    of a device that entered: all its sessions, and who has the others
+    also tenant device count workers    yours is the newest of so many sessions, and these have the others: said when
+                                        one began anywhere, and after `newest`
     watch tenant device since           say when it is heard, or at once as above
     heard tenant device                 it was heard
     ask worker id what args             from another worker, and so are
@@ -292,9 +293,9 @@ class Hub:
                     self._say(other, ["newest", tenant, device])
             elif begins or other not in knew:
                 self._say(other, ["newer", tenant, device, newest, host if begins else None])
-        if begins and len(after) > 1:
+        if newest is not None and len(after) > 1 and (host is not None or newest in knew):
             count = sum(place.sessions for place in after)
-            self._say(worker, ["also", tenant, device, count, [place.worker for place in after[:-1]]])
+            self._say(newest, ["also", tenant, device, count, [place.worker for place in after[:-1]]])
 
     # --- waiting for devices ------------------------------------------------------------------------------------------
 

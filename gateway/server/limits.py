@@ -215,6 +215,10 @@ COLLEAGUE_S: Final = 5.0
 CLONE_ASK_S: Final = 1.0
 """Seconds that another worker may take to say where a session is now. The watch of the registry waits for it."""
 
+MAX_YIELDS: Final = 32
+"""Sessions of a device that are ended one after the other when it has too many, and tries of it. A handshake in each of
+so many workers at once is more than a device does; its next handshake ends what is left."""
+
 SYNC_SLICE: Final = 200
 """Devices of which the hub is told anew before the event loop gets its turn (about a millisecond)."""
 
