@@ -244,11 +244,14 @@ class Hub:
     def _flush(self) -> None:
         self._flush_asked = False
         if self._names:
-            came = [name for name, here in self._names.items() if here]
-            went = [name for name, here in self._names.items() if not here]
-            self._names = {}
-            for worker in self._workers:
-                self._say(worker, ["present", came, went, False], (len(came) + len(went)) * _NAME_BYTES)
+            changed, self._names = list(self._names.items()), {}
+            # A worker that ends takes all its devices along: their names are more than a message holds.
+            for start in range(0, len(changed), HUB_NAMES):
+                some = changed[start : start + HUB_NAMES]
+                came = [name for name, here in some if here]
+                went = [name for name, here in some if not here]
+                for worker in self._workers:
+                    self._say(worker, ["present", came, went, False], len(some) * _NAME_BYTES)
         for told in list(self._workers.values()):
             if not told.refused:
                 told.outbox.flush()

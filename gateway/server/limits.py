@@ -197,7 +197,7 @@ HUB_BATCH_BYTES: Final = 64 * 1024
 goes alone."""
 
 HUB_NAMES: Final = 3000
-"""Devices named in one message when a worker is told of all: as many as such a message holds."""
+"""Devices named in one message when a worker is told of many: as many as such a message holds."""
 
 HUB_RETRY_S: Final = 1.0
 """Seconds until a worker and the hub begin anew, after a message between them was lost: by then there is room."""
