@@ -8,7 +8,7 @@ import pytest
 
 from gateway.coap.limits import OUTGOING_REQUESTS
 from gateway.handlers import App, Code, Content, DeviceTimeout, QueueState, Request
-from gateway.server import queue_mirror, together
+from gateway.server import device_api, queue_mirror, together
 from tests.server.support import WireDevice, empty, encoded, until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import FAST, answer
@@ -222,6 +222,23 @@ async def test_over_http_at_any_worker(tmp_path: Path) -> None:
         status, found = await call(workers[0], "DELETE", place)
         assert (status, found["status"], found["sent"]) == (200, "failed", False)
         assert (await call(workers[0], "GET", "/devices/dev1/requests/0123"))[0] == 404
+
+
+async def test_over_http_while_workers_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are waited for as long as they may take, and then it is said what is known: not that we do not answer."""
+    monkeypatch.setattr(device_api, "API_GRACE_S", 0.5)
+    for module in (device_api, queue_mirror):
+        monkeypatch.setattr(module, "COLLEAGUE_S", 0.6, raising=False)
+    async with several(tmp_path, ON, count=3) as workers:
+        queued = workers.apps[1].device("dev1").queue("GET", "/a")
+        await workers.quiet()
+        workers.together(2).line._doers["find_queued"] = never
+        workers.together(1).line._doers["cancel_queued"] = never
+        for method in ("GET", "DELETE"):
+            assert (await call(workers[0], method, "/devices/dev1/requests/0123"))[0] == 404
+        workers.together(0)._mirror._waiting.clear()  # as if the news of it were on the way
+        place = f"/devices/dev1/requests/{queued.id}"
+        assert await call(workers[0], "DELETE", place) == (409, {"error": "too late: it is queued"})
 
 
 async def test_what_a_worker_that_comes_later_knows_and_one_that_dies_takes_along(tmp_path: Path) -> None:
