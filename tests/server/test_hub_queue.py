@@ -134,19 +134,26 @@ async def test_a_device_that_is_awake_and_busy_is_asked_again_when_it_speaks(tmp
 
 
 async def test_a_device_that_began_anew_while_it_was_asked(tmp_path: Path) -> None:
-    """What the hub says when the news of its session comes between a failed attempt and the wish to hear of it."""
-    async with several(tmp_path) as workers, workers[1].wire():
+    """The news of its session comes to the hub between the attempt that missed it and the wish to hear of it."""
+    async with several(tmp_path) as workers, workers[1].wire() as device:
         await workers.quiet()
-        reach = workers.together(0).reach
-        heard: list[tuple[str, str]] = []
-        reach.on_heard = heard.append
-        [(_, _, at)] = workers.hub.directory.of("default", "dev1")
-        reach.watch("default", "dev1", at)
-        await workers.quiet()
-        assert heard == []
-        reach.watch("default", "dev1", at - 0.001)
-        await workers.quiet()
-        assert heard == [("default", "dev1")]
+        ask = workers.hub._on["ask"]
+
+        def missed(worker: int, number: int, target: object, what: str, args: list[object]) -> None:
+            if what != "perform":
+                ask(worker, number, target, what, args)
+                return
+            workers.hub._on["ask"] = ask
+            session = workers.together(1)._of_devices.newest("default", "dev1")
+            assert session is not None
+            assert session.association is not None
+            session.association.last_heard = asyncio.get_running_loop().time()
+            workers.hub._say(worker, ["absent", number])
+
+        workers.hub._on["ask"] = missed
+        queued = workers.apps[0].device("dev1").queue("GET", "/a")
+        answer(device, await device.message(), b"1")
+        assert (await queued.wait()).payload == b"1"
 
 
 async def test_a_request_that_expires_or_is_taken_back_is_wanted_no_more(tmp_path: Path) -> None:
