@@ -25,13 +25,13 @@ class _Suspect:
     """Attributes:
     older: The session that ought to be silent.
     newer: The one after it, if it is in this worker.
-    newer_host: Where that one is now; empty when it has ended.
+    newer_host: Where that one is now; empty when it has ended, None where that cannot be known at present.
     since: When it began.
     """
 
     older: Session
     newer: Session | None
-    newer_host: Callable[[], Awaitable[str]]
+    newer_host: Callable[[], Awaitable[str | None]]
     since: float
 
 
@@ -85,13 +85,15 @@ class Clones:
 
         self._compare(session.owner, others, session, _host(session), host_now)
 
-    def entered_elsewhere(self, owner: tuple[str, str], host: str, host_now: Callable[[], Awaitable[str]]) -> None:
+    def entered_elsewhere(
+        self, owner: tuple[str, str], host: str, host_now: Callable[[], Awaitable[str | None]]
+    ) -> None:
         """A session begins in another worker; what its device has here are older ones.
 
         Args:
             owner: Tenant and device.
             host: Where the session is.
-            host_now: Asks where it is by then; empty when it has ended.
+            host_now: Asks where it is by then; empty when it has ended, None where nobody says: it is asked again.
         """
         self._compare(owner, self._of_devices.of(*owner), None, host, host_now)
 
@@ -101,7 +103,7 @@ class Clones:
         others: list[Session],
         newer: Session | None,
         host: str,
-        host_now: Callable[[], Awaitable[str]],
+        host_now: Callable[[], Awaitable[str | None]],
     ) -> None:
         elsewhere = [older for older in others if older is not newer and older.is_open and _host(older) != host]
         if not elsewhere:
@@ -134,8 +136,8 @@ class Clones:
                 heard.append((key, suspect))
         hosts = await asyncio.gather(*(suspect.newer_host() for _, suspect in heard))
         for (key, suspect), newer_host in zip(heard, hosts, strict=True):
-            if self._suspects.get(key) is not suspect:
-                continue  # a newer pair took its place meanwhile
+            if newer_host is None or self._suspects.get(key) is not suspect:
+                continue  # it is asked again at the next look; or a newer pair took its place meanwhile
             del self._suspects[key]
             if newer_host and _host(suspect.older) not in ("", newer_host):
                 await self._found(key, suspect, newer_host)

@@ -39,8 +39,14 @@ class Reach(Protocol):
     def last_heard(self, tenant: str, device: str) -> float | None:
         """When it spoke last in this worker; None where its newest session is not here."""
 
-    def watch(self, tenant: str, device: str) -> None:
-        """Has `deliver` called when it next speaks or connects."""
+    def watch(self, tenant: str, device: str, since: float = 0.0) -> None:
+        """Has `deliver` called when it next speaks or connects.
+
+        Args:
+            tenant: The device's.
+            device: Its id.
+            since: On the layer's clock: a device that is awake elsewhere has spoken if it was heard after that.
+        """
 
     def unwatch(self, tenant: str, device: str) -> None:
         """No longer."""
@@ -247,7 +253,8 @@ class CommandQueue:
     async def _attempt(self, queued: Queued) -> None:
         """Sends a request, and what waits behind it as long as the device is there."""
         owner = queued.owner
-        within_s = min(self._attempt_s, queued.expires_at - self._clock())
+        began = self._clock()
+        within_s = min(self._attempt_s, queued.expires_at - began)
         try:
             done = await self._commands.perform(*owner, queued.request, within_s)
         except ValueError as error:
@@ -271,7 +278,10 @@ class CommandQueue:
         if done.response is not None or refused or moved:
             self.deliver(owner)  # it is there, or has another session
         elif self._waiting.get(owner):
-            self._commands.watch(*owner)  # it is silent, busy or gone: it speaks before anything else is sent
+            # It is silent, busy or gone: it speaks before anything else is sent. One whose session has ended may have
+            # begun another one meanwhile, which counts.
+            gone = isinstance(done.error, DeviceNotConnected)
+            self._commands.watch(*owner, began if gone else self._clock())
 
     def _on_expired(self, queued: Queued) -> None:
         queued.timer = None

@@ -85,8 +85,11 @@ class Commands:
         session = self._of_devices.newest(tenant, device)
         return None if session is None or session.association is None else session.association.last_heard
 
-    def watch(self, tenant: str, device: str) -> None:
-        """Has the message layer tell when the device next speaks in its newest session (`PeerHeard`)."""
+    def watch(self, tenant: str, device: str, since: float = 0.0) -> None:
+        """Has the message layer tell when the device next speaks in its newest session (`PeerHeard`).
+
+        `since` is for what another worker has heard; what was heard here is known without being told.
+        """
         session = self._of_devices.newest(tenant, device)
         if session is not None:
             self._layer.outbound.watch(session)

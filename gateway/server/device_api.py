@@ -33,7 +33,7 @@ from gateway.handlers import (
     media_type,
 )
 from gateway.model import DEFAULT_TENANT
-from gateway.server.limits import API_GRACE_S, MAX_API_EXPIRY_S, MAX_API_REQUESTS, MAX_API_TIMEOUT_S
+from gateway.server.limits import API_GRACE_S, COLLEAGUE_S, MAX_API_EXPIRY_S, MAX_API_REQUESTS, MAX_API_TIMEOUT_S
 
 PREFIX: Final = "/devices/"
 _DEFAULT_TIMEOUT_S: Final = 60.0
@@ -116,7 +116,9 @@ class DeviceApi:
             return self._request(device, request)
         if device and kind == "requests" and request_id and "/" not in request_id:
             _only(request.method, "GET", "DELETE")
-            return self._run(self._queued(device, request_id, cancel=request.method == "DELETE"), 0.0)
+            cancel = request.method == "DELETE"
+            # Another worker may hang when it is asked who has the request, and one more when it is to take it back.
+            return self._run(self._queued(device, request_id, cancel=cancel), (1 + cancel) * COLLEAGUE_S)
         raise _Wrong(404, f"there are {PREFIX}ID/request and {PREFIX}ID/requests/REQUEST")
 
     def _request(self, device: str, request: ApiRequest) -> ApiAnswer:

@@ -12,8 +12,8 @@ from typing import Any
 from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.directory import name_of
-from gateway.server.limits import CLONE_ASK_S, COLLEAGUE_S
-from gateway.server.line import Line, Unreachable
+from gateway.server.limits import CLONE_ASK_S, COLLEAGUE_S, MAX_YIELDS
+from gateway.server.line import Line, Trouble, Unreachable
 from gateway.server.session import Session
 
 _Owner = tuple[str, str]
@@ -123,16 +123,17 @@ class Elsewhere:
         self._on_moved(owner, host is not None)
         if host is not None:
 
-            async def host_now() -> str:
+            async def host_now() -> str | None:
                 return await self._host(worker, owner)
 
             self._clones.entered_elsewhere(owner, host, host_now)
 
-    async def _host(self, worker: int, owner: _Owner) -> str:
+    async def _host(self, worker: int, owner: _Owner) -> str | None:
         try:
             host: str = await self._line.ask(worker, "host", [*owner], within_s=CLONE_ASK_S)
-        except Unreachable:
-            return ""  # the worker is gone, and the session with it, or it hangs
+        except Unreachable as trouble:
+            # A worker that is gone took the session along; one that hangs, or cannot be asked now, has it still.
+            return "" if trouble.trouble is Trouble.LOST else None
         return host
 
     def _on_also(self, tenant: str, device: str, count: int, workers: list[int]) -> None:
@@ -148,20 +149,24 @@ class Elsewhere:
     async def _make_room(self, owner: _Owner, workers: list[int]) -> None:
         """Above the limit, the session that was silent longest yields, in whichever worker it is.
 
-        One for each that began, as in one worker.
+        All are counted anew for each: sessions may begin in several workers at once, and the one that was to yield may
+        have spoken meanwhile. The worker with the newest session alone does it, so that no two end each other's.
         """
-        answers = await asyncio.gather(*(self._sessions(worker, owner) for worker in workers))
-        found = [(heard, worker) for worker, times in zip(workers, answers, strict=True) for heard in times]
-        here = [session for session in self._of_devices.of(*owner) if session.is_open]
-        if not here or len(found) + len(here) <= self._of_devices.limit:
-            return
-        mine = min(here[1:], key=_heard, default=None)
-        if found and (mine is None or min(found)[0] < _heard(mine)):
-            heard, worker = min(found)
-            with suppress(Unreachable):  # and its sessions with it; or the next session of the device makes room
-                await self._line.ask(worker, "yield", [*owner, heard], within_s=COLLEAGUE_S)
-        elif mine is not None:
-            self._close(mine, "too_many")
+        for _ in range(MAX_YIELDS):
+            answers = await asyncio.gather(*(self._sessions(worker, owner) for worker in workers))
+            if owner in self._newer:
+                return  # the worker that has that one was told the same
+            found = [(heard, worker) for worker, times in zip(workers, answers, strict=True) for heard in times]
+            here = [session for session in self._of_devices.of(*owner) if session.is_open]
+            if not here or len(found) + len(here) <= self._of_devices.limit:
+                return
+            mine = min(here[1:], key=_heard, default=None)
+            if found and (mine is None or min(found)[0] < _heard(mine)):
+                heard, worker = min(found)
+                with suppress(Unreachable):  # its sessions are gone with it, or cannot be counted the next time
+                    await self._line.ask(worker, "yield", [*owner, heard], within_s=COLLEAGUE_S)
+            elif mine is not None:
+                self._close(mine, "too_many")
 
     async def _sessions(self, worker: int, owner: _Owner) -> list[float]:
         try:

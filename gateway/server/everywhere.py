@@ -131,13 +131,13 @@ class Everywhere:
                 if trouble.trouble is not Trouble.LOST or tries >= MAX_DETOURS:
                     raise _error_for(trouble) from None
 
-    def watch(self, tenant: str, device: str) -> None:
-        """Has `on_heard` called when the device next speaks or connects, in whichever worker."""
+    def watch(self, tenant: str, device: str, since: float = 0.0) -> None:
+        """Has `on_heard` called when the device next speaks or connects, in whichever worker. See `Reach.watch`."""
         if self.is_here(tenant, device):
             self._here.watch(tenant, device)
         else:
             self._wanted.add((tenant, device))
-            self._line.say(["want", tenant, device])
+            self._line.say(["want", tenant, device, since])
 
     def unwatch(self, tenant: str, device: str) -> None:
         """No longer."""
@@ -177,11 +177,12 @@ class Everywhere:
         self._wanted.discard((tenant, device))
         self.on_heard((tenant, device))
 
-    def _on_watch(self, tenant: str, device: str) -> None:
+    def _on_watch(self, tenant: str, device: str, since: float) -> None:
         heard = self._here.last_heard(tenant, device)
         if heard is None:
             return  # it has left meanwhile, and the hub will hear of it
-        if self._clock() - heard <= self._awake_s:
+        # One that was busy a moment ago is awake, and busy: asked again at once, it would be so again, for ever.
+        if heard > since and self._clock() - heard <= self._awake_s:
             self._line.say(["heard", tenant, device])
         else:
             self._watched.add((tenant, device))

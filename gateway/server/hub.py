@@ -10,7 +10,7 @@ A message is `{"kind": "hub", "items": [...]}`, an item a list. A worker says:
     reset                               forget what you know of me; all of it follows
     place tenant device count at host   a device has so many sessions here, the newest of that time; with a host, it
                                         began just now
-    want tenant device                  tell me when it is next heard
+    want tenant device since            tell me when it is next heard, or at once if it is awake and was after that time
     drop tenant device                  no longer
     heard tenant device                 one that I was to watch has spoken
     more                                I have read those names
@@ -32,8 +32,9 @@ The hub says:
                                         with more to come, say `more`
     newer tenant device worker host     a worker has a newer session than yours; with a host, it began just now
     newest tenant device                yours is the newest again
-    also tenant device count workers    of a device that entered: all its sessions, and who has the others
-    watch tenant device                 say when it is heard
+    also tenant device count workers    yours is the newest of so many sessions, and these have the others: said when
+                                        one began anywhere, and after `newest`
+    watch tenant device since           say when it is heard, or at once as above
     heard tenant device                 it was heard
     ask worker id what args             from another worker, and so are
     cancel worker id
@@ -98,7 +99,8 @@ class Hub:
         self.malformed = 0
         self._board = board
         self._workers: dict[int, _Worker] = {}
-        self._wants: dict[tuple[str, str], set[int]] = {}
+        # Which workers wait for a device, and since when.
+        self._wants: dict[tuple[str, str], dict[int, float]] = {}
         self._names: dict[int, bool] = {}
         # Of these a message was lost, and they have not been told so yet.
         self._astray: set[int] = set()
@@ -242,11 +244,14 @@ class Hub:
     def _flush(self) -> None:
         self._flush_asked = False
         if self._names:
-            came = [name for name, here in self._names.items() if here]
-            went = [name for name, here in self._names.items() if not here]
-            self._names = {}
-            for worker in self._workers:
-                self._say(worker, ["present", came, went, False], (len(came) + len(went)) * _NAME_BYTES)
+            changed, self._names = list(self._names.items()), {}
+            # A worker that ends takes all its devices along: their names are more than a message holds.
+            for start in range(0, len(changed), HUB_NAMES):
+                some = changed[start : start + HUB_NAMES]
+                came = [name for name, here in some if here]
+                went = [name for name, here in some if not here]
+                for worker in self._workers:
+                    self._say(worker, ["present", came, went, False], len(some) * _NAME_BYTES)
         for told in list(self._workers.values()):
             if not told.refused:
                 told.outbox.flush()
@@ -266,11 +271,11 @@ class Hub:
         newest = after[-1].worker if after else None
         if len(before) > 1 or len(after) > 1:
             self._say_who_is_newest(worker, tenant, device, before, after, host)
-        if (tenant, device) in self._wants:
+        if (wanting := self._wants.get((tenant, device))) is not None:
             if host is not None:
                 self._heard(worker, tenant, device)
             elif newest is not None and (not before or before[-1].worker != newest):
-                self._say(newest, ["watch", tenant, device])
+                self._say(newest, ["watch", tenant, device, min(wanting.values())])
 
     def _say_who_is_newest(
         self,
@@ -291,21 +296,22 @@ class Hub:
                     self._say(other, ["newest", tenant, device])
             elif begins or other not in knew:
                 self._say(other, ["newer", tenant, device, newest, host if begins else None])
-        if begins and len(after) > 1:
+        if newest is not None and len(after) > 1 and (host is not None or newest in knew):
             count = sum(place.sessions for place in after)
-            self._say(worker, ["also", tenant, device, count, [place.worker for place in after[:-1]]])
+            self._say(newest, ["also", tenant, device, count, [place.worker for place in after[:-1]]])
 
     # --- waiting for devices ------------------------------------------------------------------------------------------
 
-    def _want(self, worker: int, tenant: str, device: str) -> None:
+    def _want(self, worker: int, tenant: str, device: str, since: float) -> None:
+        since = float(since)
         wants = self._workers[worker].wants
         if len(wants) >= MAX_WANTED:
             raise OverflowError(f"worker {worker} waits for {MAX_WANTED} devices")
         wants.add((tenant, device))
-        self._wants.setdefault((tenant, device), set()).add(worker)
+        self._wants.setdefault((tenant, device), {})[worker] = since
         newest = self.directory.newest(tenant, device)
         if newest is not None:
-            self._say(newest, ["watch", tenant, device])
+            self._say(newest, ["watch", tenant, device, since])
 
     def _drop(self, worker: int, tenant: str, device: str) -> None:
         self._workers[worker].wants.discard((tenant, device))
@@ -314,7 +320,7 @@ class Hub:
     def _unwant(self, worker: int, key: tuple[str, str]) -> None:
         wanting = self._wants.get(key)
         if wanting is not None:
-            wanting.discard(worker)
+            wanting.pop(worker, None)
             if not wanting:
                 del self._wants[key]
 

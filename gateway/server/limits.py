@@ -197,7 +197,7 @@ HUB_BATCH_BYTES: Final = 64 * 1024
 goes alone."""
 
 HUB_NAMES: Final = 3000
-"""Devices named in one message when a worker is told of all: as many as such a message holds."""
+"""Devices named in one message when a worker is told of many: as many as such a message holds."""
 
 HUB_RETRY_S: Final = 1.0
 """Seconds until a worker and the hub begin anew, after a message between them was lost: by then there is room."""
@@ -214,6 +214,10 @@ COLLEAGUE_S: Final = 5.0
 
 CLONE_ASK_S: Final = 1.0
 """Seconds that another worker may take to say where a session is now. The watch of the registry waits for it."""
+
+MAX_YIELDS: Final = 32
+"""Sessions of a device that are ended one after the other when it has too many, and tries of it. A handshake in each of
+so many workers at once is more than a device does; its next handshake ends what is left."""
 
 SYNC_SLICE: Final = 200
 """Devices of which the hub is told anew before the event loop gets its turn (about a millisecond)."""

@@ -6,8 +6,9 @@ from pathlib import Path
 import aiocoap  # type: ignore[import-untyped]
 import pytest
 
+from gateway.coap.limits import OUTGOING_REQUESTS
 from gateway.handlers import App, Code, Content, DeviceTimeout, QueueState, Request
-from gateway.server import queue_mirror, together
+from gateway.server import device_api, queue_mirror, together
 from tests.server.support import WireDevice, empty, encoded, until
 from tests.server.test_command_queue import ASLEEP, next_request, speaks
 from tests.server.test_commands import FAST, answer
@@ -104,6 +105,57 @@ async def test_what_was_not_answered_goes_out_when_the_device_speaks_again(tmp_p
         assert (await queued.wait()).code == Code.CHANGED
 
 
+async def test_a_device_that_is_awake_and_busy_is_asked_again_when_it_speaks(tmp_path: Path) -> None:
+    """And not at once, and at once again, for as long as it is busy."""
+    async with several(tmp_path) as workers, workers[1].wire() as device:
+        others = [asyncio.create_task(workers.apps[1].device("dev1").get("/")) for _ in range(OUTGOING_REQUESTS)]
+        await device.message()
+        asked: list[str] = []
+        ask = workers.hub._on["ask"]
+
+        def counted(worker: int, number: int, target: object, what: str, args: list[object]) -> None:
+            asked.append(what)
+            ask(worker, number, target, what, args)
+
+        workers.hub._on["ask"] = counted
+        queued = workers.apps[0].device("dev1").queue("GET", "/a")
+        for _ in range(5):
+            await workers.quiet()
+        assert asked.count("perform") == 1
+        assert queued.state is QueueState.QUEUED
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await speaks(device)
+        while (request := await next_request(device)).opt.uri_path != ("a",):
+            pass
+        answer(device, request, b"1")
+        assert (await queued.wait()).payload == b"1"
+
+
+async def test_a_device_that_began_anew_while_it_was_asked(tmp_path: Path) -> None:
+    """The news of its session comes to the hub between the attempt that missed it and the wish to hear of it."""
+    async with several(tmp_path) as workers, workers[1].wire() as device:
+        await workers.quiet()
+        ask = workers.hub._on["ask"]
+
+        def missed(worker: int, number: int, target: object, what: str, args: list[object]) -> None:
+            if what != "perform":
+                ask(worker, number, target, what, args)
+                return
+            workers.hub._on["ask"] = ask
+            session = workers.together(1)._of_devices.newest("default", "dev1")
+            assert session is not None
+            assert session.association is not None
+            session.association.last_heard = asyncio.get_running_loop().time()
+            workers.hub._say(worker, ["absent", number])
+
+        workers.hub._on["ask"] = missed
+        queued = workers.apps[0].device("dev1").queue("GET", "/a")
+        answer(device, await device.message(), b"1")
+        assert (await queued.wait()).payload == b"1"
+
+
 async def test_a_request_that_expires_or_is_taken_back_is_wanted_no_more(tmp_path: Path) -> None:
     async with several(tmp_path) as workers:
         late = workers.apps[0].device("dev1").queue("GET", "/a", expires=0.05)
@@ -177,6 +229,23 @@ async def test_over_http_at_any_worker(tmp_path: Path) -> None:
         status, found = await call(workers[0], "DELETE", place)
         assert (status, found["status"], found["sent"]) == (200, "failed", False)
         assert (await call(workers[0], "GET", "/devices/dev1/requests/0123"))[0] == 404
+
+
+async def test_over_http_while_workers_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are waited for as long as they may take, and then it is said what is known: not that we do not answer."""
+    monkeypatch.setattr(device_api, "API_GRACE_S", 0.5)
+    for module in (device_api, queue_mirror):
+        monkeypatch.setattr(module, "COLLEAGUE_S", 0.6, raising=False)
+    async with several(tmp_path, ON, count=3) as workers:
+        queued = workers.apps[1].device("dev1").queue("GET", "/a")
+        await workers.quiet()
+        workers.together(2).line._doers["find_queued"] = never
+        workers.together(1).line._doers["cancel_queued"] = never
+        for method in ("GET", "DELETE"):
+            assert (await call(workers[0], method, "/devices/dev1/requests/0123"))[0] == 404
+        workers.together(0)._mirror._waiting.clear()  # as if the news of it were on the way
+        place = f"/devices/dev1/requests/{queued.id}"
+        assert await call(workers[0], "DELETE", place) == (409, {"error": "too late: it is queued"})
 
 
 async def test_what_a_worker_that_comes_later_knows_and_one_that_dies_takes_along(tmp_path: Path) -> None:

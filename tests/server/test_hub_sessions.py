@@ -1,8 +1,11 @@
 """The limit of sessions and the policies about clones, for a device whose sessions are in several workers."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,7 @@ from gateway.model import DeviceStatus
 from gateway.registry import OnClone, TenantLimits
 from gateway.server import clones as clones_module
 from gateway.server import elsewhere as elsewhere_module
+from gateway.server.line import Trouble, Unreachable
 from tests.server.support import Gateway, WireDevice, echo_app, until
 from tests.server.test_clones import ELSEWHERE, at, policy_is, speaks
 from tests.server.test_hub_queue import never
@@ -25,6 +29,13 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sessions(workers: Several) -> list[int]:
     return [gateway.worker._endpoint.association_count for gateway in workers.gateways]
+
+
+async def settled(workers: Several) -> None:
+    """Nobody makes room any more."""
+    await workers.quiet()
+    await until(lambda: not any(workers.together(each)._elsewhere._tasks for each in range(len(workers.gateways))))
+    await workers.quiet()
 
 
 async def closed(device: WireDevice) -> None:
@@ -72,6 +83,70 @@ async def test_a_device_that_restarts_at_random_workers_has_four_sessions(tmp_pa
         [places] = [workers.hub.directory.of(*each) for each in workers.hub.directory]
         assert sum(place.sessions for place in places) == 4
         for device in devices:
+            device.udp.close()
+
+
+async def test_handshakes_in_all_workers_at_once_leave_no_session_too_many(tmp_path: Path) -> None:
+    async with several(tmp_path, {"dtls__max_sessions_per_device": 2}, count=3) as workers:
+        devices = []
+        for _ in range(4):
+            together = [gateway.wire() for gateway in workers.gateways]
+            devices += together
+            await asyncio.gather(*(device.connect() for device in together))
+            await settled(workers)
+            assert sum(sessions(workers)) == 2
+        for device in devices:
+            device.udp.close()
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_in_whatever_order_the_hub_hears_of_them(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """The newest session's message may come first, and only who has the newest one makes room."""
+    async with several(tmp_path, {"dtls__max_sessions_per_device": 1}, count=3) as workers:
+        held: list[Callable[[], None]] = []
+        for each in range(3):
+            line = workers.together(each).line
+            held.append(line._flush)
+            line._flush = lambda: None  # type: ignore[method-assign]
+        devices = [gateway.wire() for gateway in workers.gateways]
+        for device in devices:
+            await device.connect()
+        for each in order:
+            line = workers.together(each).line
+            line._flush = held[each]  # type: ignore[method-assign]
+            line._flush()
+            await asyncio.sleep(0.01)
+        await settled(workers)
+        assert sessions(workers) == [0, 0, 1]
+        for device in devices:
+            device.udp.close()
+
+
+async def test_a_session_that_spoke_as_it_was_to_yield(tmp_path: Path) -> None:
+    """Another one yields instead, and the limit holds."""
+    async with several(tmp_path, {"dtls__max_sessions_per_device": 2}, make_app=echo_app) as workers:
+        older = [workers[1].wire() for _ in range(2)]
+        for device in older:
+            await device.connect()
+        await workers.quiet()
+        doers = workers.together(1).line._doers
+        yields = doers["yield"]
+        asked = []
+
+        async def spoke_first(args: list[Any], news: Callable[[Any], None]) -> Any:
+            asked.append(args)
+            if len(asked) == 1:
+                assert await speaks(older[0])
+            return await yields(args, news)
+
+        doers["yield"] = spoke_first
+        async with workers[0].wire() as device:
+            await settled(workers)
+            assert sessions(workers) == [1, 1]
+            await closed(older[1])
+            assert await speaks(older[0])
+            assert await speaks(device)
+        for device in older:
             device.udp.close()
 
 
@@ -172,12 +247,44 @@ async def test_a_worker_that_hangs_does_not_hold_the_watch_of_the_registry(
         at(workers[1], ELSEWHERE),
     ):
         await until(lambda: suspects(workers[0]) == 1)
-        workers.together(1).line._doers["host"] = never
+        doers = workers.together(1).line._doers
+        says = doers["host"]
+        doers["host"] = never
         await asyncio.sleep(0.01)
         assert await speaks(first)
         await looked(workers)
         assert workers.events("security.clone_detected") == []
+        # The suspicion stands, and is looked at again.
+        assert suspects(workers[0]) == 1
+        doers["host"] = says
+        monkeypatch.setattr(elsewhere_module, "CLONE_ASK_S", 5.0)
+        await looked(workers)
+        assert len(workers.events("security.clone_detected")) == 1
         assert suspects(workers[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "left"), [(Trouble.AWAY, 1), (Trouble.FULL, 1), (Trouble.SILENT, 1), (Trouble.LOST, 0)]
+)
+async def test_a_suspicion_is_dropped_only_with_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble, left: int
+) -> None:
+    async with (
+        several(tmp_path, make_app=echo_app) as workers,
+        at(workers[0], "127.0.0.1") as first,
+        at(workers[1], ELSEWHERE),
+    ):
+        await until(lambda: suspects(workers[0]) == 1)
+
+        async def ask(*args: object, **kwargs: object) -> object:
+            raise Unreachable(trouble)
+
+        monkeypatch.setattr(workers.together(0).line, "ask", ask)
+        await asyncio.sleep(0.01)
+        assert await speaks(first)
+        await looked(workers)
+        assert suspects(workers[0]) == left
+        assert workers.events("security.clone_detected") == []
 
 
 async def test_two_sessions_at_one_host_are_one_machine(tmp_path: Path) -> None:
