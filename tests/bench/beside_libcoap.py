@@ -126,23 +126,21 @@ def measure(load: Path, server: Server, what: str, arguments: list[str], seconds
             f"{base}/certs/ca-bundle.pem",
         ]
     command = [str(load), "-p", str(server.ports[kind]), "-pid", str(server.pids[kind]), *credentials, *arguments]
-    run = None
     for _ in range(_TRIES):
-        # The generator sometimes stops before its first request, with every handshake done, whichever server it talks
-        # to: such a run says nothing and is repeated.
+        # The generator sometimes stops before its first request, with every handshake done, or before its first
+        # handshake, whichever server it talks to: such a run says nothing and is repeated.
         with contextlib.suppress(subprocess.TimeoutExpired):
             run = subprocess.run(
                 [*command, "-t", str(seconds)], capture_output=True, text=True, timeout=20 + 2 * seconds, check=False
             )
-            break
+            lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+            if not lines:
+                raise SystemExit(f"{server.name}, {what}: the load generator said nothing: {run.stderr[:500]}")
+            result: dict[str, Any] = lines[-1]
+            if what == "idle" or result["n"]:
+                return result
         print(f"{server.name}, {what}: the load generator hung, once more", file=sys.stderr)
-    if run is None:
-        raise SystemExit(f"{server.name}, {what}: the load generator hung {_TRIES} times")
-    lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
-    if not lines:
-        raise SystemExit(f"{server.name}, {what}: the load generator said nothing: {run.stderr[:500]}")
-    result: dict[str, Any] = lines[-1]
-    return result
+    raise SystemExit(f"{server.name}, {what}: the load generator hung {_TRIES} times")
 
 
 @contextlib.contextmanager
