@@ -3,6 +3,8 @@
 `decode` is total: a message or `DecodeError`. It is as strict as the RFC, where many implementations are not: reserved
 token lengths, a payload marker with nothing behind it, and anything behind the header of an Empty message are errors.
 It looks at the form only; what an option means is for the message layer.
+
+Hot path: one loop over the bytes with integers and slices, and no call for an option.
 """
 
 from typing import Final

@@ -1,4 +1,7 @@
-"""One CoAP message as a value, with the options read the way RFC 7252 section 5.4 wants them read."""
+"""One CoAP message as a value, with the options read the way RFC 7252 section 5.4 wants them read.
+
+Hot path: a plain slotted class that holds the options as they came, and reads one when somebody asks for it.
+"""
 
 from typing import Final
 

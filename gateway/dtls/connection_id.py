@@ -2,6 +2,9 @@
 
 Who offers an id asks for it in the records that it receives; no record says how long it is. So each side has ids of one
 length, and finds them at a fixed place. A side that offers an empty id wants none, and still sends the other's.
+
+`open_application` and `seal` are on the hot path, and flat like those of `association`: what an id changes is written
+out, not called, and what of the associated data does not change is made once.
 """
 
 from dataclasses import dataclass

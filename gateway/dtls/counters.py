@@ -1,4 +1,5 @@
-"""What the endpoint counts: plain integers, read when metrics are scraped."""
+"""What the endpoint counts: plain integers, read when metrics are scraped. On the path of a record nothing may be
+done for a metric but to add one."""
 
 from collections import Counter
 from struct import Struct

@@ -1,4 +1,8 @@
-"""The record layer's header and the epoch-0 writer (RFC 6347 section 4.1). Protection is in `association`."""
+"""The record layer's header and the epoch-0 writer (RFC 6347 section 4.1). Protection is in `association`.
+
+Written for floods and handshakes, each datagram of which comes through here: one unpacking for each header, one plain
+slotted object for each record, no reader. An established session's records go past all this.
+"""
 
 from struct import Struct
 from typing import Final

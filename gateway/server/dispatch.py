@@ -3,6 +3,9 @@
 A plain handler's answer is there when `receive` returns. An `async def` handler runs as a task, within the limits of
 number and time; its answer goes out through `send`. Requests with options beyond the ordinary ones, and answers that
 fit no message, go through `Transfers`.
+
+`receive` is on the hot path: a plain request passes it without a task, a timer, a line of the log or an object for the
+metrics, which are integers.
 """
 
 import asyncio

