@@ -38,6 +38,9 @@ BEGUN_A_TURN: Final = 16
 START_S: Final = 60.0
 """Seconds for a throw-away gateway, or a load process, to be there."""
 
+INTERRUPTED_S: Final = 1.0
+"""Seconds that a load process gets to say goodbye when a benchmark is interrupted, in the middle of a round."""
+
 STOP_S: Final = 30.0
 """Seconds for a throw-away gateway, or a load process, to end."""
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from gateway.pki import PkiError
 from gateway.simulator.bench.devices import Fleet
 from gateway.simulator.bench.errors import BenchError
-from gateway.simulator.bench.limits import START_S, STOP_S
+from gateway.simulator.bench.limits import INTERRUPTED_S, START_S, STOP_S
 from gateway.simulator.bench.loader import Loader, Pace
 from gateway.simulator.bench.tally import Tally
 
@@ -50,17 +50,20 @@ class LoadProcesses:
             for pipe in self._pipes:
                 self._answer(pipe, START_S)
         except BaseException:
-            self.__exit__()
+            self._end(INTERRUPTED_S)
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end(STOP_S if kind is None else INTERRUPTED_S)
+
+    def _end(self, patience_s: float) -> None:
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.send(None)
             pipe.close()
         for process in self._processes:
-            process.join(STOP_S)
+            process.join(patience_s)
             if process.is_alive():
                 process.kill()
                 process.join()
