@@ -177,9 +177,14 @@ def test_stopped_benchmark_leaves_nothing_behind(workdir: Path, number: signal.S
     temporary.mkdir()
     command = [GATEWAY, "bench", "psk", "--rounds", "20", "--duration", "60", "--processes", "1"]
     environ = {**environment(), "TMPDIR": str(temporary)}
-    process = subprocess.Popen(
-        command, env=environ, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    # What a shell runs in the background ignores Ctrl-C, and so does whatever that starts; a terminal's does not.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, env=environ, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    finally:
+        signal.signal(signal.SIGINT, ours)
     assert process.stderr is not None
     assert process.stderr.readline() == "psk: 20 rounds of 60 s\n"
     # As a terminal does with Ctrl-C, which all of them get; the pipes end when the last of them has ended.
