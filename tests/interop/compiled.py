@@ -41,6 +41,12 @@ def wolfssl_client() -> str:
     missing("wolfSSL is not installed; `make peers` installs it")
 
 
+@cache
+def patient_download() -> str:
+    """The path of what is preloaded into libcoap's client for a download that takes its time."""
+    return _compile("patient_download.c", "-shared", "-fPIC", "-ldl")
+
+
 def wolfssl_has_raw_public_keys() -> bool:
     """Whether the library of `wolfssl_client` was built with them."""
     wolfssl_client()
