@@ -25,7 +25,7 @@ from gateway.server.limits import (
     SILENCE_S,
 )
 from gateway.server.session import Session
-from gateway.telemetry import get_logger
+from gateway.telemetry import get_logger, together
 
 _APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
 
@@ -196,7 +196,8 @@ class UdpServer:
         endpoint.counters.application_data_sent += len(answers)
         self._transmit_all(answers)
         if arrivals:
-            self._serve_arrivals(len(batch) == RECEIVE_BATCH)
+            with together:  # what the log says of them is written before any of them hears of it
+                self._serve_arrivals(len(batch) == RECEIVE_BATCH)
         self.flush(now)
 
     def _serve_arrivals(self, more_to_read: bool) -> None:

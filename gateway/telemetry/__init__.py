@@ -15,6 +15,7 @@ from gateway.telemetry.metrics import (
 )
 from gateway.telemetry.probes import Heartbeat, udp_receive_drops
 from gateway.telemetry.sanitize import REDACTED
+from gateway.telemetry.writer import together
 
 __all__ = [
     "HANDSHAKE_BUCKETS_S",
@@ -37,5 +38,6 @@ __all__ = [
     "get_logger",
     "report_suppressed",
     "set_log_level",
+    "together",
     "udp_receive_drops",
 ]

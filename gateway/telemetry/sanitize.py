@@ -1,10 +1,7 @@
 """Makes the values of a log line safe: no secrets, no raw bytes, no terminal control, no unbounded text."""
 
-import json
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
-from json.encoder import encode_basestring
-from math import isfinite
 from typing import Any, Final
 
 from gateway.telemetry.limits import MAX_FIELD_NAMES, MAX_ITEMS, MAX_NESTING, MAX_TEXT, MAX_TRACEBACK
@@ -16,50 +13,25 @@ _SECRET_NAMES: Final = frozenset({"key", "private_key", "master_key", "session_k
 _PUBLIC_SUFFIXES: Final = ("_id", "_identity", "_hash", "_count", "_total", "_bytes", "_length", "_type", "_version")
 # These have line breaks on purpose; the message of the exception in them may still be a stranger's.
 _TRACEBACKS: Final = frozenset({"exception", "stack"})
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-# How JSON writes them; the encoder takes ten times as long for a single one.
-_SCALARS: Final[Mapping[type, Callable[[Any], str]]] = {
-    int: str,
-    bool: lambda value: "true" if value else "false",
-    float: lambda value: repr(value) if isfinite(value) else "null",
-    type(None): lambda value: "null",
-}
 
 
 def sanitize(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The link in the log chain, where another one renders."""
     for name, value in event_dict.items():
-        event_dict[name] = _shown(name, value)
+        event_dict[name] = shown(name, value)
     return event_dict
 
 
-def render_json(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> str:
-    """The last link in the log chain: one line of JSON.
-
-    It makes values safe on the way: a line stands on a handshake's path, and most of its values need nothing.
-    """
-    fields = []
-    for name, value in event_dict.items():
-        start, kind = _start(name), type(value)
-        if start and kind is str and len(value) <= MAX_TEXT and value.isprintable():
-            fields.append(start + encode_basestring(value))
-        elif start and kind in _SCALARS:
-            fields.append(start + _SCALARS[kind](value))
-        else:
-            fields.append(f"{_encode(name)}:{_encode(_shown(name, value))}")
-    return f"{{{','.join(fields)}}}"
-
-
-@lru_cache(MAX_FIELD_NAMES)
-def _start(name: str) -> str:
-    """What a field begins with; empty where its value is not shown as it is."""
-    return "" if is_secret(name) or name in _TRACEBACKS else f"{_encode(name)}:"
-
-
-def _shown(name: str, value: Any) -> Any:
+def shown(name: str, value: Any) -> Any:
+    """What stands under a name in a line."""
     if is_secret(name):
         return REDACTED
     return _traceback(str(value)) if name in _TRACEBACKS else _safe(value, 0)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a short printable text, a number, a truth value or None under this name is shown as it is."""
+    return not is_secret(name) and name not in _TRACEBACKS
 
 
 @lru_cache(MAX_FIELD_NAMES)
