@@ -31,7 +31,7 @@ def provision(
     """
     name, policy = verified.device_name, anchor.policy
     device = Device(name, tenant_id)
-    serial = f"{verified.leaf.serial_number:x}"
+    serial = f"{verified.serial:x}"
     if policy.webhook and policy.provision is not Provision.OFF:
         asked = {
             "tenant": tenant_id,

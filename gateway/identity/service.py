@@ -190,7 +190,7 @@ class IdentityService:
             created=found.created,
             valid_until=verified.not_after.timestamp(),
             issuer_id=trusted.issuer_id(verified.issuers),
-            serial=verified.leaf.serial_number,
+            serial=verified.serial,
         )
 
     def resume(

@@ -92,7 +92,8 @@ class Trusted:
                 distrusted=trust.bans,
             )
         self._paths: dict[str, _IssuerPath] = before._paths if before is not None else {}
-        self._issuer_ids: dict[x509.Certificate, str] = {}
+        # By identity, and held: the library encodes a certificate to hash it.
+        self._issuer_ids: dict[int, tuple[x509.Certificate, str]] = {}
 
     @property
     def revocations(self) -> Revocations:
@@ -106,22 +107,22 @@ class Trusted:
         """
         if not issuers:
             return None
-        # By certificate, whose hash is cheaper than its fingerprint.
-        known = self._issuer_ids.get(issuers[0])
-        if known is not None and known in self._paths:
-            return known
-        id = fingerprint(issuers[0])
+        issuer = issuers[0]
+        known = self._issuer_ids.get(id(issuer))
+        if known is not None and known[1] in self._paths:
+            return known[1]
+        name = fingerprint(issuer)
         if len(self._issuer_ids) >= MAX_ISSUER_PATHS:
             self._issuer_ids.clear()
-        self._issuer_ids[issuers[0]] = id
-        if id not in self._paths:
+        self._issuer_ids[id(issuer)] = issuer, name
+        if name not in self._paths:
             if len(self._paths) >= MAX_ISSUER_PATHS:
                 del self._paths[next(iter(self._paths))]
             names = {fingerprint(issuers[-1])}
             for position, issuer in enumerate(issuers[1:]):
                 names |= equivalent_fingerprints(issuers[position], issuer)
-            self._paths[id] = _IssuerPath(issuers, frozenset(names))
-        return id
+            self._paths[name] = _IssuerPath(issuers, frozenset(names))
+        return name
 
     def check_again(self, leaf: str, serial: int, issuer_id: str | None, anchor_id: str, at: datetime) -> None:
         """What became of a verified chain, without the leaf: who has it is who had it, its dates are the caller's.

@@ -33,6 +33,7 @@ class VerifiedChain:
         device_name: The name by the anchor's identity rule.
         name_source: Where in the certificate the rule found it.
         fingerprint: SHA-256 fingerprint of the leaf as presented, lower-case hex.
+        serial: The leaf's serial number.
         not_before: Since when every certificate of the path is valid, with a time zone.
         not_after: Until when the path counts, that second included: its earliest end, and the anchor's grace after it.
         expired_within_grace: Its earliest end is past.
@@ -46,6 +47,7 @@ class VerifiedChain:
     device_name: str
     name_source: NameSource
     fingerprint: str
+    serial: int
     not_before: datetime
     not_after: datetime
     expired_within_grace: bool
@@ -212,6 +214,7 @@ class TrustStore:
             found.name,
             found.source,
             fingerprint,
+            leaf.serial_number,
             begin,
             last,
             expired,
