@@ -15,33 +15,41 @@ class Lines:
         ...  # for milliseconds: what ends the process without a word, SIGKILL say, loses the lines
     """
 
-    __slots__ = ("_lock", "_stream", "_waiting")
+    __slots__ = ("_kept", "_lock", "_stream", "_together")
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting = False
+        self._together = False
+        # A list and not the stream's own buffer, which has none with PYTHONUNBUFFERED.
+        self._kept: list[str] = []
         self._stream: TextIO | None = None
 
     def __enter__(self) -> None:
-        self._waiting = True
+        self._together = True
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._waiting = False
-            stream, self._stream = self._stream, None
-            if stream is not None:
-                with suppress(OSError):
-                    stream.flush()
+            self._together = False
+            self._release()
 
     def write(self, stream: TextIO, line: str) -> None:
         """Writes a line, or loses it: a full disk must not end what the line is about."""
-        with self._lock, suppress(OSError):
-            if self._stream is not None and self._stream is not stream:
-                self._stream.flush()
-            stream.write(line + "\n")
-            if self._waiting:
+        with self._lock:
+            if self._stream is not stream:
+                self._release()
                 self._stream = stream
-            else:
+            self._kept.append(line)
+            if not self._together:
+                self._release()
+
+    def _release(self) -> None:
+        kept, stream = self._kept, self._stream
+        if kept and stream is not None:
+            kept.append("")
+            text = "\n".join(kept)
+            kept.clear()
+            with suppress(OSError):
+                stream.write(text)
                 stream.flush()
 
 
