@@ -10,6 +10,7 @@ import json
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from gateway.server.limits import CHANNEL_READ, MAX_CHANNEL_BACKLOG, MAX_CHANNEL_MESSAGE
@@ -222,7 +223,7 @@ class Switchboard:
     def plug(self, worker: int, channel: Channel) -> None:
         """Takes a worker's channel, before it is started."""
         for kind, handler in self._handlers.items():
-            channel.on(kind, lambda message, handler=handler: handler(worker, message))  # type: ignore[misc]
+            channel.on(kind, partial(handler, worker))
         self._channels[worker] = channel
         for listener in self._listeners:
             listener(worker, True)

@@ -24,7 +24,7 @@ _OWN_WORDS: Final[dict[str, type[DeviceNotConnected | DeviceRefused | DeviceBusy
     "refused": DeviceRefused,
     "busy": DeviceBusy,
 }
-_WORD_FOR: Final = {kind: word for word, kind in _OWN_WORDS.items()}
+_WORD_FOR: Final[dict[type[DeviceRequestError], str]] = {kind: word for word, kind in _OWN_WORDS.items()}
 
 
 def pack_request(request: DeviceRequest) -> list[Any]:
@@ -81,7 +81,7 @@ def pack_error(error: DeviceRequestError | ValueError) -> list[Any]:
     if isinstance(error, DeviceTimeout):
         return ["timeout", error.diagnostic, error.sent]
     if isinstance(error, DeviceRequestError):
-        return [_WORD_FOR[type(error)], error.diagnostic, False]  # type: ignore[index]
+        return [_WORD_FOR[type(error)], error.diagnostic, False]
     return ["value", str(error), False]
 
 
