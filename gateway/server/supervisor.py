@@ -23,8 +23,8 @@ from gateway.server.hub import Hub
 from gateway.server.keeper import Failed, Keeper
 from gateway.server.limits import HEARTBEAT_S, WORKER_STOP_S
 from gateway.server.plan import Plan, Secrets
+from gateway.server.service import Bound, Service, address_of
 from gateway.server.steering import open_sockets
-from gateway.server.worker import Bound, address_of
 from gateway.telemetry import EventLimiter, get_logger, report_suppressed, set_log_level
 
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
@@ -51,7 +51,7 @@ def worker_count(settings: Settings) -> int:
     return asked or (1 if in_memory else min(len(os.sched_getaffinity(0)), MAX_WORKERS))
 
 
-class Supervisor:
+class Supervisor(Service):
     """The gateway of several processes. Used as a `Worker` is.
 
     Attributes:
@@ -81,6 +81,7 @@ class Supervisor:
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
         """
+        super().__init__()
         self.board = Switchboard()
         self._hub = Hub(self.board)
         self._settings = settings
@@ -93,7 +94,6 @@ class Supervisor:
         check_carried(settings)
         self._limiter = limiter
         self._log = get_logger("gateway.server")
-        self._stopping = asyncio.Event()
         self._front = Front(settings, self._stopping.is_set, self._hub.families)
         self._sockets: list[socket.socket] = []
         self._keepers: list[Keeper] = []
@@ -105,20 +105,10 @@ class Supervisor:
         self.board.on("settings", self._on_settings)
         self.board.listen(self._on_change)
 
-    async def __aenter__(self) -> Bound:
-        try:
-            return await self._start()
-        except BaseException:
-            await self._take_down()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._take_down()
-
     def stop(self) -> None:
-        """Asks `wait` to return; safe in a signal handler of the event loop."""
-        self._stopping.set()
-        if self._beating is None:  # whoever is being started need not be waited for
+        """Asks `wait` to return; whoever is being started is not waited for."""
+        super().stop()
+        if self._beating is None:
             for keeper in self._keepers:
                 keeper.stop()
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from prometheus_client.core import Metric
 
@@ -59,6 +59,7 @@ from gateway.server.pushes import Pushes
 from gateway.server.reloading import Changeable, Reloads, looked_at
 from gateway.server.seat import Seat
 from gateway.server.secret_files import KeyLogFile
+from gateway.server.service import Bound, Service, address_of
 from gateway.server.sessions import Sessions
 from gateway.server.together import Together
 from gateway.server.udp import BindError, UdpServer, open_socket
@@ -80,15 +81,7 @@ _PROBE_DEVICE = "readiness-probe"
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """Where a running gateway listens: the real ports, also where the settings say 0."""
-
-    udp: Address
-    admin: Address
-
-
-class Worker:
+class Worker(Service):
     """One process's gateway.
 
         worker = Worker(settings)      # everything that can be wrong with the settings is found here
@@ -125,6 +118,7 @@ class Worker:
         Raises:
             ConfigError: Something that the settings name is missing or unusable.
         """
+        super().__init__()
         self._settings = settings
         self._source = source or Source(lambda: settings, watched=False)
         self._seat = seat
@@ -136,7 +130,6 @@ class Worker:
         self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings)) if seat is None else None
         self.registry, self._reads, self._identity = open_identity(settings)
         self._log = get_logger("gateway.server")
-        self._stopping = asyncio.Event()
         self._heartbeat = Heartbeat()
         self._failures = Failures(time.time)
         self._limiter = limiter
@@ -155,20 +148,6 @@ class Worker:
         self._admin: AdminServer | None = None
         self._reloads: Reloads | None = None
         self._reload_asked = False
-
-    async def __aenter__(self) -> Bound:
-        try:
-            return await self._start()
-        except BaseException:
-            await self._take_down()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._take_down()
-
-    def stop(self) -> None:
-        """Asks `wait` to return; safe in a signal handler of the event loop."""
-        self._stopping.set()
 
     def reload(self) -> None:
         """Asks for the configuration and its files to be read again; safe in a signal handler of the event loop.
@@ -555,9 +534,3 @@ class Worker:
             "gateway_sink_events_total", "Events handed to where handlers write them.", ("sink", "result"), events
         )
         yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
-
-
-def address_of(udp: socket.socket) -> Address:
-    """Where a socket is bound."""
-    host, port, *_ = udp.getsockname()
-    return Address(host, port)
