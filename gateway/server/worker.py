@@ -24,8 +24,8 @@ from gateway.coap import MessageLayer, TransmissionParameters
 from gateway.config import Address, ConfigError, Settings, Source
 from gateway.dtls import ServerConfig, ServerEndpoint
 from gateway.handlers import App, HandlerError
-from gateway.model import DEFAULT_TENANT
 from gateway.registry import RegistryError
+from gateway.server.beat import Beat
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.crl_refresh import CrlRefresh
@@ -37,7 +37,7 @@ from gateway.server.failures import Failures
 from gateway.server.fleet import FleetCount
 from gateway.server.flow import rates_of
 from gateway.server.identities import Identities
-from gateway.server.limits import HEARTBEAT_S, MAX_API_REQUESTS, STALL_S
+from gateway.server.limits import MAX_API_REQUESTS, STALL_S
 from gateway.server.line import Channel
 from gateway.server.lookups import Lookups
 from gateway.server.metrics import (
@@ -66,19 +66,11 @@ from gateway.server.udp import BindError, UdpServer, open_socket
 from gateway.server.watch import RegistryWatch
 from gateway.telemetry import (
     EventLimiter,
-    Heartbeat,
-    Histogram,
     Metrics,
     counter_family,
     gauge_family,
     get_logger,
-    report_suppressed,
 )
-
-_REGISTRY_CHECK_BEATS = 4
-_PROBE_IDENTITY = b"\0readiness"
-_PROBE_DEVICE = "readiness-probe"
-_LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
 class Worker(Service):
@@ -130,15 +122,10 @@ class Worker(Service):
         self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings)) if seat is None else None
         self.registry, self._reads, self._identity = open_identity(settings)
         self._log = get_logger("gateway.server")
-        self._heartbeat = Heartbeat()
         self._failures = Failures(time.time)
-        self._limiter = limiter
+        self._beat = Beat(self.registry, limiter)
         self._channel = seat.channel if seat is not None else channel
         self._together: Together | None = None
-        self._registry_problem: str | None = None
-        self._lag = Histogram(
-            "gateway_event_loop_lag_seconds", "How late the event loop wakes up, in seconds.", _LAG_BUCKETS_S
-        )
         self._background: list[asyncio.Task[None]] = []
         self._server: UdpServer | None = None
         self._pushes: Pushes | None = None
@@ -273,13 +260,13 @@ class Worker(Service):
             sources["fleet"] = FleetCount(settings.registry.url, loop.time).families
         for name, source in sources.items():
             metrics.add_source(name, source)
-        metrics.add_tables("loop", self._lag)
+        metrics.add_tables("loop", self._beat.lag)
         self._admin = self._start_admin(
             metrics, DeviceApi(self._together or pushes, loop, enabled=settings.admin.device_requests)
         )
         server.start()
         self._admin.start()
-        running = [self._beat(), watch.run(), *([crl_refresh.run()] if self._leads else [])]
+        running = [self._beat.run(), watch.run(), *([crl_refresh.run()] if self._leads else [])]
         self._background += map(asyncio.create_task, running)
         self._reloads = reloads
         reloads.start()
@@ -417,7 +404,7 @@ class Worker(Service):
     def _start_admin(self, metrics: Metrics, device_api: DeviceApi) -> AdminServer:
         bind, seat = self._settings.admin.bind, self._seat
         checks: dict[str, Check] = {
-            "registry": lambda: self._registry_problem,
+            "registry": lambda: self._beat.registry_problem,
             "draining": lambda: "the gateway is stopping" if self._stopping.is_set() else None,
         }
         try:
@@ -425,7 +412,7 @@ class Worker(Service):
                 bind.host if seat is None else seat.admin,
                 bind.port,
                 registry=metrics.registry,
-                loop_age_s=self._heartbeat.age_s,
+                loop_age_s=self._beat.heart.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
                 apis={API_PREFIX: device_api}
@@ -483,34 +470,6 @@ class Worker(Service):
             self._log.info("server.stopping", sessions=sessions)
         else:
             self._log.info("worker.stopping", sessions=sessions)
-
-    async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        beats = 0
-        while True:
-            due = loop.time() + HEARTBEAT_S
-            await asyncio.sleep(HEARTBEAT_S)
-            self._heartbeat.beat()
-            self._lag.observe(max(0.0, loop.time() - due))
-            if beats % _REGISTRY_CHECK_BEATS == 0:
-                await self._check_registry()
-            beats += 1
-            report_suppressed(self._limiter, self._log)
-
-    async def _check_registry(self) -> None:
-        """Whether the registry can be read, for /readyz: asked here, because it belongs to this thread."""
-        try:
-            await asyncio.to_thread(self._probe) if self.registry.remote else self._probe()
-        except Exception as error:  # the beat must go on, whatever a registry raises
-            self._registry_problem = str(error) or type(error).__name__
-        else:
-            self._registry_problem = None
-
-    def _probe(self) -> None:
-        # What a handshake reads: a damaged file can have a readable page in front of unreadable ones.
-        self.registry.find_psk(DEFAULT_TENANT, _PROBE_IDENTITY)
-        self.registry.find_certificate_device(DEFAULT_TENANT, _PROBE_DEVICE)
-        self.registry.changes_since(-1)
 
     def _look_again(self) -> str | None:
         """Has the trusted CAs read again; says what is wrong, if something is."""
