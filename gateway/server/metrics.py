@@ -1,7 +1,7 @@
 """The data path's metrics: what is counted here, and what is read from engine and message layer at a scrape."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import Metric
@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from gateway.coap import Code as CoapCode
 from gateway.coap import MessageLayer, MessageType, code_text
 from gateway.dtls import CipherSuite, ContentType, FailureReason, KeyExchange, ResumptionOutcome, ServerEndpoint
-from gateway.handlers import Request, Transfers
+from gateway.handlers import Request, SinkStats, Transfers
 from gateway.model import AuthKind
 from gateway.pki import fingerprint
 from gateway.server.limits import MAX_ANCHOR_SERIES
@@ -244,6 +244,20 @@ def transfer_families(transfers: Transfers) -> Iterable[Metric]:
         ("direction",),
         {("upload",): float(transfers.uploads), ("download",): float(transfers.downloads)},
     )
+
+
+def sink_families(sinks: Mapping[str, SinkStats]) -> Iterable[Metric]:
+    """What handlers write to."""
+    events: dict[tuple[str, ...], int] = {}
+    waiting: dict[tuple[str, ...], float] = {}
+    for name, sink in sinks.items():
+        events[name, "delivered"] = sink.delivered
+        events[name, "dropped"] = sink.dropped + sink.failed
+        waiting[name,] = float(sink.queued)
+    yield counter_family(
+        "gateway_sink_events_total", "Events handed to where handlers write them.", ("sink", "result"), events
+    )
+    yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)
 
 
 def message_families(layer: MessageLayer) -> Iterable[Metric]:

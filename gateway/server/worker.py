@@ -6,10 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-
-from prometheus_client.core import Metric
 
 from gateway import __version__, is_compiled
 from gateway.admin import (
@@ -40,18 +37,7 @@ from gateway.server.identities import Identities
 from gateway.server.limits import MAX_API_REQUESTS, STALL_S
 from gateway.server.line import Channel
 from gateway.server.lookups import Lookups
-from gateway.server.metrics import (
-    RequestMetrics,
-    SessionMetrics,
-    certificate_families,
-    clone_families,
-    crl_families,
-    engine_families,
-    message_families,
-    push_families,
-    socket_families,
-    transfer_families,
-)
+from gateway.server.metrics import RequestMetrics, SessionMetrics, crl_families
 from gateway.server.observations import ObservedRoutes
 from gateway.server.opening import load_application, load_tokens, open_identity, open_store
 from gateway.server.plan import Plan, Secrets
@@ -61,14 +47,13 @@ from gateway.server.seat import Seat
 from gateway.server.secret_files import KeyLogFile
 from gateway.server.service import Bound, Service, address_of
 from gateway.server.sessions import Sessions
+from gateway.server.sources import metric_sources
 from gateway.server.together import Together
 from gateway.server.udp import BindError, UdpServer, open_socket
 from gateway.server.watch import RegistryWatch
 from gateway.telemetry import (
     EventLimiter,
     Metrics,
-    counter_family,
-    gauge_family,
     get_logger,
 )
 
@@ -239,21 +224,18 @@ class Worker(Service):
         server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
         self._server = server
         metrics = Metrics()
-        family = "ipv6" if udp.family == socket.AF_INET6 else "ipv4"
-        sources: dict[str, Callable[[], Iterable[Metric]]] = {
-            "socket": lambda: socket_families(server, family),
-            "engine": lambda: engine_families(endpoint),
-            "sessions": sessions.families,
-            "messages": lambda: message_families(layer),
-            "transfers": lambda: transfer_families(dispatcher.transfers),
-            "requests": requests.families,
-            "pushes": lambda: push_families(pushes),
-            "clones": lambda: clone_families(watch.clones),
-            "certificates": lambda: certificate_families(reloads.plan.certificates, identity),
-            "sinks": self._sink_families,
-            "reloads": reloads.families,
-            "workers": lambda: self._together.families() if self._together is not None else (),
-        }
+        sources = metric_sources(
+            server=server,
+            endpoint=endpoint,
+            sessions=sessions,
+            dispatcher=dispatcher,
+            pushes=pushes,
+            clones=watch.clones,
+            identity=identity,
+            sinks=self.app.sinks,
+            reloads=reloads,
+        )
+        sources["workers"] = lambda: self._together.families() if self._together is not None else ()
         if self._leads:
             sources["crls"] = lambda: crl_families(crl_refresh)
         if self._seat is None:
@@ -481,15 +463,3 @@ class Worker(Service):
         except RegistryError as error:
             return str(error)
         return None
-
-    def _sink_families(self) -> Iterable[Metric]:
-        events: dict[tuple[str, ...], int] = {}
-        waiting: dict[tuple[str, ...], float] = {}
-        for name, sink in self.app.sinks.items():
-            events[name, "delivered"] = sink.delivered
-            events[name, "dropped"] = sink.dropped + sink.failed
-            waiting[name,] = float(sink.queued)
-        yield counter_family(
-            "gateway_sink_events_total", "Events handed to where handlers write them.", ("sink", "result"), events
-        )
-        yield gauge_family("gateway_sink_queue_events", "Events that wait to be written.", ("sink",), waiting)

@@ -151,7 +151,7 @@ async def test_a_metric_source_that_fails_leaves_the_others(tmp_path: Path, monk
         raise Bug
 
     async with running(tmp_path) as gateway:
-        monkeypatch.setattr("gateway.server.worker.engine_families", broken)
+        monkeypatch.setattr("gateway.server.sources.engine_families", broken)
         families = await gateway.scrape()
         assert "gateway_udp_datagrams" in families
         assert "gateway_dtls_alerts" not in families
