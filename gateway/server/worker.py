@@ -8,7 +8,6 @@ import socket
 import time
 from dataclasses import replace
 
-from gateway import __version__, is_compiled
 from gateway.admin import (
     MANAGEMENT_PREFIX,
     MAX_CONNECTIONS,
@@ -43,6 +42,7 @@ from gateway.server.opening import load_application, load_tokens, open_identity,
 from gateway.server.plan import Plan, Secrets
 from gateway.server.pushes import Pushes
 from gateway.server.reloading import Changeable, Reloads, looked_at
+from gateway.server.reports import Reports
 from gateway.server.seat import Seat
 from gateway.server.secret_files import KeyLogFile
 from gateway.server.service import Bound, Service, address_of
@@ -107,6 +107,7 @@ class Worker(Service):
         self._management = ManagementApi(load_tokens(settings), lambda: open_store(settings)) if seat is None else None
         self.registry, self._reads, self._identity = open_identity(settings)
         self._log = get_logger("gateway.server")
+        self._reports = Reports(seat)
         self._failures = Failures(time.time)
         self._beat = Beat(self.registry, limiter)
         self._channel = seat.channel if seat is not None else channel
@@ -219,7 +220,7 @@ class Worker(Service):
             parts,
             seen=self._seen,
             look_again=self._look_again,
-            taken_up=self._report_settings,
+            taken_up=self._reports.taken_up,
         )
         server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
         self._server = server
@@ -270,42 +271,15 @@ class Worker(Service):
         return open_socket(bind.host, bind.port)
 
     def _report_start(self, bound: Bound) -> None:
-        """Says that everything is there: in the log, or to the supervisor."""
-        counts, certificate, routes = self.registry.counts(), bool(self._plan.certificates), len(self.app.routes)
-        if self._seat is None:
-            self._log.info(
-                "server.started",
-                version=__version__,
-                compiled=is_compiled(),
-                udp=str(bound.udp),
-                admin=str(bound.admin),
-                devices=counts.devices,
-                trust_anchors=counts.trust_anchors,
-                certificate=certificate,
-                routes=routes,
-            )
-        else:
-            channel = self._seat.channel
-            channel.on("reload", lambda message: self.reload())
-            channel.start(asyncio.get_running_loop())
-            channel.send(
-                {
-                    "kind": "serving",
-                    "devices": counts.devices,
-                    "trust_anchors": counts.trust_anchors,
-                    "certificate": certificate,
-                    "routes": routes,
-                }
-            )
+        counts = self.registry.counts()
+        if self._seat is not None:
+            self._seat.channel.on("reload", lambda message: self.reload())
+            self._seat.channel.start(asyncio.get_running_loop())
+        self._reports.started(bound, counts, certificate=bool(self._plan.certificates), routes=len(self.app.routes))
         if self._together is not None:
             self._together.begin()
         if self._identity.unusable_anchors and self._leads:
             self._log.warning("registry.unusable_trust_anchors", anchors=self._identity.unusable_anchors)
-
-    def _report_settings(self, settings: Settings) -> None:
-        """Tells the supervisor what it is to give a worker that it starts again."""
-        if self._seat is not None:
-            self._seat.channel.send({"kind": "settings", "settings": settings.model_dump_json()})
 
     def _message_layer(self, max_payload: int) -> MessageLayer:
         coap = self._settings.coap
@@ -410,7 +384,7 @@ class Worker(Service):
         self._stopping.set()
         started = self._server is not None
         if self._server is not None:
-            self._log_stop(self._endpoint.association_count)
+            self._reports.stopping(self._endpoint.association_count)
             settings = self._reloads.plan.settings if self._reloads is not None else self._settings
             await self._dispatcher.drain(settings.server.shutdown_grace)
             if self._pushes is not None:
@@ -444,14 +418,8 @@ class Worker(Service):
         if self._key_log is not None:
             self._key_log.close()
             self._key_log = None
-        if started and self._seat is None:
-            self._log.info("server.stopped")
-
-    def _log_stop(self, sessions: int) -> None:
-        if self._seat is None:
-            self._log.info("server.stopping", sessions=sessions)
-        else:
-            self._log.info("worker.stopping", sessions=sessions)
+        if started:
+            self._reports.stopped()
 
     def _look_again(self) -> str | None:
         """Has the trusted CAs read again; says what is wrong, if something is."""

@@ -1,0 +1,63 @@
+"""What a worker says of itself: in the log where it is alone, else to its supervisor, which speaks for all."""
+
+from gateway import __version__, is_compiled
+from gateway.config import Settings
+from gateway.registry import Counts
+from gateway.server.seat import Seat
+from gateway.server.service import Bound
+from gateway.telemetry import get_logger
+
+
+class Reports:
+    """Of one worker."""
+
+    def __init__(self, seat: Seat | None) -> None:
+        """Says nothing yet.
+
+        Args:
+            seat: Of one of several; None for a worker that is alone.
+        """
+        self._seat = seat
+        self._log = get_logger("gateway.server")
+
+    def started(self, bound: Bound, counts: Counts, *, certificate: bool, routes: int) -> None:
+        """Everything is there."""
+        if self._seat is None:
+            self._log.info(
+                "server.started",
+                version=__version__,
+                compiled=is_compiled(),
+                udp=str(bound.udp),
+                admin=str(bound.admin),
+                devices=counts.devices,
+                trust_anchors=counts.trust_anchors,
+                certificate=certificate,
+                routes=routes,
+            )
+        else:
+            self._seat.channel.send(
+                {
+                    "kind": "serving",
+                    "devices": counts.devices,
+                    "trust_anchors": counts.trust_anchors,
+                    "certificate": certificate,
+                    "routes": routes,
+                }
+            )
+
+    def taken_up(self, settings: Settings) -> None:
+        """What is in force from now on: the supervisor gives it to a worker that it starts again."""
+        if self._seat is not None:
+            self._seat.channel.send({"kind": "settings", "settings": settings.model_dump_json()})
+
+    def stopping(self, sessions: int) -> None:
+        """Its sessions end."""
+        if self._seat is None:
+            self._log.info("server.stopping", sessions=sessions)
+        else:
+            self._log.info("worker.stopping", sessions=sessions)
+
+    def stopped(self) -> None:
+        """Nothing is left of it. A supervisor sees that for itself."""
+        if self._seat is None:
+            self._log.info("server.stopped")
