@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.config import DtlsSettings, Settings
+from gateway.coap import MessageLayer, TransmissionParameters
+from gateway.config import CoapSettings, DtlsSettings, Settings
 from gateway.dtls import ResumptionConfig, ServerConfig, TicketKeys
 from gateway.pki import ServerCertificate
 from gateway.server.credentials import load_certificates, server_parameters
+from gateway.server.dispatch import SERVER_OPTIONS
 from gateway.server.secret_files import load_ticket_keys
 
 # IPv6 and UDP headers: with them a datagram of this many bytes less fits the path whatever the address family.
@@ -74,6 +76,33 @@ class Plan:
             max_auth_failures=dtls.max_auth_failures,
         )
         return cls(settings, certificates, engine, worker)
+
+
+def message_layer(coap: CoapSettings, max_payload: int) -> MessageLayer:
+    """The CoAP engine that goes by these settings.
+
+    Args:
+        coap: Settings.
+        max_payload: Bytes of request payload; more gets 4.13.
+    """
+    parameters = TransmissionParameters(
+        ack_timeout_s=coap.ack_timeout,
+        ack_random_factor=coap.ack_random_factor,
+        max_retransmit=coap.max_retransmit,
+        nstart=coap.nstart,
+        max_latency_s=coap.max_latency,
+        processing_delay_s=coap.processing_delay,
+    )
+    return MessageLayer(
+        random=os.urandom,
+        parameters=parameters,
+        max_payload=max_payload,
+        critical_options=SERVER_OPTIONS,
+        max_observations=coap.max_observations,
+        max_observations_of_one=coap.max_observations_per_device,
+        confirm_every=coap.confirm_notifications,
+        confirm_after_s=coap.confirm_interval,
+    )
 
 
 def files_of(settings: Settings) -> Iterator[Path]:

@@ -91,9 +91,21 @@ class RegistryWatch:
         self._seen[device.tenant_id, device.id] = at
         self._used[session.principal.credential_id] = at
 
-    def read_again(self) -> None:
-        """At the next look, what is trusted is read again, whatever the change log says."""
-        self._trust_changed = True
+    def read_again(self) -> str | None:
+        """Has what is trusted read again, whatever the change log says.
+
+        Returns:
+            What is wrong, if something is. Of a database that is not asked in the event loop it comes out at the next
+            look, and /readyz says it.
+        """
+        if self._reads.remote:
+            self._trust_changed = True
+            return None
+        try:
+            self._identity.reload()
+        except RegistryError as error:
+            return str(error)
+        return None
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -16,11 +16,10 @@ from gateway.admin import (
     Check,
     ManagementApi,
 )
-from gateway.coap import MessageLayer, TransmissionParameters
+from gateway.coap import MessageLayer
 from gateway.config import Address, ConfigError, Settings, Source
 from gateway.dtls import ServerConfig, ServerEndpoint
 from gateway.handlers import App, HandlerError
-from gateway.registry import RegistryError
 from gateway.server.beat import Beat
 from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
@@ -28,7 +27,7 @@ from gateway.server.crl_refresh import CrlRefresh
 from gateway.server.device_api import PREFIX as API_PREFIX
 from gateway.server.device_api import DeviceApi
 from gateway.server.device_sessions import DeviceSessions
-from gateway.server.dispatch import SERVER_OPTIONS, Dispatcher
+from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.fleet import FleetCount
 from gateway.server.flow import rates_of
@@ -39,7 +38,7 @@ from gateway.server.lookups import Lookups
 from gateway.server.metrics import RequestMetrics, SessionMetrics, crl_families
 from gateway.server.observations import ObservedRoutes
 from gateway.server.opening import load_application, load_tokens, open_identity, open_store
-from gateway.server.plan import Plan, Secrets
+from gateway.server.plan import Plan, Secrets, message_layer
 from gateway.server.pushes import Pushes
 from gateway.server.reloading import Changeable, Reloads, looked_at
 from gateway.server.reports import Reports
@@ -161,7 +160,7 @@ class Worker(Service):
         udp = self._open_socket()
         requests, sessions = RequestMetrics(), SessionMetrics()
         self.app.problem_details = settings.coap.problem_details
-        layer = self._message_layer(self.app.limit_bodies(settings.coap.max_payload))
+        layer = message_layer(settings.coap, self.app.limit_bodies(settings.coap.max_payload))
         of_devices = DeviceSessions(settings.dtls.max_sessions_per_device)
         routes = ObservedRoutes(
             self.app,
@@ -219,7 +218,7 @@ class Worker(Service):
             self._source,
             parts,
             seen=self._seen,
-            look_again=self._look_again,
+            look_again=watch.read_again,
             taken_up=self._reports.taken_up,
         )
         server = UdpServer(udp, endpoint, dispatcher, on_event=on_event, clock=loop.time)
@@ -280,27 +279,6 @@ class Worker(Service):
             self._together.begin()
         if self._identity.unusable_anchors and self._leads:
             self._log.warning("registry.unusable_trust_anchors", anchors=self._identity.unusable_anchors)
-
-    def _message_layer(self, max_payload: int) -> MessageLayer:
-        coap = self._settings.coap
-        parameters = TransmissionParameters(
-            ack_timeout_s=coap.ack_timeout,
-            ack_random_factor=coap.ack_random_factor,
-            max_retransmit=coap.max_retransmit,
-            nstart=coap.nstart,
-            max_latency_s=coap.max_latency,
-            processing_delay_s=coap.processing_delay,
-        )
-        return MessageLayer(
-            random=os.urandom,
-            parameters=parameters,
-            max_payload=max_payload,
-            critical_options=SERVER_OPTIONS,
-            max_observations=coap.max_observations,
-            max_observations_of_one=coap.max_observations_per_device,
-            confirm_every=coap.confirm_notifications,
-            confirm_after_s=coap.confirm_interval,
-        )
 
     def _make_pushes(
         self, layer: MessageLayer, of_devices: DeviceSessions, routes: ObservedRoutes, watch: RegistryWatch
@@ -420,14 +398,3 @@ class Worker(Service):
             self._key_log = None
         if started:
             self._reports.stopped()
-
-    def _look_again(self) -> str | None:
-        """Has the trusted CAs read again; says what is wrong, if something is."""
-        if self._reads.remote and self._watch is not None:
-            self._watch.read_again()  # outside the event loop; /readyz says whether it can
-            return None
-        try:
-            self._identity.reload()
-        except RegistryError as error:
-            return str(error)
-        return None
