@@ -1,5 +1,7 @@
 """The load of a benchmark against a gateway that runs: what it counts is what the gateway has seen."""
 
+import json
+import os
 import resource
 import signal
 import time
@@ -16,6 +18,7 @@ from gateway.simulator.bench import BenchError, LoadProcesses, Pace, ThrowAwayGa
 from gateway.simulator.bench.gateway_process import PATH
 from gateway.simulator.bench.limits import CERTIFICATES, MAX_FAILURES_IN_A_ROW, STOP_S
 from gateway.simulator.bench.loader import Loader
+from tests.server.several import alive
 
 DEVICES = 40
 
@@ -119,6 +122,23 @@ def test_what_gets_no_answer_is_an_error(tmp_path: Path) -> None:
         again = loader.connect(Pace(3), since=time.monotonic())
         assert (again.done, again.errors) == (3, Counter())
         loader.close()
+
+
+def test_killed_gateway_takes_its_workers_along(tmp_path: Path) -> None:
+    with ThrowAwayGateway(tmp_path, 1, workers=2) as gateway:
+        lines = map(json.loads, (tmp_path / "gateway.log").read_text().splitlines())
+        pids = [line["pid"] for line in lines if line["event"] == "worker.started"]
+        assert len(pids) == 2
+        # One that could go on would see that its supervisor is gone, and end by itself, with a goodbye.
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        gateway.kill()
+        deadline = time.monotonic() + STOP_S
+        while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert left == []
 
 
 def test_processes_share_the_devices(gateway: ThrowAwayGateway) -> None:
