@@ -13,20 +13,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from gateway.cli import app
+from gateway.config import load_settings
 from gateway.dtls import FailureReason
 from gateway.model import DeviceStatus
 from gateway.pki import create_intermediate, create_root, issue_device
+from gateway.server import Worker
 from gateway.server.failures import Failures, shown_identity
 from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
 from gateway.server.presented import ReadChain, read_chain
 from gateway.server.remedies import REMEDY_FOR, command_for
-from gateway.telemetry import EventLimiter, report_suppressed
+from gateway.telemetry import EventLimiter
 from tests.cli.support import run
 from tests.dtls.rawclient import RawClient
 from tests.pki.factory import make, name
-from tests.server.support import pki, running, wire_certificate
+from tests.server.support import echo_app, pki, prepare, running, until, wire_certificate
 
 
 class Clock:
@@ -263,7 +266,9 @@ async def test_end_of_a_flood_is_logged(tmp_path: Path) -> None:
     for _ in range(4):
         limiter.admit("dtls.handshake_failed")
     now = 60.0
-    async with running(tmp_path) as gateway:
-        report_suppressed(limiter, gateway.worker._log)
-        [line] = gateway.events("log.suppressed")
+    worker = Worker(load_settings(None, prepare(tmp_path), environ={}), app=echo_app(), limiter=limiter)
+    with capture_logs() as lines:
+        async with worker:
+            await until(lambda: any(line["event"] == "log.suppressed" for line in lines))
+    [line] = [line for line in lines if line["event"] == "log.suppressed"]
     assert (line["limited_event"], line["suppressed"]) == ("dtls.handshake_failed", 3)

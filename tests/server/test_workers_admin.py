@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 from collections import Counter
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.admin import add_token
 from gateway.simulator import DeviceError
+from gateway.telemetry.limits import EVENT_BURST
 from tests.server.several import Several, becomes
 from tests.server.support import PATIENCE_S
 
@@ -170,3 +172,35 @@ async def test_the_management_api_is_the_supervisor_s(tmp_path: Path) -> None:
         status, answer = await asyncio.to_thread(device)
         assert status == 200, answer
         assert "dev1" in json.dumps(answer)
+
+
+async def test_a_flood_in_the_supervisor_s_log_is_cut_and_its_end_told(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    add_token(tokens, "test")
+    with Several(tmp_path, admin__token_file=str(tokens)) as gateway:
+        tokens.unlink()  # each request is a line of the supervisor's now
+
+        def flood() -> None:
+            connection = HTTPConnection(gateway.admin.host, gateway.admin.port, timeout=PATIENCE_S)
+            for _ in range(3 * EVENT_BURST):
+                connection.request("GET", "/api/v1/tenants", headers={"Authorization": "Bearer x"})
+                response = connection.getresponse()
+                response.read()
+                assert response.status == 503
+            connection.close()
+
+        def told(asked: int) -> bool:
+            """Of each request there is a line, or it was said that there is none."""
+            written = gateway.log.lines("admin.tokens_unusable")
+            left_out = sum(int(line.get("suppressed", 0)) for line in written + gateway.log.lines("log.suppressed"))
+            return len(written) + left_out == asked
+
+        asked = 0
+        async with asyncio.timeout(2 * PATIENCE_S):
+            while not gateway.log.lines("log.suppressed"):  # a flood may end just when a line is due, which tells it
+                await asyncio.to_thread(flood)
+                asked += 3 * EVENT_BURST
+                await becomes(partial(told, asked))
+        line = gateway.log.lines("log.suppressed")[0]
+        assert (line["level"], line["limited_event"]) == ("warning", "admin.tokens_unusable")
+        assert "worker" not in line
