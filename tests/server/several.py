@@ -149,8 +149,8 @@ class Several:
         assert status == 200
         return samples_of(body, name)
 
-    async def line(self, event: str, *, after: int = 0, **fields: object) -> Line:
-        return await asyncio.to_thread(lambda: self.log.wait(event, after=after, **fields))  # type: ignore[arg-type]
+    async def line(self, event: str, *, after: int = 0, **fields: Any) -> Line:
+        return await asyncio.to_thread(lambda: self.log.wait(event, after=after, **fields))
 
     def registry(self) -> Registry:
         """As another process has it."""

@@ -24,6 +24,7 @@ from gateway.handlers import App, Changed, Content, Request
 from gateway.pki import CertifiedKey, create_intermediate, create_root, issue_device, issue_server, write_certified_key
 from gateway.registry import AnchorPolicy, Provision, Registry, open_registry
 from gateway.server import Bound, Worker
+from gateway.server.watch import RegistryWatch
 from gateway.simulator import DeviceIdentity, SimulatedDevice
 from tests.dtls.rawclient import ALERT, DATA, Device, RawClient, Received
 
@@ -85,6 +86,13 @@ class Gateway:
     @property
     def port(self) -> int:
         return self.bound.udp.port
+
+    @property
+    def watch(self) -> RegistryWatch:
+        """Of the registry, while it runs."""
+        found = self.worker._watch
+        assert found is not None
+        return found
 
     def psk_device(self, psk: bytes = PSK, identity: bytes = PSK_IDENTITY) -> SimulatedDevice:
         return SimulatedDevice(DeviceIdentity("psk", psk_identity=identity, psk=psk), "127.0.0.1", self.port)

@@ -58,10 +58,15 @@ class Sender:
         return answer[1]
 
 
+@pytest.fixture
+def calls() -> list[bytes]:
+    """The payloads that the handler has seen."""
+    return []
+
+
 @pytest_asyncio.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+async def gateway(tmp_path: Path, calls: list[bytes]) -> AsyncIterator[Gateway]:
     app = App()
-    calls = list[bytes]()
 
     @app.route("/a", methods=["GET", "POST"], max_body=100)
     def a(request: Request) -> Content:
@@ -69,14 +74,13 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         return Content(request.payload or b"x" * 100, content_format=None, max_age=request.content_format)
 
     async with running(tmp_path, app) as gateway:
-        gateway.worker.app.calls = calls  # type: ignore[attr-defined]
         yield gateway
 
 
 @pytest_asyncio.fixture
-async def device(gateway: Gateway) -> AsyncIterator[Sender]:
+async def device(gateway: Gateway, calls: list[bytes]) -> AsyncIterator[Sender]:
     async with gateway.wire() as own:
-        yield Sender(own, gateway.worker.app.calls)  # type: ignore[attr-defined]
+        yield Sender(own, calls)
 
 
 # b161 is Uri-Path "a". A message is type and token length, code, message id, token, options, payload.

@@ -50,7 +50,7 @@ def policy_is(gateway: Gateway, action: OnClone) -> bool:
 
 
 async def looked(gateway: Gateway) -> None:
-    await gateway.worker._watch.look()  # type: ignore[union-attr]
+    await gateway.watch.look()
 
 
 async def test_two_that_both_speak_are_told(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_two_sessions_at_one_host_are_one_machine(tmp_path: Path) -> None:
             assert await speaks(wire)
         await looked(gateway)
         assert gateway.events("security.clone_detected") == []
-        assert len(gateway.worker._watch.clones) == 0  # type: ignore[union-attr]
+        assert len(gateway.watch.clones) == 0
 
 
 async def test_quarantine_ends_both(tmp_path: Path) -> None:
@@ -117,8 +117,7 @@ async def test_newest_wins(tmp_path: Path) -> None:
 async def test_the_suspicions_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clones_module, "MAX_CLONE_SUSPECTS", 0)
     async with running(tmp_path) as gateway:
-        watch = gateway.worker._watch
-        assert watch is not None
+        watch = gateway.watch
         watch.clones._suspects[("default", "old")] = None  # type: ignore[assignment]
         async with at(gateway, "127.0.0.1"), at(gateway, ELSEWHERE):
             assert list(watch.clones._suspects) == [("default", "dev1")]

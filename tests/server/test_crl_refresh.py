@@ -77,7 +77,7 @@ def point_at(gateway: Gateway, url: str) -> None:
 
 async def look(gateway: Gateway) -> crl_refresh.CrlRefresh:
     worker = gateway.worker
-    await worker._watch.look()  # type: ignore[union-attr]
+    await gateway.watch.look()
     refresh = crl_refresh.CrlRefresh(worker.registry, worker._identity, clock=lambda: 1.0)
     await refresh.look()
     return refresh
@@ -139,7 +139,7 @@ async def test_failures_are_tried_again_later_and_later(tmp_path: Path) -> None:
         with publishing() as publisher:
             publisher.body = None
             point_at(gateway, publisher.url)
-            await gateway.worker._watch.look()  # type: ignore[union-attr]
+            await gateway.watch.look()
             worker = gateway.worker
             refresh = crl_refresh.CrlRefresh(worker.registry, worker._identity, clock=lambda: now[0])
             waits = []

@@ -36,6 +36,11 @@ class Heard:
             self.newest[session.owner[1]] = heir
 
 
+def last_heard(session: Session) -> float:
+    assert session.association is not None
+    return session.association.last_heard
+
+
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 9)), max_size=60), st.integers(0, 3))
 def test_sessions_of_a_device_are_like_a_list(steps: list[tuple[bool, str, int]], limit: int) -> None:
     sessions, model = DeviceSessions(limit), defaultdict[str, list[Session]](list)
@@ -45,16 +50,14 @@ def test_sessions_of_a_device_are_like_a_list(steps: list[tuple[bool, str, int]]
         if enters:
             new = session(device, float(number))
             stalest = sessions.enter(new)
-            expected = min(mine, key=lambda each: each.association.last_heard, default=None)  # type: ignore[union-attr]
+            expected = min(map(last_heard, mine), default=None)
             if not limit or len(mine) < limit:
                 assert stalest is None
             else:
                 assert stalest is not None
                 assert stalest is not new
                 assert stalest.association is not None
-                assert expected is not None
-                assert expected.association is not None
-                assert stalest.association.last_heard == expected.association.last_heard
+                assert stalest.association.last_heard == expected
                 stalest.association.closed = True
                 sessions.leave(stalest)
                 mine.remove(stalest)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import aiocoap  # type: ignore[import-untyped]
 import pytest
@@ -84,10 +85,10 @@ async def test_a_fault_of_the_engine_takes_no_other_answer_along(
     async with running(tmp_path) as gateway:
         receive = ServerEndpoint.receive_datagram
 
-        def sometimes(self: ServerEndpoint, datagram: bytes, *rest: object) -> None:
+        def sometimes(self: ServerEndpoint, datagram: bytes, *rest: Any) -> None:
             if datagram == b"poison":
                 raise Bug
-            receive(self, datagram, *rest)  # type: ignore[arg-type]
+            receive(self, datagram, *rest)
 
         monkeypatch.setattr(ServerEndpoint, "receive_datagram", sometimes)
         one, two = gateway.wire(), gateway.wire()

@@ -1,6 +1,7 @@
 """Requests that wait for devices that sleep, and observers of ours, in whichever worker they are."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import aiocoap  # type: ignore[import-untyped]
@@ -203,6 +204,12 @@ async def test_taking_a_request_of_another_worker_back(tmp_path: Path) -> None:
         assert queued.state is QueueState.FAILED
 
 
+def done(app: App, request_id: str) -> bool:
+    queued = app.queued(request_id)
+    assert queued is not None
+    return queued.state is QueueState.DONE
+
+
 async def test_over_http_at_any_worker(tmp_path: Path) -> None:
     async with several(tmp_path, ON, ASLEEP) as workers, workers[1].wire() as device:
         await workers.quiet()
@@ -219,7 +226,7 @@ async def test_over_http_at_any_worker(tmp_path: Path) -> None:
         request = await next_request(device)
         assert await call(workers[1], "DELETE", place) == (409, {"error": "too late: it is sent"})
         answer(device, request, b"ok")
-        await until(lambda: workers.apps[0].queued(body["id"]).state is QueueState.DONE)  # type: ignore[union-attr]
+        await until(partial(done, workers.apps[0], body["id"]))
         await workers.quiet()
         for gateway in workers.gateways:
             status, found = await call(gateway, "GET", place)
@@ -291,15 +298,18 @@ async def test_what_is_known_of_others_is_bounded(tmp_path: Path, monkeypatch: p
 # --- observers of ours -----------------------------------------------------------------------------------------------
 
 
-def state_app() -> App:
-    app = App()
-    app.state = {"value": b"0"}  # type: ignore[attr-defined]
+class StateApp(App):
+    """Attributes:
+    value: What can be observed at /state.
+    """
 
-    @app.get("/state", observable=True)
-    def state(request: Request) -> Content:
-        return Content(app.state["value"])  # type: ignore[attr-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = b"0"
+        self.get("/state", observable=True)(self._state)
 
-    return app
+    def _state(self, request: Request) -> Content:
+        return Content(self.value)
 
 
 async def observe(device: WireDevice) -> bytes:
@@ -311,7 +321,7 @@ async def observe(device: WireDevice) -> bytes:
 
 async def test_observers_in_every_worker_are_told(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
-    async with several(tmp_path, make_app=state_app, count=3, register=register_devices(*names)) as workers:
+    async with several(tmp_path, make_app=StateApp, count=3, register=register_devices(*names)) as workers:
         devices = [wire(workers[number], name) for number, name in enumerate(names)]
         for device in devices:
             await device.connect()
@@ -321,7 +331,8 @@ async def test_observers_in_every_worker_are_told(tmp_path: Path) -> None:
         assert [each.payload for each in told] == [b"1"] * 3
         # Without a state each worker asks its own application.
         for number, app in enumerate(workers.apps):
-            app.state["value"] = b"worker %d" % number  # type: ignore[attr-defined]
+            assert isinstance(app, StateApp)
+            app.value = b"worker %d" % number
         devices[1].send(devices[1].client.data(empty(aiocoap.ACK, told[1].mid)))
         assert await workers.apps[2].notify("/state", device="b") == 1
         assert (await devices[1].message()).payload == b"worker 1"
@@ -335,7 +346,7 @@ async def test_observers_in_every_worker_are_told(tmp_path: Path) -> None:
 async def test_a_worker_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "COLLEAGUE_S", 0.05)
     async with (
-        several(tmp_path, make_app=state_app, register=register_devices("near", "far")) as workers,
+        several(tmp_path, make_app=StateApp, register=register_devices("near", "far")) as workers,
         wire(workers[0], "near") as near,
         wire(workers[1], "far") as far,
     ):

@@ -100,20 +100,22 @@ async def test_handshakes_in_all_workers_at_once_leave_no_session_too_many(tmp_p
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-async def test_in_whatever_order_the_hub_hears_of_them(tmp_path: Path, order: tuple[int, ...]) -> None:
+async def test_in_whatever_order_the_hub_hears_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...]
+) -> None:
     """The newest session's message may come first, and only who has the newest one makes room."""
     async with several(tmp_path, {"dtls__max_sessions_per_device": 1}, count=3) as workers:
         held: list[Callable[[], None]] = []
         for each in range(3):
             line = workers.together(each).line
             held.append(line._flush)
-            line._flush = lambda: None  # type: ignore[method-assign]
+            monkeypatch.setattr(line, "_flush", lambda: None)
         devices = [gateway.wire() for gateway in workers.gateways]
         for device in devices:
             await device.connect()
         for each in order:
             line = workers.together(each).line
-            line._flush = held[each]  # type: ignore[method-assign]
+            monkeypatch.setattr(line, "_flush", held[each])
             line._flush()
             await asyncio.sleep(0.01)
         await settled(workers)
@@ -184,13 +186,11 @@ async def policy(workers: Several, action: OnClone) -> None:
 
 async def looked(workers: Several) -> None:
     for gateway in workers.gateways:
-        await gateway.worker._watch.look()  # type: ignore[union-attr]
+        await gateway.watch.look()
 
 
 def suspects(gateway: Gateway) -> int:
-    watch = gateway.worker._watch
-    assert watch is not None
-    return len(watch.clones)
+    return len(gateway.watch.clones)
 
 
 async def test_two_that_both_speak_are_told(tmp_path: Path) -> None:

@@ -22,8 +22,7 @@ def states(gateway: Gateway) -> list[CredentialStatus]:
 
 async def noted(gateway: Gateway) -> None:
     """Writes down at once who was seen, and looks for what that changed."""
-    watch = gateway.worker._watch
-    assert watch is not None
+    watch = gateway.watch
     watch._seen_due = 0.0
     await watch.look()
     await watch.look()
@@ -64,8 +63,7 @@ async def test_the_watch_notes_it_by_itself(tmp_path: Path, monkeypatch: pytest.
             made = registry.rotate_psk("dev1", NEW, overlap_s=3600)
         async with gateway.psk_device(NEW, made.identity):
             # The first note is due an interval after the start.
-            watch = gateway.worker._watch
-            assert watch is not None
+            watch = gateway.watch
             watch._seen_due = 0.0
             await until(lambda: states(gateway) == [CredentialStatus.RETIRED, CredentialStatus.ACTIVE])
 

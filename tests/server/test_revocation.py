@@ -214,7 +214,7 @@ async def test_what_changes_about_a_device_and_its_trust_leaves_its_session_alon
         await asyncio.sleep(0.6)
         assert (await device.get("/device")).payload == b"default/steady"
         assert gateway.events("identity.session_revoked") == []
-        [session] = gateway.worker._watch._of_devices.of("default", "steady")  # type: ignore[union-attr]
+        [session] = gateway.watch._of_devices.of("default", "steady")
         assert session.principal.device.tags == ("cold",)
 
 
@@ -223,7 +223,7 @@ async def test_who_was_seen_is_noted(tmp_path: Path) -> None:
         await device.get("/device")
         with gateway.registry() as registry:
             assert registry.device_record("dev1").last_seen_at is None
-        await gateway.worker._watch.note_all()  # type: ignore[union-attr]
+        await gateway.watch.note_all()
         with gateway.registry() as registry:
             assert registry.device_record("dev1").last_seen_at
             assert registry.credentials("dev1")[0].last_used_at
@@ -243,7 +243,7 @@ async def test_a_handshake_that_was_let_in_before_the_change_ends_after_it(tmp_p
             with gateway.registry() as registry:
                 ban_leaf(registry, x509.load_der_x509_certificate(victim.chain[0]))
             await until(partial(seen, gateway.worker))
-            await gateway.worker._watch.look()  # type: ignore[union-attr]
+            await gateway.watch.look()
             assert gateway.events("identity.session_revoked") == []
             wire.send(last)
             assert await wire.alert() == (FATAL, ACCESS_DENIED)

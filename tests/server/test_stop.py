@@ -116,7 +116,9 @@ async def test_a_handler_that_had_not_begun_leaves_nothing_behind(tmp_path: Path
         await device.connect()
         device.send(device.client.data(device.request(aiocoap.GET, "/held")))
         device.udp.setblocking(True)
-        gateway.worker._server._on_readable()  # type: ignore[union-attr]  # in the same turn of the loop as the stop
+        server = gateway.worker._server
+        assert server is not None
+        server._on_readable()  # in the same turn of the loop as the stop
         assert not held.entered.is_set()
     assert held.outcome == []
     device.udp.close()

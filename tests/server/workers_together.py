@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.config import load_settings
 from gateway.handlers import App
-from gateway.registry import Registry
+from gateway.registry import Registry, open_registry
 from gateway.server import Worker
 from gateway.server.channel import Channel, Switchboard, channel_pair
 from gateway.server.hub import Hub
@@ -93,7 +93,7 @@ async def several(
         lines = stack.enter_context(capture_logs())
         stack.callback(hub.close)
         all_of_them = Several(hub, board, [], [], [], lines)
-        with Gateway(None, None, url, lines).registry() as registry:  # type: ignore[arg-type]
+        with open_registry(url) as registry:
             register(registry)
         for number in range(count):
             supervisor_end, worker_end = (Channel(end) for end in channel_pair())
