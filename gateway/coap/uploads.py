@@ -1,8 +1,8 @@
 """Bodies of requests that come in blocks (RFC 7959 section 2.5), put together or passed on block by block.
 
 A block goes by its place in bytes, so that the size may change in the middle. It must stand where the body ends so far:
-what is before or behind that place gets 4.08, and the upload goes on unharmed. Two repetitions are no mistake, because
-an acknowledgement may have been lost: the newest block again, and the first block, which begins anew.
+what is before or behind that place gets 4.08, and the upload goes on unharmed. Repetitions are no mistake, because an
+acknowledgement may have been lost or late: the newest block or an older one again, and the first, which begins anew.
 """
 
 from collections.abc import Hashable
@@ -40,7 +40,7 @@ class Upload(Kept):
     Attributes:
         received: Bytes so far.
         complete: The last block has come.
-        repeated: The newest message brought the block that was there already.
+        repeated: The newest message brought a block that was there already.
         context: The caller's own; None at the first block.
     """
 
@@ -66,9 +66,20 @@ class Upload(Kept):
         """Bytes of memory that it takes."""
         return limits.UPLOAD_OVERHEAD_BYTES + (len(self._last) if self._data is None else len(self._data))
 
-    def is_last(self, block: Block, payload: bytes) -> bool:
-        """Whether this is the newest block once more."""
-        return block == self._last_block and payload == self._last
+    def has(self, block: Block, payload: bytes) -> bool:
+        """Whether this is the newest block once more, or an older one but the first, with which a body begins anew.
+
+        A path slower than ACK_TIMEOUT brings two acknowledgements of a block, each of which libcoap 4.3 answers with
+        the next one. What was passed on is known by its place alone.
+        """
+        newest, end = self._last_block, block.offset + block.size
+        if newest is None:
+            return False
+        if block == newest:
+            return payload == self._last
+        if block.number == 0 or not block.more or block.szx != newest.szx or end > self.received:
+            return False
+        return self._data is None or self._data[block.offset : end] == payload
 
     def append(self, block: Block, payload: bytes) -> None:
         """Take the block that comes next."""
@@ -124,7 +135,7 @@ class Uploads:
         self.expire(now)
         key = transfer_key(message)
         upload = self._shelf.find(peer, key)
-        if upload is not None and upload.is_last(block, payload):
+        if upload is not None and upload.has(block, payload):
             upload.repeated = True
             self._shelf.use(upload, now)
             return upload

@@ -1,8 +1,9 @@
-/* Preloaded into coap-client, a library that has libcoap keep a download for as long as it takes.
+/* Preloaded into coap-client: a library that has libcoap keep a download as long as it takes.
  *
- * libcoap 4.3 forgets a download MAX_TRANSMIT_WAIT after its first block, however well it goes on. That time follows from
- * the parameters of the session (RFC 7252 section 4.8.2), which its API sets and coap-client has no option for. With
- * MAX_RETRANSMIT 12 it is 24,573 s, which overflows libcoap's arithmetic of 32 bits in such a way that it never comes. */
+ * libcoap 4.3 forgets a download MAX_TRANSMIT_WAIT after its first block, or after the newest that came twice, however
+ * well it goes on. That time follows from the parameters of the session (RFC 7252 section 4.8.2), which its API sets and
+ * coap-client has no option for. With MAX_RETRANSMIT 12 it is 24,573 s, which overflows libcoap's arithmetic of 32 bits
+ * so that after the first block it never comes. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
