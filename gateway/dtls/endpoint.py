@@ -350,7 +350,8 @@ class ServerEndpoint:
         if handshake is not None and not mine and outcome in _PERHAPS_OF_THE_HANDSHAKE:
             # RFC 6347 section 4.2.8: the old association serves until the new one's Finished verifies. Both number
             # their records of epoch 1 from 0, so that what is a replay for the old one may be new for the other.
-            self._credit(handshake, record)
+            if handshake.spared:
+                handshake.credit += RECORD_HEADER_LENGTH + len(record.fragment)
             failed, outcome = outcome, handshake.receive(record, now)
             if association is not None and failed is DropReason.BAD_MAC and outcome is None:
                 association.authentication_failures -= 1  # no forgery: the handshake has a use for it
@@ -403,7 +404,8 @@ class ServerEndpoint:
             data = record.content_type == ContentType.APPLICATION_DATA
             self._drop(DropReason.EPOCH_ZERO_DATA if data else DropReason.NO_SESSION)
             return
-        self._credit(handshake, record)
+        if handshake.spared:
+            handshake.credit += RECORD_HEADER_LENGTH + len(record.fragment)
         dropped = handshake.receive(record, now)
         if dropped is not None:
             self._drop(dropped)
@@ -451,10 +453,6 @@ class ServerEndpoint:
 
     def _spare(self, hello: HelloStart, record: Record) -> Spared | None:
         return spare(self.config, self.sessions, hello, record, len(self._handshakes))
-
-    def _credit(self, handshake: ServerHandshake, record: Record) -> None:
-        if handshake.spared:
-            handshake.credit += RECORD_HEADER_LENGTH + len(record.fragment)
 
     def _ask_for_cookie(self, handshake: ServerHandshake, now: float) -> None:
         """A client that was spared the cookie may not resume. It begins anew, with a cookie."""

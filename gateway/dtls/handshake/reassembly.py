@@ -8,7 +8,7 @@ from gateway.dtls.limits import (
     MAX_REASSEMBLY_BYTES,
     PIECE_OVERHEAD,
 )
-from gateway.dtls.messages.framing import Fragment, HandshakeMessage
+from gateway.dtls.messages.framing import HANDSHAKE_HEADER_LENGTH, Fragment, HandshakeMessage
 
 
 class _Partial:
@@ -82,7 +82,7 @@ class Reassembler:
 
     def add_due(self, message: HandshakeMessage) -> bool:
         """Takes the message that is due while nothing else is held, as nearly always. False for others: `add` them."""
-        size = message.size
+        size = len(message.whole) - HANDSHAKE_HEADER_LENGTH  # `size`, without the call
         if message.message_seq != self.next_seq or self.buffered or size > MAX_HANDSHAKE_MESSAGE:
             return False
         self._whole[self.next_seq] = message
@@ -105,7 +105,7 @@ class Reassembler:
         """The message that is due, once it is whole."""
         message = self._whole.pop(self.next_seq, None)
         if message is not None:
-            self.buffered -= message.size + PIECE_OVERHEAD
+            self.buffered -= len(message.whole) - HANDSHAKE_HEADER_LENGTH + PIECE_OVERHEAD
             self.next_seq += 1
         return message
 

@@ -54,6 +54,7 @@ class ServerHandshake(Driver):
         client_random: Of the same.
         context: The shell's object for the association to come.
         resumed_id: Under which the session is kept that is being resumed; empty where there is none.
+        spared: The client has shown no cookie.
         scheduled_at: For the endpoint: when the timer that it has set is due, or `NEVER`; perhaps too early.
     """
 
@@ -67,6 +68,7 @@ class ServerHandshake(Driver):
         "id",
         "resumed_id",
         "scheduled_at",
+        "spared",
     )
 
     def __init__(
@@ -95,6 +97,7 @@ class ServerHandshake(Driver):
         self.context: object = None
         self.resumed_id = b""
         self.scheduled_at = NEVER
+        self.spared = spared is not None
         self._on_event = on_event
         facts = HandshakeFacts(address, started_at=now)
         transcript = Transcript()
@@ -141,11 +144,6 @@ class ServerHandshake(Driver):
         if used and flight.items and self._flight is flight and not self.facts.resumed:
             self._retransmission.answered(now)
         return dropped
-
-    @property
-    def spared(self) -> bool:
-        """Whether the client has shown no cookie."""
-        return self._context.spared is not None
 
     @property
     def cid(self) -> bytes:
