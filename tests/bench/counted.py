@@ -15,6 +15,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
+from gateway.server.session import Session
 from tests.bench.replay import DEVICES, Recording, Server, prepared
 
 ROUNDS = {"psk": (40, 200), "certificate": (40, 140), "request": (400, 2400), "yardstick": (40, 140)}
@@ -39,10 +40,12 @@ def requests(server: Server, recordings: list[Recording], rounds: int) -> None:
     [request], [expected] = turns[-2], answers
     association = server.endpoint.associations[address]
     session = association.context
+    if not isinstance(session, Session) or session.ring is None:
+        raise SystemExit("the recorded device has no session with requests")
     read = association._newest - 1, association._window >> 1
     for _ in range(rounds):
         association._newest, association._window = read
-        session.ring.clear()  # type: ignore[attr-defined]
+        session.ring.clear()
         [answer] = server.serve([request], address)
         if len(answer) != len(expected):
             raise SystemExit("a request was not answered as it was recorded")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,11 +123,11 @@ class Crowd:
             "retransmissions_total",
             "udp_send",
         )
-        found: Counter[str] = Counter()
+        found: defaultdict[str, float] = defaultdict(float)
         for line in text.splitlines():
             name, _, value = line.rpartition(" ")
             if not line.startswith("#") and any(each in name for each in wanted) and float(value):
-                found[name] += float(value)  # type: ignore[assignment]
+                found[name] += float(value)
         return dict(found)
 
 
