@@ -248,6 +248,14 @@ async def test_blocks_out_of_order_are_4_08(device: Sender) -> None:
     await goes_on(device, 5)
 
 
+async def test_an_older_block_again_is_2_31(device: Sender) -> None:
+    for message_id, number in enumerate((0, 1, 2, 1, 2), 1):
+        assert await device.code(block(message_id, number, True, SIXTEEN)) == CONTINUE
+    assert await device.code(block(6, 1, True, b"sixteen others..")) == INCOMPLETE
+    assert await device.code(block(7, 3, False, b"end")) == CONTENT
+    assert device.calls == [SIXTEEN * 3 + b"end"]
+
+
 async def test_overlapping_blocks_are_4_08(device: Sender) -> None:
     assert await device.code(block(1, 0, True, SIXTEEN * 2, szx=1)) == CONTINUE
     assert await device.code(block(2, 1, True, b"sixteen others..")) == INCOMPLETE
