@@ -1,5 +1,7 @@
 """What a worker says of itself: in the log where it is alone, else to its supervisor, which speaks for all."""
 
+from collections.abc import Mapping
+
 from gateway import __version__, is_compiled
 from gateway.config import Settings
 from gateway.registry import Counts
@@ -22,28 +24,16 @@ class Reports:
 
     def started(self, bound: Bound, counts: Counts, *, certificate: bool, routes: int) -> None:
         """Everything is there."""
+        said: dict[str, object] = {
+            "devices": counts.devices,
+            "trust_anchors": counts.trust_anchors,
+            "certificate": certificate,
+            "routes": routes,
+        }
         if self._seat is None:
-            self._log.info(
-                "server.started",
-                version=__version__,
-                compiled=is_compiled(),
-                udp=str(bound.udp),
-                admin=str(bound.admin),
-                devices=counts.devices,
-                trust_anchors=counts.trust_anchors,
-                certificate=certificate,
-                routes=routes,
-            )
+            log_start(bound, said)
         else:
-            self._seat.channel.send(
-                {
-                    "kind": "serving",
-                    "devices": counts.devices,
-                    "trust_anchors": counts.trust_anchors,
-                    "certificate": certificate,
-                    "routes": routes,
-                }
-            )
+            self._seat.channel.send({"kind": "serving", **said})
 
     def taken_up(self, settings: Settings) -> None:
         """What is in force from now on: the supervisor gives it to a worker that it starts again."""
@@ -61,3 +51,22 @@ class Reports:
         """Nothing is left of it. A supervisor sees that for itself."""
         if self._seat is None:
             self._log.info("server.stopped")
+
+
+def log_start(bound: Bound, said: Mapping[str, object], **more: object) -> None:
+    """The line that operators and their scripts wait for.
+
+    Args:
+        bound: Where the gateway listens.
+        said: Of a worker: devices, trust_anchors, certificate, routes.
+        more: What a supervisor says besides.
+    """
+    get_logger("gateway.server").info(
+        "server.started",
+        version=__version__,
+        compiled=is_compiled(),
+        udp=str(bound.udp),
+        admin=str(bound.admin),
+        **more,
+        **{name: said[name] for name in ("devices", "trust_anchors", "certificate", "routes")},
+    )

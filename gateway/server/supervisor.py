@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gateway import __version__, is_compiled
 from gateway.config import ConfigError, Settings
 from gateway.config.settings import MAX_WORKERS
 from gateway.server.channel import Message, Switchboard
@@ -23,6 +22,7 @@ from gateway.server.hub import Hub
 from gateway.server.keeper import Failed, Keeper
 from gateway.server.limits import HEARTBEAT_S, WORKER_STOP_S
 from gateway.server.plan import Plan, Secrets
+from gateway.server.reports import log_start
 from gateway.server.service import Bound, Service, address_of
 from gateway.server.steering import open_sockets
 from gateway.telemetry import EventLimiter, get_logger, report_suppressed, set_log_level
@@ -141,18 +141,7 @@ class Supervisor(Service):
             return bound
         self._beating = asyncio.create_task(self._beat())
         self._front.start()
-        self._log.info(
-            "server.started",
-            version=__version__,
-            compiled=is_compiled(),
-            udp=str(bound.udp),
-            admin=str(bound.admin),
-            workers=self._workers,
-            devices=said["devices"],
-            trust_anchors=said["trust_anchors"],
-            certificate=said["certificate"],
-            routes=said["routes"],
-        )
+        log_start(bound, said, workers=self._workers)
         return bound
 
     async def _all_serve(self) -> Message:
