@@ -53,13 +53,13 @@ class Reports:
             self._log.info("server.stopped")
 
 
-def log_start(bound: Bound, said: Mapping[str, object], **more: object) -> None:
+def log_start(bound: Bound, said: Mapping[str, object], workers: int = 1) -> None:
     """The line that operators and their scripts wait for.
 
     Args:
         bound: Where the gateway listens.
         said: Of a worker: devices, trust_anchors, certificate, routes.
-        more: What a supervisor says besides.
+        workers: How many serve.
     """
     get_logger("gateway.server").info(
         "server.started",
@@ -67,6 +67,9 @@ def log_start(bound: Bound, said: Mapping[str, object], **more: object) -> None:
         compiled=is_compiled(),
         udp=str(bound.udp),
         admin=str(bound.admin),
-        **more,
-        **{name: said[name] for name in ("devices", "trust_anchors", "certificate", "routes")},
+        workers=workers,
+        devices=said["devices"],
+        trust_anchors=said["trust_anchors"],
+        certificate=said["certificate"],
+        routes=said["routes"],
     )

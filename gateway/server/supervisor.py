@@ -141,7 +141,7 @@ class Supervisor(Service):
             return bound
         self._beating = asyncio.create_task(self._beat())
         self._front.start()
-        log_start(bound, said, workers=self._workers)
+        log_start(bound, said, self._workers)
         return bound
 
     async def _all_serve(self) -> Message:
