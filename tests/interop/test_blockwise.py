@@ -190,31 +190,25 @@ def test_a_megabyte(store: Gateway, flavour: str, size: int, tmp_path: Path) -> 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_megabyte_over_a_path_that_loses(store: Gateway, flavour: str, size: int, tmp_path: Path) -> None:
-    transfers_in_a_hurry(store, flavour, size, MEGABYTE, "/firmware/image.bin", tmp_path)
+    """Up and down, side by side; a tenth of what either side sends is lost.
 
-
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_download_that_libcoap_would_forget(store: Gateway, flavour: str, tmp_path: Path) -> None:
-    transfers_in_a_hurry(store, flavour, 256, 256 * 500, f"/kept/{256 * 500}", tmp_path)
-
-
-def transfers_in_a_hurry(store: Gateway, flavour: str, block: int, size: int, path_of_body: str, folder: Path) -> None:
-    """A body of that size up and the one of a path down, side by side, over a path that loses a tenth each way."""
-    sent = body(size)
+    In a hurry, a machine that is busy elsewhere is a slow path: then libcoap writes blocks twice into its output.
+    """
+    sent = body(MEGABYTE)
     with LosesData(store.port, seed=1) as path, ThreadPoolExecutor(2) as pool:
         up, down = (
-            Client(flavour, path.port, folder / name, f"127.0.3.{number}", HURRY)
+            Client(flavour, path.port, tmp_path / name, f"127.0.3.{number}", HURRY)
             for number, name in enumerate(("up", "down"), start=1)
         )
         down.environ["LD_PRELOAD"] = patient_download()
-        went = pool.submit(up.run, "put", "/up", "-b", str(block), sent=sent)
-        came = pool.submit(down.run, "get", path_of_body, "-b", str(block))
+        went = pool.submit(up.run, "put", "/up", "-b", str(size), sent=sent)
+        came = pool.submit(down.run, "get", "/firmware/image.bin", "-b", str(size))
         assert went.result() == told("PUT", sent)
         assert came.result() == sent
         lost = [flow.lost for flow in path.flows.values()]
         # A tenth of the requests, and of the answers.
         assert len(lost) == 2
-        assert min(lost) > 0.15 * size / block
+        assert min(lost) > 0.15 * MEGABYTE / size
 
 
 def aiocoap_requests(port: int, requests: list[tuple[str, str, bytes]], **settings: Any) -> list[Any]:
