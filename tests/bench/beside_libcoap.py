@@ -29,7 +29,7 @@ from gateway.registry import open_registry
 
 KEY = "secretPSKsecretP"
 DEVICES = 20_000
-_TRIES = 4
+_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
