@@ -24,7 +24,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(slots=True)
 class VerifiedChain:
-    """A chain that verified. Remembered and shared, so nobody changes it; to freeze it would cost 1.5 us of each verdict.
+    """A chain that verified. It is remembered and shared, so nobody changes it; to freeze it would cost 1.5 us.
 
     Attributes:
         leaf_der: The device's certificate as it was presented.
