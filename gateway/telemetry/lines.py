@@ -44,7 +44,7 @@ def describe(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> 
 def render_json(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> str:
     """The last link in the log chain: one line of JSON, described, and with every value made safe."""
     event = event_dict.pop("event", "")
-    line = f'{{"timestamp":"{_timestamp()}","level":"{_LEVELS.get(method, method)}","event":{_event(event)}'
+    line = f'{{"timestamp":"{_timestamp()}","level":{_level(method)},"event":{_event(event)}'
     if (name := event_dict.pop("logger_name", None)) is not None:
         line += _logger(name)
     for name, value in event_dict.items():
@@ -76,6 +76,12 @@ def _event(event: Any) -> str:
     if type(event) is str and len(event) <= MAX_TEXT and event.isprintable():
         return encode_basestring(event)
     return _encode(shown("event", event))
+
+
+@lru_cache(MAX_FIELD_NAMES)
+def _level(method: str) -> str:
+    """Encoded: a library may name a level of its own as it likes."""
+    return _encode(_LEVELS.get(method, method))
 
 
 @lru_cache(MAX_FIELD_NAMES)
