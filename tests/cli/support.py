@@ -1,5 +1,6 @@
 """The command as a function, and as the program that users start."""
 
+import itertools
 import json
 import os
 import re
@@ -15,11 +16,13 @@ from typing import Any, Self
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from tests.interop.gateway_process import Log
+from tests.process_log import start_logged
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 STOP_S = 30.0
 """Seconds after which a test gives up. Nothing is measured by it."""
+_numbers = itertools.count(1)
+"""Of the processes of `Running`: each writes to a file of its own."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,11 @@ class Running:
     """
 
     def __init__(self, folder: Path, *words: str, environ: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [GATEWAY, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        self.process, self.log = start_logged(
+            (GATEWAY, *words),
+            folder / f"{words[0]}-{next(_numbers)}.log",
             env={**environment(), **(environ or {})},
         )
-        self.log = Log(self.process, folder / f"{words[0]}-{self.process.pid}.log")
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +100,7 @@ class Running:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self._reap()
+        self.process.wait()
 
     def signal(self, number: signal.Signals) -> int:
         """Sends a signal to this one process; returns its exit status."""
@@ -109,15 +108,7 @@ class Running:
         return self.wait()
 
     def wait(self) -> int:
-        status = self.process.wait(STOP_S)
-        self._reap()
-        return status
-
-    def _reap(self) -> None:
-        self.process.wait()
-        self.log.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        return self.process.wait(STOP_S)
 
 
 class Serving(Running):

@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.docs.pages import ROOT, blocks
 from tests.interop import peers
-from tests.interop.gateway_process import START_S, STOP_S, Line, Log
+from tests.interop.gateway_process import START_S, STOP_S
+from tests.process_log import Line, Log, start_logged
 
 PATIENCE_S = 60.0
 _ACTIVATE = ". .venv/bin/activate"
@@ -72,7 +73,7 @@ class Terminal:
             site: Whether to make what the README makes first: a site with the PSK device `dev1`.
         """
         self._start = self._folder = folder
-        self._gateway: subprocess.Popen[str] | None = None
+        self._gateway: subprocess.Popen[bytes] | None = None
         self._log: Log | None = None
         self._ports = {"udp": 0, "admin": 0}
         self._results: dict[Command, BaseException | None] = {}
@@ -114,9 +115,6 @@ class Terminal:
             if self._gateway.poll() is None:
                 self._gateway.kill()
                 self._gateway.wait()
-            self._log.join()
-            if self._gateway.stdout is not None:
-                self._gateway.stdout.close()
             self._gateway = None
 
     def _run(self, command: Command) -> None:
@@ -160,16 +158,9 @@ class Terminal:
 
     def _serve(self, text: str) -> None:
         self.close()
-        process = subprocess.Popen(
-            ["sh", "-c", f"exec {text}"],
-            cwd=self._folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._gateway, self._log = process, Log(process, self._start / "gateway.log")
+        words = ("sh", "-c", f"exec {text}")
+        path = self._start / "gateway.log"
+        self._gateway, self._log = start_logged(words, path, cwd=self._folder, env=_environment())
         started = self._log.wait("server.started", within_s=START_S)
         self._ports = {name: int(started[name].rpartition(":")[2]) for name in self._ports}
 

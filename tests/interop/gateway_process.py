@@ -2,9 +2,7 @@
 
 import json
 import signal
-import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -12,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -24,6 +22,7 @@ from gateway.config import render_template
 from gateway.pki import DevelopmentPki, write_development_pki
 from gateway.registry import AnchorPolicy, Provision, open_registry
 from tests.pki.factory import DAY, Made, aki, make
+from tests.process_log import Line, start_logged
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 30.0
@@ -33,7 +32,6 @@ IDENTITY = "dev1"
 KEY = b"secretPSKsecretP"
 """ASCII, because `coap-client` takes nothing else."""
 
-Line = dict[str, Any]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -108,71 +106,6 @@ def _write_rsa_certificate(pki: DevelopmentPki, folder: Path) -> None:
     (folder / "rsa.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
-class Log:
-    """What a process writes to its standard output: kept in a file, and readable line by line as it comes."""
-
-    def __init__(self, process: "subprocess.Popen[str]", path: Path) -> None:
-        self.path = path
-        self._lines: list[Line] = []
-        self._news = threading.Condition()
-        self._ended = False
-        self._thread = threading.Thread(target=self._collect, args=(process,), daemon=True)
-        self._thread.start()
-
-    def lines(self, event: str | None = None, *, after: int = 0) -> list[Line]:
-        """The lines so far, of one event or of all, from line number `after` on."""
-        with self._news:
-            return [line for line in self._lines[after:] if event in (None, line.get("event"))]
-
-    def __len__(self) -> int:
-        with self._news:
-            return len(self._lines)
-
-    def wait(self, event: str, *, after: int = 0, within_s: float = 20.0, **fields: object) -> Line:
-        """The first line of an event with these fields, as soon as it is there."""
-        wanted = {"event": event, **fields}.items()
-        seen = after
-        deadline = time.monotonic() + within_s
-        with self._news:
-            while True:
-                for line in self._lines[seen:]:
-                    if all(line.get(name) == value for name, value in wanted):
-                        return line
-                seen = len(self._lines)
-                left = deadline - time.monotonic()
-                if self._ended or left <= 0:
-                    raise AssertionError(f"no {dict(wanted)} in {self.path}:\n{self.path.read_text()[-4000:]}")
-                self._news.wait(left)
-
-    def wait_for_all(self, event: str, count: int, *, after: int = 0) -> list[Line]:
-        """The lines of an event, as soon as there are that many."""
-        deadline = time.monotonic() + 20.0
-        while len(found := self.lines(event, after=after)) < count:
-            assert time.monotonic() < deadline, f"no {count} lines of {event} in {self.path}"
-            time.sleep(0.02)
-        return found
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _collect(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        with self.path.open("w") as copy:
-            for text in process.stdout:
-                copy.write(text)
-                copy.flush()
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    line = {"event": "", "text": text}
-                with self._news:
-                    self._lines.append(line)
-                    self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
-
-
 class Gateway:
     """A running gateway.
 
@@ -186,20 +119,13 @@ class Gateway:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("gateway"), "serve", "--config", site.config],
-            cwd=site.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
-        self.log = Log(self.process, site.folder / "gateway.log")
+        words = (Path(sys.executable).with_name("gateway"), "serve", "--config", site.config)
+        self.process, self.log = start_logged(words, site.folder / "gateway.log", cwd=site.folder)
         try:
             started = self.log.wait("server.started", within_s=START_S)
         except BaseException:
             self.process.kill()
-            self._reap()
+            self.process.wait()
             raise
         self.port = _port(started["udp"])
         self.admin_port = _port(started["admin"])
@@ -221,7 +147,7 @@ class Gateway:
         finally:
             if self.process.poll() is None:
                 self.process.kill()
-            self._reap()
+                self.process.wait()
 
     def get(self, path: str) -> str:
         """The body that the admin port gives."""
@@ -248,12 +174,6 @@ class Gateway:
                 return of_stream[-1]
             assert time.monotonic() < deadline, f"no telemetry of {stream} in {path}"
             time.sleep(0.02)
-
-    def _reap(self) -> None:
-        self.process.wait()
-        self.log.join()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:

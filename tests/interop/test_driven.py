@@ -10,8 +10,9 @@ from aiocoap import Code  # type: ignore[import-untyped]
 from tests.interop.devices import Certified, Psk, new_device
 from tests.interop.driven import Driven
 from tests.interop.driven_peers import DRIVEN_PEERS, MBEDTLS, WOLFSSL, DrivenPeer, is_psk
-from tests.interop.gateway_process import Gateway, Line
+from tests.interop.gateway_process import Gateway
 from tests.interop.lossy import LosingPath
+from tests.process_log import Line
 
 pytestmark = pytest.mark.interop
 

@@ -12,9 +12,10 @@ from aiocoap import Code  # type: ignore[import-untyped]
 from tests.interop.compiled import wolfssl_has_raw_public_keys
 from tests.interop.driven import Driven
 from tests.interop.driven_peers import WOLFSSL
-from tests.interop.gateway_process import Gateway, Line
+from tests.interop.gateway_process import Gateway
 from tests.interop.peers import program
 from tests.interop.piped import Piped
+from tests.process_log import Line
 
 pytestmark = pytest.mark.interop
 

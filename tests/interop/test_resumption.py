@@ -13,8 +13,9 @@ from gateway.registry import open_registry
 from gateway.registry.limits import CACHE_CHECK_S
 from tests.interop import gnutls, openssl
 from tests.interop.devices import Certified, Psk, new_device
-from tests.interop.gateway_process import Gateway, Line, build_site, total
+from tests.interop.gateway_process import Gateway, build_site, total
 from tests.interop.piped import Piped
+from tests.process_log import Line
 
 pytestmark = pytest.mark.interop
 

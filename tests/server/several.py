@@ -16,7 +16,7 @@ from typing import Any, Self
 from gateway.config import Address, render_template
 from gateway.registry import Registry, open_registry
 from gateway.simulator import DeviceIdentity, SimulatedDevice
-from tests.interop.gateway_process import Line, Log
+from tests.process_log import Line, start_logged
 from tests.server.support import PATIENCE_S, PSK, PSK_IDENTITY, fetch, prepare, samples_of
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
@@ -64,17 +64,13 @@ class Several:
         # What is left behind would be found here.
         self.scratch = folder / "tmp"
         self.scratch.mkdir()
-        self.process = subprocess.Popen(
-            [GATEWAY, "serve", "--config", "gateway.toml", "--workers", str(workers)],
+        self.process, self.log = start_logged(
+            (GATEWAY, "serve", "--config", "gateway.toml", "--workers", str(workers)),
+            folder / "gateway.log",
             cwd=folder,
             env={name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
             | {"TMPDIR": str(self.scratch)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
         )
-        self.log = Log(self.process, folder / "gateway.log")
         try:
             started = self.log.wait("server.started", within_s=3 * PATIENCE_S)
         except BaseException:
@@ -96,9 +92,6 @@ class Several:
         finally:
             self.process.kill()
             self.process.wait()
-            self.log.join()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
 
     def configure(self, **changed: object) -> None:
         """Writes the configuration."""

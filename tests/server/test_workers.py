@@ -12,7 +12,7 @@ import pytest
 from gateway.model import DeviceStatus
 from gateway.server.limits import WORKER_RETRY_FIRST_S, WORKER_STOP_S
 from gateway.simulator import DeviceError, SimulatedDevice
-from tests.interop.gateway_process import Line
+from tests.process_log import Line
 from tests.server.several import APP, Several, alive, becomes, refused
 from tests.server.support import PATIENCE_S, prepare
 
@@ -242,7 +242,6 @@ async def test_a_stop_says_goodbye_to_all_and_leaves_nothing(tmp_path: Path, num
                 await ended(device)
         assert await asyncio.to_thread(gateway.process.wait, PATIENCE_S) == 0
         assert not any(alive(pid) for pid in workers)
-        gateway.log.join()
         events = [line["event"] for line in gateway.log.lines()]
         assert events[-1] == "server.stopped"
         assert events.count("server.started") == events.count("server.stopping") == events.count("server.stopped") == 1
