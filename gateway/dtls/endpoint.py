@@ -5,56 +5,35 @@ keep is bounded by `limits`.
 """
 
 from collections import deque
-from dataclasses import replace
 from typing import Final
 
-from gateway.dtls.admission import Buffers, CookieLoops
 from gateway.dtls.arrivals import Rank, greets, resumes
 from gateway.dtls.association import Association
 from gateway.dtls.association_table import Associations
 from gateway.dtls.connection_id import IdentifiedAssociation
 from gateway.dtls.cookie import Address
 from gateway.dtls.counters import EndpointCounters
-from gateway.dtls.crypto import KeySharePool
 from gateway.dtls.delivery import Delivery
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.established import Established
-from gateway.dtls.events import (
-    Event,
-    HandshakeCompleted,
-    HandshakeFacts,
-    HandshakeFailed,
-)
+from gateway.dtls.events import Event
 from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.gate import Gate, hello_start
 from gateway.dtls.handshake.common import Random
-from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
 from gateway.dtls.handshake.server_states import Spared
 from gateway.dtls.handshake_table import Handshakes
-from gateway.dtls.limits import (
-    CONNECTION_ID_LENGTH,
-    CONNECTION_ID_PREFIX_LENGTH,
-    COOKIE_LOOP_HELLOS,
-    KEY_SHARES_AHEAD,
-    MAX_PLAINTEXT,
-    UNKNOWN_SESSION_ALERTS_PER_S,
-)
-from gateway.dtls.messages.framing import Alert
+from gateway.dtls.handshaking import Handshaking
+from gateway.dtls.limits import CONNECTION_ID_LENGTH, MAX_PLAINTEXT
 from gateway.dtls.messages.hello import HelloStart
-from gateway.dtls.numbers import DTLS_1_2, AlertDescription, ContentType, HandshakeType
-from gateway.dtls.questions import Question, Questions
-from gateway.dtls.record import RECORD_HEADER_LENGTH, Record, encode_record, split_records
+from gateway.dtls.numbers import DTLS_1_2, ContentType, HandshakeType
+from gateway.dtls.record import RECORD_HEADER_LENGTH, Record, split_records
 from gateway.dtls.resumption import ServerSessions
 from gateway.dtls.server_config import ServerConfig
 from gateway.dtls.sparing import spare
+from gateway.dtls.strangers import Strangers
 
-_COOKIE_LOOP: Final = (
-    f"{COOKIE_LOOP_HELLOS} ClientHellos of this network within a minute brought a cookie that is not ours: another "
-    "gateway behind the same address, a client that changes its hello after the question, or forged packets"
-)
 _CLIENT_HELLO: Final = bytes((HandshakeType.CLIENT_HELLO,))
-_BAD_RECORD_MAC: Final = Alert.fatal(AlertDescription.BAD_RECORD_MAC)
 # Plain integers: in Python 3.11 a member of an enum costs four times as much to look up.
 _HANDSHAKE: Final = int(ContentType.HANDSHAKE)
 _TLS12_CID: Final = int(ContentType.TLS12_CID)
@@ -82,9 +61,6 @@ class ServerEndpoint:
         self.config = config
         self.counters = EndpointCounters()
         self.sessions = ServerSessions(config.resumption, random) if config.resumption is not None else None
-        self._random = random
-        self._gate = Gate(config.cookie_secret)
-        self._agreements = Agreements(config.parameters)
         self._table = Associations()
         self.associations = self._table.by_address
         self.associations_by_id = self._table.by_id
@@ -92,18 +68,10 @@ class ServerEndpoint:
         self._delivery = Delivery(
             self._table, self._handshakes, self.counters, random, enhanced=config.enhanced_path_check
         )
-        self._buffers = Buffers()
-        self._questions = Questions(config.max_waiting)
-        self._asked: deque[Event] = deque()
-        self._cookie_loops = CookieLoops()
-        self._shares = KeySharePool(KEY_SHARES_AHEAD)
         self._forgeries = Forgeries(config.max_auth_failures)
         self._cid_length = CONNECTION_ID_LENGTH if config.connection_ids else 0
-        self._reserved_ids: set[bytes] = set()
-        self._stateless_answers = 0
-        self._alert_allowance = float(UNKNOWN_SESSION_ALERTS_PER_S)
-        self._alerted_at = float("-inf")
         self._events: deque[Event] = deque()
+        self._strangers = Strangers(Gate(config.cookie_secret), self._delivery, self.counters, self._events)
         self._established = Established(
             self._table,
             self._delivery,
@@ -112,6 +80,17 @@ class ServerEndpoint:
             self._events,
             self.sessions,
             config.idle_timeout_s,
+        )
+        self._handshaking = Handshaking(
+            self._handshakes,
+            self._table,
+            self._established,
+            self._delivery,
+            self.counters,
+            self._events,
+            self.sessions,
+            config,
+            random,
         )
 
     # --- the six verbs ---------------------------------------------------------------------------------------------
@@ -122,10 +101,10 @@ class ServerEndpoint:
         if not whole:
             self._drop(DropReason.MALFORMED)
         self._delivery.next_datagram()
-        answers = self._stateless_answers
+        answers = self._strangers.answers
         for record in records:
             self._receive_record(record, address, len(datagram), now)
-            if self._stateless_answers != answers:
+            if self._strangers.answers != answers:
                 break  # one question, one answer: what follows in the datagram is not for a stranger to ask
 
     def open_from_elsewhere(
@@ -158,21 +137,12 @@ class ServerEndpoint:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due next, seconds; None if never."""
-        at = min(
-            self._handshakes.next_timer,
-            self._established.next_timer,
-            self._delivery.next_timer,
-            self._questions.next_timer,
-        )
+        at = min(self._handshaking.next_timer, self._established.next_timer, self._delivery.next_timer)
         return at if at != NEVER else None
 
     def handle_timer(self, now: float) -> None:
         """Repeats flights, gives handshakes up, drops idle associations. May be called early or late."""
-        for handshake in self._handshakes.due(now):
-            handshake.handle_timer(now)
-            self._settle(handshake, now)
-        if self._questions.next_timer <= now:
-            self._events += self._questions.due(now)
+        self._handshaking.handle_timer(now)
         self._established.handle_timer(now)
         self._delivery.handle_timer(now)
 
@@ -218,11 +188,10 @@ class ServerEndpoint:
         """
         if psk is None and refusal is None:
             refusal = HandshakeError(FailureReason.UNKNOWN_IDENTITY)
-        waiting = self._handshakes.numbered(handshake)
+        waiting = self._handshaking.answered(handshake)
         if waiting is not None:
-            self._questions.close(handshake)
             waiting.provide_psk(psk, refusal, now, context, credential)
-            self._settle(waiting, now)
+            self._handshaking.settle(waiting, now)
 
     def certificate_verdict(
         self,
@@ -237,25 +206,25 @@ class ServerEndpoint:
 
         No-op under the same conditions as `provide_psk`.
         """
-        waiting = self._handshakes.numbered(handshake)
+        waiting = self._handshaking.answered(handshake)
         if waiting is not None:
-            self._questions.close(handshake)
             waiting.certificate_verdict(refusal, now, context, credential)
-            self._settle(waiting, now)
+            self._handshaking.settle(waiting, now)
 
     def resumption_verdict(self, handshake: int, accepted: bool, now: float, *, context: object = None) -> None:
         """Answers `ResumptionRequested`: False gives a full handshake in the same exchange.
 
         No-op under the same conditions as `provide_psk`.
         """
-        waiting = self._handshakes.numbered(handshake)
+        waiting = self._handshaking.answered(handshake)
         if waiting is not None:
-            self._questions.close(handshake)
             if waiting.spared and not accepted:
-                self._ask_for_cookie(waiting, now)
+                # A client that was spared the cookie may not resume. It begins anew, with a cookie.
+                self._handshaking.withdraw(waiting)
+                self._strangers.ask_for_cookie(waiting.hello, waiting.facts.address, waiting.credit, now)
                 return
             waiting.resumption_verdict(accepted, now, context)
-            self._settle(waiting, now)
+            self._handshaking.settle(waiting, now)
 
     def reconfigure(self, config: ServerConfig) -> None:
         """Goes by another configuration from now on.
@@ -271,8 +240,7 @@ class ServerEndpoint:
         if fixed := self.config.fixed_differences(config):
             raise ApiMisuse(f"cannot change while the endpoint lives: {', '.join(fixed)}")
         self.config = config
-        # Handshakes in progress have the one before; what was agreed on there holds for its certificate.
-        self._agreements = Agreements(config.parameters)
+        self._handshaking.reconfigure(config)
         self._established.idle_timeout_s = config.idle_timeout_s
         self._forgeries.short_tag = config.max_auth_failures
         if self.sessions is not None and config.resumption is not None:
@@ -293,9 +261,7 @@ class ServerEndpoint:
 
     def shut_down(self, now: float) -> None:
         """Ends every handshake and closes every association with close_notify."""
-        for handshake in list(self._handshakes.values()):
-            handshake.abandon(FailureReason.SHUTDOWN, now)
-            self._settle(handshake, now)
+        self._handshaking.shut_down(now)
         for association in self.all_associations():
             self._established.close(association, "drain")
 
@@ -306,11 +272,11 @@ class ServerEndpoint:
     @property
     def has_idle_work(self) -> bool:
         """Whether `do_idle_work` has something to do."""
-        return not self._shares.is_full
+        return not self._handshaking.shares.is_full
 
     def do_idle_work(self) -> None:
         """Makes one key for a handshake to come, 25 us of work (P-384: 150): for when nobody waits."""
-        self._shares.make_one()
+        self._handshaking.shares.make_one()
 
     @property
     def association_count(self) -> int:
@@ -327,7 +293,7 @@ class ServerEndpoint:
         )
         if known and not greets(datagram):
             return Rank.KNOWN
-        if self._questions.suspect(address, now):
+        if self._handshaking.suspect(address, now):
             return Rank.SUSPECT
         return Rank.RETURNING if resumes(datagram) else Rank.NEW
 
@@ -357,7 +323,7 @@ class ServerEndpoint:
                 association.authentication_failures -= 1  # no forgery: the handshake has a use for it
             if outcome is None:
                 self.counters.count_received(record.content_type)
-            self._settle(handshake, now)
+            self._handshaking.settle(handshake, now)
         if association is not None and not association.closed and self._forgeries.exhausted(association):
             self._established.end(association, "authentication_failures")
         if outcome is not None:
@@ -372,20 +338,8 @@ class ServerEndpoint:
         return self.associations.get(address), DropReason.NO_SESSION
 
     def _answer_unknown(self, record: Record, address: Address, size: int, now: float) -> None:
-        """Tells the sender of a record of no known session so, if that is wanted: once a datagram, now and then."""
-        if not self.config.alert_unknown_sessions or address in self._handshakes.settled:
-            return
-        rate = float(UNKNOWN_SESSION_ALERTS_PER_S)
-        self._alert_allowance = min(rate, self._alert_allowance + rate * max(0.0, now - self._alerted_at))
-        self._alerted_at = now
-        # RFC 6347 section 4.1.2.7: an alert for what does not authenticate is bad_record_mac. Nothing can protect it.
-        answer = encode_record(ContentType.ALERT, record.sequence, _BAD_RECORD_MAC.encode())
-        if self._alert_allowance >= 1 and len(answer) <= size:
-            self._alert_allowance -= 1
-            self._stateless_answers += 1
-            self.counters.alert("sent", _BAD_RECORD_MAC)
-            self.counters.count_sent(answer)
-            self._delivery.outgoing.append((answer, address))
+        if self.config.alert_unknown_sessions and address not in self._handshakes.settled:
+            self._strangers.tell_unknown(record, address, size, now)
 
     def _receive_plain(
         self, record: Record, handshake: ServerHandshake | None, address: Address, size: int, now: float
@@ -411,7 +365,7 @@ class ServerEndpoint:
             self._drop(dropped)
         else:
             self.counters.count_received(record.content_type)
-        self._settle(handshake, now)
+        self._handshaking.settle(handshake, now)
 
     # --- the gate --------------------------------------------------------------------------------------------------
 
@@ -435,192 +389,13 @@ class ServerEndpoint:
         if handshake is not None and repeated and (hello.prefix.cookie or handshake.spared):
             return handshake  # a repetition, or a copy
         if handshake is None and not hello.prefix.cookie and (spared := self._spare(hello, record)) is not None:
-            return self._admit(hello, None, address, now, spared)
-        verdict = self._gate.judge(hello, address, size, now)
-        if isinstance(verdict, DropReason):
-            self._drop(verdict)
-        elif verdict is not None:
-            if hello.prefix.cookie:
-                self.counters.hello_verify_invalid += 1
-                self._report_cookie_loop(address, now)
-            self.counters.hello_verify_sent += 1
-            self._stateless_answers += 1
-            self._delivery.outgoing.append((verdict, address))
-        else:
-            self.counters.hello_verify_valid += 1
-            return self._admit(hello, handshake, address, now)
+            return self._handshaking.begin(hello, None, address, now, spared)
+        if self._strangers.lets_in(hello, address, size, now):
+            return self._handshaking.begin(hello, handshake, address, now)
         return None
 
     def _spare(self, hello: HelloStart, record: Record) -> Spared | None:
         return spare(self.config, self.sessions, hello, record, len(self._handshakes))
-
-    def _ask_for_cookie(self, handshake: ServerHandshake, now: float) -> None:
-        """A client that was spared the cookie may not resume. It begins anew, with a cookie."""
-        hello, address = handshake.hello, handshake.facts.address
-        self._handshakes.remove(handshake)
-        self._buffers.account(handshake.id, 0)
-        handshake.declined()
-        question = self._gate.question(hello, address, handshake.credit, now)
-        if isinstance(question, DropReason):
-            self._drop(question)
-        else:
-            self.counters.hello_verify_sent += 1
-            self._delivery.outgoing.append((question, address))
-
-    def _admit(
-        self,
-        hello: HelloStart,
-        old: ServerHandshake | None,
-        address: Address,
-        now: float,
-        spared: Spared | None = None,
-    ) -> ServerHandshake | None:
-        """Begins a handshake for a client that has shown its address or is spared that; one that it had begun before
-        yields."""
-        random = hello.prefix.random
-        if random in (self._handshakes.settled.get(address), self._lingering_random(address)):
-            self._drop(DropReason.STALE_HELLO)  # a late copy of a hello whose handshake has ended
-            return None
-        if old is not None:
-            old.abandon(FailureReason.SUPERSEDED, now)
-            self._settle(old, now)
-        if len(self._handshakes) >= self.config.max_handshakes:
-            # The newcomer may be honest; the oldest has had more time than an honest one needs.
-            self._give_up(self._handshakes.next_to_go(), FailureReason.EVICTED, now)
-        handshake = ServerHandshake(
-            id=self._handshakes.next_number(),
-            address=address,
-            hello=hello,
-            agreements=self._agreements,
-            random=self._random,
-            datagram_limit=self.config.datagram_limit,
-            retransmit_initial=self.config.retransmit_initial_s,
-            deadline=now + self.config.handshake_timeout_s,
-            now=now,
-            sessions=self.sessions,
-            key_log=self.config.key_log,
-            new_cid=self._reserve_id,
-            new_share=self._shares.take,
-            on_event=self._asked.append,
-            spared=spared,
-        )
-        self._handshakes.enter(handshake)
-        return handshake
-
-    def _reserve_id(self) -> bytes:
-        """A connection id that nobody has; empty where they are switched off."""
-        if not self._cid_length:
-            return b""
-        prefix = self.config.connection_id_prefix
-        while True:
-            cid = prefix + self._random(CONNECTION_ID_LENGTH - CONNECTION_ID_PREFIX_LENGTH)
-            if cid not in self.associations_by_id and cid not in self._reserved_ids:
-                self._reserved_ids.add(cid)
-                return cid
-
-    def _lingering_random(self, address: Address) -> bytes | None:
-        association = self.associations.get(address)
-        linger = self._delivery.lingering.get(association) if association is not None else None
-        return linger.client_random if linger is not None else None
-
-    # --- handshakes ------------------------------------------------------------------------------------------------
-
-    def _settle(self, handshake: ServerHandshake, now: float) -> None:
-        """Takes what a handshake wants sent; ends it if it has ended, else sets its timer."""
-        if handshake.datagrams:
-            self._send_flight(handshake)
-        if self._asked:
-            self._put_questions(handshake, now)
-        outcome = handshake.outcome
-        if outcome is not None:
-            self._conclude(handshake, outcome, now)
-            return
-        if handshake.timer < handshake.scheduled_at:
-            self._handshakes.schedule(handshake)
-        buffered, buffers = handshake.buffered, self._buffers
-        if buffered or buffers.total:  # nearly never
-            buffers.account(handshake.id, buffered)
-            while buffers.total > self.config.max_reassembly:
-                self._give_up_number(buffers.next_to_go(), FailureReason.BUFFERS_FULL, now)
-
-    def _send_flight(self, handshake: ServerHandshake) -> None:
-        address, cid_length, outgoing = handshake.facts.address, len(handshake.peer_cid), self._delivery.outgoing
-        for datagram in handshake.datagrams:
-            if handshake.spared:
-                if len(datagram) > handshake.credit:
-                    break  # the client repeats its hello, which brings more
-                handshake.credit -= len(datagram)
-            self.counters.count_sent(datagram, cid_length)
-            outgoing.append((datagram, address))
-        handshake.datagrams.clear()
-
-    def _conclude(self, handshake: ServerHandshake, outcome: HandshakeCompleted | HandshakeFailed, now: float) -> None:
-        """A handshake has ended."""
-        if not self._handshakes.remove(handshake):
-            return  # concluded before
-        self._buffers.account(handshake.id, 0)
-        self._reserved_ids.discard(handshake.cid)
-        self._questions.close(handshake.id)
-        if isinstance(outcome, HandshakeCompleted):
-            self._questions.succeeded(outcome.facts, now)
-            self._establish(handshake, outcome, now)
-        else:
-            if not handshake.spared:
-                self._questions.failed(outcome.facts, outcome.reason, now)
-            if outcome.alert is not None:
-                direction = "received" if outcome.reason is FailureReason.PEER_ALERT else "sent"
-                self.counters.alerts[direction, "fatal", outcome.alert] += 1
-            self._handshakes.remember_settled(outcome.facts.address, handshake.client_random)
-            if handshake.resumed_id and outcome.alert is not None and self.sessions is not None:
-                self.sessions.cache.forget(handshake.resumed_id)  # RFC 5246 section 7.2.2
-            outcome = replace(outcome, context=handshake.context)
-        self._events.append(outcome)
-
-    def _put_questions(self, handshake: ServerHandshake, now: float) -> None:
-        """What a handshake has asked goes to the shell, at once or later, or ends it when too many wait."""
-        while self._asked:
-            event = self._asked.popleft()
-            if isinstance(event, Question):
-                if (yields := self._questions.next_to_go()) is not None:
-                    self._give_up_number(yields, FailureReason.TOO_MANY_WAITING, now)
-                room, wait = self._questions.ask(event, handshake.facts.address, now)
-                if not room:
-                    handshake.abandon(FailureReason.TOO_MANY_WAITING, now)
-                    return
-                if wait:
-                    self.counters.questions_held += 1
-                    continue
-            self._events.append(event)
-
-    def _give_up_number(self, number: int, reason: FailureReason, now: float) -> None:
-        handshake = self._handshakes.numbered(number)
-        if handshake is not None:
-            self._give_up(handshake, reason, now)
-        else:  # whoever asks goes on until there is room: what is not there must not be found again
-            self._buffers.account(number, 0)
-            self._questions.close(number)
-
-    def _give_up(self, handshake: ServerHandshake, reason: FailureReason, now: float) -> None:
-        handshake.abandon(reason, now)
-        self._settle(handshake, now)
-
-    def _report_cookie_loop(self, address: Address, now: float) -> None:
-        if self._cookie_loops.report(address, now):
-            facts = HandshakeFacts(address, started_at=now, finished_at=now)
-            self._events.append(HandshakeFailed(FailureReason.COOKIE_LOOP, _COOKIE_LOOP, None, facts))
-
-    def _establish(self, handshake: ServerHandshake, outcome: HandshakeCompleted, now: float) -> None:
-        association = outcome.association
-        association.context = handshake.context
-        association.last_heard = now
-        self._delivery.lingering[association] = handshake.linger(now)
-        self._handshakes.settled.pop(association.address, None)
-        old = self.associations.get(association.address)
-        if old is not None and not old.cid:
-            self._established.end(old, "superseded")
-        else:
-            outcome.neighbour = old  # found by its id wherever it is now (checklist 7.10)
-        self._established.enter(association, self.config.max_associations, now)
 
     def _drop(self, reason: DropReason) -> None:
         self.counters.drops[reason] += 1

@@ -279,23 +279,24 @@ def client_for(suite: int) -> RawClient:
 CONTAINERS = {
     "associations": "associations",
     "associations_by_id": "associations_by_id",
-    "_reserved_ids": "_reserved_ids",
+    "_reserved_ids": "_handshaking._reserved_ids",
     "_paths": "_delivery.checks",
     "_handshakes": "_handshakes._by_address",
     "_by_id": "_handshakes._by_number",
     "_places": "_handshakes._places",
     "_timers": "_handshakes._timers",
     "_settled": "_handshakes.settled",
-    "_buffers": "_buffers",
-    "_questions": "_questions",
-    "_asked": "_asked",
+    "_buffers": "_handshaking._buffers",
+    "_questions": "_handshaking._questions",
+    "_asked": "_handshaking._asked",
+    "_newcomers": "_established._newcomers",
     "_lingering": "_delivery.lingering",
     "_outgoing": "_delivery.outgoing",
     "_events": "_events",
 }
 """Every container of the endpoint that a peer can make grow, and where it is; but for `MEMORY`."""
 
-MEMORY = {"_agreements": "_agreements", "_shares": "_shares"}
+MEMORY = {"_agreements": "_handshaking._agreements", "_shares": "_handshaking.shares"}
 """What stays full of what was agreed on lately (`test_agreements`) or made ahead (`test_share_pool`), within bounds,
 and is no peer's."""
 

@@ -169,10 +169,10 @@ def test_buffers_of_all_handshakes_are_bounded() -> None:
         world.reach_server_done(certificate_client_with(n), attacker)
         for piece in range(20):
             world.deliver(incomplete(3, 16_000, piece * 700, bytes(600), 60 + piece), source=attacker)
-            assert world.endpoint._buffers.total <= limit
+            assert world.endpoint._handshaking._buffers.total <= limit
     assert {(f.facts.address[0], f.reason) for f in world.failures} == {("203.0.113.1", FailureReason.BUFFERS_FULL)}
     drain(world)
-    assert (world.endpoint._buffers.total, len(world.endpoint._buffers)) == (0, 0)
+    assert (world.endpoint._handshaking._buffers.total, len(world.endpoint._handshaking._buffers)) == (0, 0)
 
 
 def certificate_client_with(number: int) -> RawClient:
@@ -204,7 +204,7 @@ def test_number_of_unanswered_questions_is_bounded() -> None:
     for n in range(8):
         attempt(world, at("192.0.2.1", n + 1), n, psk=b"")
     assert [failure.reason for failure in world.failures] == [FailureReason.TOO_MANY_WAITING] * 3
-    assert len(world.endpoint._questions) == 5
+    assert len(world.endpoint._handshaking._questions) == 5
     drain(world)
     assert empty(world)
 
@@ -213,7 +213,7 @@ def test_answered_questions_make_room() -> None:
     world = World(max_waiting=1)
     for n in range(8):
         world.connect(RawClient(random=n.to_bytes(32)), at("192.0.2.1", n + 1))
-    assert len(world.endpoint._questions) == 0
+    assert len(world.endpoint._handshaking._questions) == 0
 
 
 # --- wrong keys ------------------------------------------------------------------------------------------------------
@@ -297,15 +297,15 @@ def test_registry_that_cannot_be_read_is_nobody_s_failure() -> None:
     for n in range(3 * BACKOFF_FREE):
         attempt(world, CLIENT, n)
     assert len(world.failures) == 3 * BACKOFF_FREE
-    assert world.endpoint._questions.remembered == 0
+    assert world.endpoint._handshaking._questions.remembered == 0
 
 
 def test_scan_of_identities_slows_its_network_down_a_little() -> None:
     world = World()
     for n in range(2 * NETWORK_BACKOFF_FREE):
         attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
-    assert world.endpoint._questions.suspect(at("203.0.113.200"), world.now)
-    assert not world.endpoint._questions.suspect(CLIENT, world.now)
+    assert world.endpoint._handshaking._questions.suspect(at("203.0.113.200"), world.now)
+    assert not world.endpoint._handshaking._questions.suspect(CLIENT, world.now)
     device = attempt(world, at("203.0.113.50"), 9999, psk=bytes(range(16)))
     assert not device.server_finished_verified
     before = len(world.completed)
@@ -313,8 +313,8 @@ def test_scan_of_identities_slows_its_network_down_a_little() -> None:
     assert len(world.completed) == before + 1
     world.now += 10_000
     world.endpoint.handle_timer(world.now)
-    assert world.endpoint._questions.remembered == 0
-    assert not world.endpoint._questions.suspect(at("203.0.113.200"), world.now)
+    assert world.endpoint._handshaking._questions.remembered == 0
+    assert not world.endpoint._handshaking._questions.suspect(at("203.0.113.200"), world.now)
 
 
 def test_questions_of_handshakes_that_ended_are_not_put() -> None:
@@ -325,7 +325,7 @@ def test_questions_of_handshakes_that_ended_are_not_put() -> None:
     for n in range(1000, 1500):
         world.now += 0.001
         attempt(world, CLIENT, n)  # each supersedes the one before, and is held back
-        assert world.endpoint._questions.held <= 70
+        assert world.endpoint._handshaking._questions.held <= 70
     world.advance(BACKOFF_CAP_S)
     assert sum(type(event).__name__ == "PskRequested" for event in world.events[asked:]) == 1
 

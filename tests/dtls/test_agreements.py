@@ -88,5 +88,5 @@ def test_a_handshake_leaves_nothing_of_its_own_in_what_is_remembered() -> None:
     assert list(first) == list(second)
     assert first[35] == second[35] == b""
     assert first[54] != second[54]
-    (remembered,) = world.endpoint._agreements._by_offer.values()
+    (remembered,) = world.endpoint._handshaking._agreements._by_offer.values()
     assert not {35, 54} & set(remembered.extensions)

@@ -127,6 +127,6 @@ def test_ranks() -> None:
     assert endpoint.rank(b"anything", CLIENT, world.now) is Rank.KNOWN
     assert endpoint.rank(RawClient(extensions={35: b"t"}).hello(), ELSEWHERE, world.now) is Rank.RETURNING
     for _ in range(2 * NETWORK_BACKOFF_FREE):
-        endpoint._questions._networks.failed(hash("198.51.100"), world.now)
+        endpoint._handshaking._questions._networks.failed(hash("198.51.100"), world.now)
     assert endpoint.rank(RawClient(extensions={35: b"t"}).hello(), ELSEWHERE, world.now) is Rank.SUSPECT
     assert endpoint.rank(raw_record(22, 0, b""), ("203.0.113.1", 1), world.now) is Rank.NEW

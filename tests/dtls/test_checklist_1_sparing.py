@@ -137,7 +137,7 @@ def test_who_may_not_resume_leaves_nothing_behind() -> None:
         assert asked_for_a_cookie(world.deliver(datagram, source=("192.0.2.80", 1000 + number)))
     world.advance(LINGER_S)
     assert sizes(world.endpoint) == EMPTY | {"_settled": 1}  # of the session that was closed
-    assert world.endpoint._buffers.total == 0
+    assert world.endpoint._handshaking._buffers.total == 0
 
 
 def test_an_answer_that_comes_late_finds_nobody() -> None:

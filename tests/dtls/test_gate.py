@@ -16,7 +16,14 @@ from tests.dtls.support import CONTAINERS, EMPTY, MEMORY, World, certificate_cli
 @pytest.mark.pure("it looks at the dictionary of an object")
 def test_list_of_containers_is_complete() -> None:
     endpoint = World().endpoint
-    parts = (endpoint._table, endpoint._handshakes, endpoint._delivery)
+    parts = (
+        endpoint._table,
+        endpoint._handshakes,
+        endpoint._handshaking,
+        endpoint._strangers,
+        endpoint._established,
+        endpoint._delivery,
+    )
     values = [*vars(endpoint).values(), *(getattr(part, name) for part in parts for name in part.__slots__)]
     found = {id(value) for value in values if hasattr(value, "__len__") and value not in parts}
     assert found == {id(attrgetter(place)(endpoint)) for place in (CONTAINERS | MEMORY).values()}
@@ -57,7 +64,7 @@ def test_ten_thousand_hellos_without_a_cookie(expensive: list[str]) -> None:
         assert len(answers) == 1
         assert len(answers[0]) <= len(hello)
     assert sizes(world.endpoint) == EMPTY
-    assert len(world.endpoint._agreements) == 0
+    assert len(world.endpoint._handshaking._agreements) == 0
     assert (world.endpoint.next_timer(), world.events, expensive, drawn) == (None, [], [], [])
     assert world.endpoint.counters.hello_verify_sent == 10_000
     # And a real device still connects; that does cost something.

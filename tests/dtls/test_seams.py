@@ -91,10 +91,10 @@ def test_questions_held_back_for_one_network_keep_nobody_else_out() -> None:
         attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
     for n in range(100, 140):  # all of them wait for their turn
         attempt(world, at("203.0.113.1", 1000 + n), n, identity=b"scan%d" % n)
-    assert len(world.endpoint._questions) == 20
+    assert len(world.endpoint._handshaking._questions) == 20
     world.connect(RawClient(), CLIENT)
     advance_all(world, 200.0)
-    assert (len(world.endpoint._questions), len(world.endpoint._questions._waiting)) == (0, 0)
+    assert (len(world.endpoint._handshaking._questions), len(world.endpoint._handshaking._questions._waiting)) == (0, 0)
 
 
 def test_of_questions_held_back_those_of_the_network_with_most_yield() -> None:
@@ -183,4 +183,4 @@ def test_messages_that_were_read_count_against_the_bound_of_all_buffers() -> Non
         world.deliver(client.certificate((device().chain[0], bytes(14_000))), source=at("192.0.2.1", 1000 + n))
     assert world.endpoint.handshakes_in_progress < 5
     assert {failure.reason.value for failure in world.failures} == {"buffers_full"}
-    assert world.endpoint._buffers.total <= 40_000
+    assert world.endpoint._handshaking._buffers.total <= 40_000

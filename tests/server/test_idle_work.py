@@ -13,7 +13,7 @@ from tests.server.support import PATIENCE_S, PSK, PSK_IDENTITY, Gateway, running
 
 
 def ahead(gateway: Gateway) -> int:
-    return len(gateway.worker._endpoint._shares)
+    return len(gateway.worker._endpoint._handshaking.shares)
 
 
 async def until_full(gateway: Gateway) -> None:
@@ -42,7 +42,7 @@ async def test_whoever_sends_meanwhile_comes_first(tmp_path: Path, monkeypatch: 
     async with running(tmp_path) as gateway:
         server = gateway.worker._server
         assert server is not None
-        shares = gateway.worker._endpoint._shares
+        shares = gateway.worker._endpoint._handshaking.shares
         shares.take(29)
         loop = asyncio.get_running_loop()
         server._wait_for_silence(loop)
