@@ -30,7 +30,7 @@ from gateway.dtls.events import (
     RawPublicKeyPresented,
     ResumptionRequested,
 )
-from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
+from gateway.dtls.handshake.client_context import ClientParameters, ClientSession
 from gateway.dtls.handshake.negotiation import Credential, ServerParameters
 from gateway.dtls.numbers import AlertDescription, Authentication, CertificateType, CipherSuite, ContentType
 from gateway.dtls.resumption import ResumptionConfig, ResumptionOutcome

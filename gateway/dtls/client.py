@@ -11,7 +11,7 @@ from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, DecodeError, DropReason, FailureReason, HandshakeError, SequenceExhausted
 from gateway.dtls.events import ApplicationData, AssociationClosed, Event, HandshakeCompleted
 from gateway.dtls.handshake.client import ClientHandshake
-from gateway.dtls.handshake.client_states import ClientParameters, ClientSession
+from gateway.dtls.handshake.client_context import ClientParameters, ClientSession
 from gateway.dtls.handshake.common import KeyLog, Random
 from gateway.dtls.handshake.flight import FlightFilter
 from gateway.dtls.handshake.linger import Linger

@@ -21,7 +21,7 @@ from gateway.dtls.forgeries import Forgeries
 from gateway.dtls.gate import Gate, hello_start
 from gateway.dtls.handshake.common import Random
 from gateway.dtls.handshake.server import NEVER, ServerHandshake
-from gateway.dtls.handshake.server_states import Spared
+from gateway.dtls.handshake.server_context import Spared
 from gateway.dtls.handshake_table import Handshakes
 from gateway.dtls.handshaking import Handshaking
 from gateway.dtls.limits import CONNECTION_ID_LENGTH, MAX_PLAINTEXT

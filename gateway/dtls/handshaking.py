@@ -15,7 +15,7 @@ from gateway.dtls.events import Event, HandshakeCompleted, HandshakeFailed
 from gateway.dtls.handshake.common import Random
 from gateway.dtls.handshake.negotiation import Agreements
 from gateway.dtls.handshake.server import ServerHandshake
-from gateway.dtls.handshake.server_states import Spared
+from gateway.dtls.handshake.server_context import Spared
 from gateway.dtls.handshake_table import Handshakes
 from gateway.dtls.limits import CONNECTION_ID_LENGTH, CONNECTION_ID_PREFIX_LENGTH, KEY_SHARES_AHEAD
 from gateway.dtls.messages.hello import HelloStart

@@ -7,7 +7,7 @@ may not resume, it is asked for a cookie after all: nobody gets a full handshake
 """
 
 from gateway.dtls.errors import DecodeError
-from gateway.dtls.handshake.server_states import Spared
+from gateway.dtls.handshake.server_context import Spared
 from gateway.dtls.limits import SPARED_SHARE
 from gateway.dtls.messages.framing import decode_whole
 from gateway.dtls.messages.hello import ClientHello, HelloStart

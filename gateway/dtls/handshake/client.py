@@ -5,13 +5,8 @@ from collections.abc import Callable
 from gateway.dtls.cookie import Address
 from gateway.dtls.errors import ApiMisuse, HandshakeError
 from gateway.dtls.events import CertificatePresented, Event, HandshakeFacts, RawPublicKeyPresented
-from gateway.dtls.handshake.client_states import (
-    AwaitServerVerdict,
-    ClientContext,
-    ClientParameters,
-    ClientSession,
-    first_hello,
-)
+from gateway.dtls.handshake.client_context import ClientContext, ClientParameters, ClientSession
+from gateway.dtls.handshake.client_states import AwaitServerVerdict, first_hello
 from gateway.dtls.handshake.common import KeyLog, Outbox, Random
 from gateway.dtls.handshake.driver import Driver
 from gateway.dtls.handshake.flight import FlightFilter, Sealer

@@ -19,13 +19,12 @@ from gateway.dtls.handshake.driver import Driver
 from gateway.dtls.handshake.flight import Flight, Sealer
 from gateway.dtls.handshake.linger import Linger
 from gateway.dtls.handshake.negotiation import Agreements
+from gateway.dtls.handshake.server_context import ServerContext, Spared
 from gateway.dtls.handshake.server_states import (
     AwaitCertificateVerdict,
     AwaitPsk,
     AwaitResumption,
     ExpectClientHello,
-    ServerContext,
-    Spared,
 )
 from gateway.dtls.handshake.states import SuspendedState
 from gateway.dtls.handshake.transcript import Transcript

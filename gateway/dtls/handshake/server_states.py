@@ -13,19 +13,15 @@ fast.
 """
 
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from gateway.dtls.connection_id import ConnectionIds
-from gateway.dtls.cookie import Address
-from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyShare, Suite, sha256
+from gateway.dtls.crypto import SUPPORTED_SIGNATURES, KeyShare
 from gateway.dtls.errors import ApiMisuse, FailureReason, HandshakeError
-from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
 from gateway.dtls.handshake.certificate_types import Presented, own_message, read_presented
-from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side
-from gateway.dtls.handshake.negotiation import Agreements, Negotiated, answer_connection_ids, negotiate
+from gateway.dtls.handshake.common import Randoms, SessionKeys
+from gateway.dtls.handshake.negotiation import Negotiated, answer_connection_ids, negotiate
+from gateway.dtls.handshake.server_context import Grant, Hellos, ServerContext, session_keys
 from gateway.dtls.handshake.states import (
     Established,
     ExpectChangeCipherSpec,
@@ -34,7 +30,6 @@ from gateway.dtls.handshake.states import (
     State,
     SuspendedState,
 )
-from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.limits import MAX_REMEMBERED_SUITES
 from gateway.dtls.messages.certificate import CertificateRequest, DigitallySigned
 from gateway.dtls.messages.framing import HandshakeMessage
@@ -49,125 +44,11 @@ from gateway.dtls.messages.key_exchange import (
     PskServerKeyExchange,
 )
 from gateway.dtls.numbers import Authentication, CertificateType, ClientCertificateType, ExtensionType, HandshakeType
-from gateway.dtls.resumption import Offer, ServerSessions, SessionState
-from gateway.dtls.sizes import with_inner_type
+from gateway.dtls.resumption import Offer
 
 _CERTIFICATE_REQUEST: Final = CertificateRequest(
     bytes((ClientCertificateType.ECDSA_SIGN,)), SUPPORTED_SIGNATURES
 ).encode()
-
-
-@dataclass(slots=True)
-class Grant:
-    """How the client will be able to resume this session; promised in the ServerHello, given after its Finished.
-
-    Attributes:
-        ticket: A ticket was promised.
-        session_id: In the ServerHello; empty with a ticket (RFC 5077 section 3.4).
-        authentication: What the client proved itself with.
-        credential: The shell's bytes; None while there are none, and where it does not want the session resumed.
-    """
-
-    ticket: bool
-    session_id: bytes
-    authentication: Authentication = Authentication.PSK
-    credential: bytes | None = None
-
-    @classmethod
-    def to(cls, hello: ClientHello, sessions: ServerSessions) -> "Grant":
-        ticket = sessions.tickets and ExtensionType.SESSION_TICKET in (hello.extensions or {})
-        return cls(ticket, b"" if ticket else sessions.new_id())
-
-    def fulfil(self, context: "ServerContext", sessions: ServerSessions, keys: SessionKeys) -> None:
-        """The client's Finished has verified."""
-        ticket, hint = b"", 0
-        if self.credential is not None:
-            facts, now = context.facts, sessions.now()
-            state = SessionState(
-                authentication=self.authentication,
-                identity=_identity(facts),
-                credential=self.credential,
-                suite=keys.association.suite.id,
-                extended_master_secret=facts.extended_master_secret,
-                server_name=facts.server_name,
-                authenticated_at=now,
-                issued_at=now,
-                master=keys.secret,
-            )
-            if self.ticket:
-                ticket = sessions.ticket(state)
-                hint = sessions.lifetime_hint(state, now) if ticket else 0
-            elif self.session_id:
-                sessions.keep(self.session_id, state, keys.association)
-        if self.ticket:  # promised: an empty one says that there is none (RFC 5077 section 3.3)
-            context.outbox.add(HandshakeType.NEW_SESSION_TICKET, NewSessionTicket(hint, ticket).encode())
-
-
-def _identity(facts: HandshakeFacts) -> bytes:
-    if facts.psk_identity is not None:
-        return facts.psk_identity
-    return sha256(facts.public_key or facts.chain[0])
-
-
-@dataclass(slots=True)
-class ServerContext:
-    """What lives through all states of one handshake.
-
-    It must not lead back to the handshake, which would then stay until the garbage collector comes by.
-    """
-
-    address: Address
-    agreements: Agreements
-    random: Random
-    transcript: Transcript
-    outbox: Outbox
-    facts: HandshakeFacts
-    sessions: ServerSessions | None = None
-    key_log: KeyLog | None = None
-    grant: Grant | None = None
-    new_cid: Callable[[], bytes] = bytes
-    new_share: Callable[[int], KeyShare] = KeyShare.generate
-    cid: bytes = b""
-    ids: ConnectionIds | None = None
-    spared: "Spared | None" = None
-
-
-@dataclass(slots=True)
-class Spared:
-    """Why a client needs no cookie: what its hello resumes.
-
-    Attributes:
-        hello: Decoded.
-        offer: What its ticket holds.
-    """
-
-    hello: ClientHello
-    offer: Offer
-
-
-@dataclass(slots=True)
-class Hellos:
-    """What the two hellos settled."""
-
-    negotiated: Negotiated
-    randoms: Randoms
-
-    def keys(self, context: ServerContext, premaster: bytes) -> SessionKeys:
-        """To be called when the transcript ends with ClientKeyExchange (RFC 7627 section 3)."""
-        session_hash = context.transcript.digest() if self.negotiated.extended_master_secret else None
-        suite, randoms = self.negotiated.suite, self.randoms
-        master = key_schedule.master_secret(suite, premaster, randoms.client, randoms.server, session_hash)
-        return _keys(context, suite, master, randoms)
-
-
-def _keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
-    if context.key_log is not None:
-        context.key_log(randoms.client, master)
-    keys = server_side(context.address, suite, master, randoms, context.ids)
-    keys.association.sizes = context.outbox.sizes
-    if keys.association.peer_cid:
-        keys.association.sizes = with_inner_type(context.outbox.sizes)
-    return keys
 
 
 class ExpectClientHello(ReadingState):
@@ -264,7 +145,7 @@ class AwaitResumption(SuspendedState):
         if ticket:
             answers[ExtensionType.SESSION_TICKET] = b""
         randoms = Randoms(self.hello.random, context.random(32))
-        keys = _keys(context, offer.suite, state.master, randoms)
+        keys = session_keys(context, offer.suite, state.master, randoms)
         # The client's own session id says yes, also where it brought a ticket (RFC 5077 section 3.4).
         server_hello = ServerHello(randoms.server, offer.suite.id, answers or None, self.hello.session_id)
         outbox = context.outbox
