@@ -1,6 +1,7 @@
 """`gateway serve`."""
 
 import asyncio
+import faulthandler
 import signal
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from gateway.server import (
     tune_garbage_collector,
     worker_count,
 )
+from gateway.server.keeper import PRINT_STACKS
 from gateway.telemetry import EventLimiter, configure_logging
 
 # -P: this module comes from where the gateway is installed, whatever lies in the working directory.
@@ -109,7 +111,9 @@ def source_of(config: Path | None, overrides: Mapping[str, object]) -> Source:
 
 
 def on_signals(gateway: Worker | Supervisor) -> None:
-    """Signals stop a gateway, or have it read its configuration again: from before the first device can be there on."""
+    """Signals stop a gateway, have it read its configuration again, or say where it is: from before the first device
+    can be there on."""
+    faulthandler.register(PRINT_STACKS, file=2)  # not by the event loop, which may be what is stuck
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stop)

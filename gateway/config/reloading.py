@@ -11,6 +11,7 @@ from gateway.config.settings import Settings
 RELOADABLE: Final = frozenset(
     {
         "server.shutdown_grace",
+        "server.worker_timeout",
         "server.watch_files",
         "dtls.certificate",
         "dtls.private_key",

@@ -47,6 +47,13 @@ class ServerSettings(Section):
         le=3600,
         description="How long a stop waits for running requests before the sessions are closed.",
     )
+    worker_timeout: Duration = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="One of several workers whose event loop has not turned for so long, because a handler computes or "
+        "waits in it, is killed and started again. 0s leaves it to whoever watches /livez.",
+    )
     watch_files: bool = Field(
         default=True,
         description="Whether this file, the certificates with their keys and the ticket keys are read again when they "

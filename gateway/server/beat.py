@@ -1,6 +1,7 @@
 """What a worker does twice a second: it shows that its event loop runs, and looks after registry and log."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from gateway.model import DEFAULT_TENANT
@@ -21,12 +22,13 @@ class Beat:
     registry_problem: Why the registry cannot be read, for /readyz; None while it can.
     """
 
-    def __init__(self, registry: Registry, limiter: EventLimiter | None) -> None:
+    def __init__(self, registry: Registry, limiter: EventLimiter | None, alive: Callable[[], None]) -> None:
         """Begins to count the loop's age; beats no sooner than `run`.
 
         Args:
             registry: Is asked now and then.
             limiter: Of the log; what it left out is reported when a flood has ended.
+            alive: Called with each beat.
         """
         self.heart = Heartbeat()
         self.lag = Histogram(
@@ -35,6 +37,7 @@ class Beat:
         self.registry_problem: str | None = None
         self._registry = registry
         self._limiter = limiter
+        self._alive = alive
         self._log = get_logger("gateway.server")
 
     async def run(self) -> None:
@@ -45,6 +48,7 @@ class Beat:
             due = loop.time() + HEARTBEAT_S
             await asyncio.sleep(HEARTBEAT_S)
             self.heart.beat()
+            self._alive()
             self.lag.observe(max(0.0, loop.time() - due))
             if beats % _REGISTRY_CHECK_BEATS == 0:
                 await self._check_registry()

@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from gateway.server.channel import Channel, Message, Switchboard, channel_pair
-from gateway.server.limits import WORKER_LAST_WORDS_S, WORKER_RETRY_FIRST_S, WORKER_RETRY_MAX_S, WORKER_STEADY_S
+from gateway.server.limits import (
+    HEARTBEAT_S,
+    WORKER_LAST_WORDS_S,
+    WORKER_RETRY_FIRST_S,
+    WORKER_RETRY_MAX_S,
+    WORKER_STACK_S,
+    WORKER_STEADY_S,
+)
 from gateway.telemetry import get_logger
+
+PRINT_STACKS: Final = signal.SIGUSR2
+"""Has a process of the gateway print the Python stack of each of its threads to standard error, and go on."""
 
 _HINTS: Final[dict[int, str]] = {
     0: "somebody stopped this one process; to stop the gateway, stop its first process",
@@ -74,6 +84,8 @@ class Keeper:
         self._failed: Failed | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self._silent_beats = 0
+        self._stuck = False
         self._log = get_logger("gateway.server")
 
     async def run(self) -> None:
@@ -109,6 +121,32 @@ class Keeper:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
+    def beat(self, limit_s: float) -> None:
+        """Kills a worker that serves and has not been heard of for long. To be called every `HEARTBEAT_S` seconds.
+
+        It counts calls and not time: where the whole machine was held up, so was the worker.
+
+        Args:
+            limit_s: Seconds of silence that are too many; 0 for none.
+        """
+        if not self.serving or self._stopping.is_set() or not limit_s:
+            return
+        self._silent_beats += 1
+        silent_s = self._silent_beats * HEARTBEAT_S
+        if self._stuck:
+            if silent_s >= limit_s + WORKER_STACK_S:
+                self.kill()
+        elif silent_s >= limit_s:
+            self._stuck = True
+            self._log.error(
+                "worker.stuck",
+                worker=self.worker,
+                pid=self._process.pid if self._process is not None else None,
+                silent_s=silent_s,
+                hint="it is killed and started again; the stack that it prints to standard error says where it was",
+            )
+            self._signal(PRINT_STACKS)
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -122,6 +160,7 @@ class Keeper:
         channel = Channel(ours, on_close=gone.set)
         channel.on("serving", lambda message: self._on_serving(channel, message))
         channel.on("failed", self._on_failed)
+        channel.on("alive", self._on_alive)
         try:
             with theirs:
                 ends = (self._udp.fileno(), theirs.fileno())
@@ -130,6 +169,7 @@ class Keeper:
                 )
             self._process = process
             self._failed = None
+            self._stuck = False
             if self._stopping.is_set():
                 self.kill()  # nobody has told it yet, and it holds nothing
             channel.start(asyncio.get_running_loop())
@@ -156,6 +196,7 @@ class Keeper:
     def _on_serving(self, channel: Channel, message: Message) -> None:
         process = self._process
         self.serving = True
+        self._silent_beats = 0
         self._board.plug(self.worker, channel)
         self._log.info(
             "worker.started",
@@ -166,6 +207,9 @@ class Keeper:
         if not self.first.done():
             self.first.set_result(message)
 
+    def _on_alive(self, message: Message) -> None:
+        self._silent_beats = 0
+
     def _on_failed(self, message: Message) -> None:
         self._failed = Failed(str(message["error"]), bool(message["refused"]))
 
@@ -174,6 +218,8 @@ class Keeper:
         failed = self._failed
         if failed is not None:
             hint = "correct it; the worker is started again by itself"
+        elif self._stuck:
+            hint = "its event loop stood still: a plain `def` handler must neither wait nor compute for long"
         else:
             hint = _HINTS.get(-status, "the last lines of this worker say why; the devices of the others go on")
         self._log.error(

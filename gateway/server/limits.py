@@ -174,6 +174,9 @@ WORKER_LAST_WORDS_S: Final = 1.0
 WORKER_STOP_S: Final = 10.0
 """Seconds that a worker has to stop beyond `server.shutdown_grace`: its writers of telemetry have some of them."""
 
+WORKER_STACK_S: Final = 2.0
+"""Seconds that a stuck worker has to print where it is before it is killed: it takes milliseconds, if it can at all."""
+
 ASK_WORKER_S: Final = 5.0
 """Seconds for a page of one worker. It takes milliseconds where there is processor time; a scrape has ten seconds."""
 

@@ -1,13 +1,17 @@
 """What a worker says of itself: in the log where it is alone, else to its supervisor, which speaks for all."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from gateway import __version__, is_compiled
 from gateway.config import Settings
 from gateway.registry import Counts
+from gateway.server.channel import Message
 from gateway.server.seat import Seat
 from gateway.server.service import Bound
 from gateway.telemetry import get_logger
+
+ALIVE: Final[Message] = {"kind": "alive"}
 
 
 class Reports:
@@ -34,6 +38,11 @@ class Reports:
             log_start(bound, said)
         else:
             self._seat.channel.send({"kind": "serving", **said})
+
+    def alive(self) -> None:
+        """Its event loop turns. A supervisor that does not hear so for long takes the worker for stuck."""
+        if self._seat is not None:
+            self._seat.channel.send(ALIVE)
 
     def taken_up(self, settings: Settings) -> None:
         """What is in force from now on: the supervisor gives it to a worker that it starts again."""

@@ -218,6 +218,8 @@ class Supervisor(Service):
     async def _beat(self) -> None:
         while True:
             self._front.heartbeat.beat()
+            for keeper in self._keepers:
+                keeper.beat(self._settings.server.worker_timeout)
             report_suppressed(self._limiter, self._log)
             await asyncio.sleep(HEARTBEAT_S)
 

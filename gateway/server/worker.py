@@ -108,7 +108,7 @@ class Worker(Service):
         self._log = get_logger("gateway.server")
         self._reports = Reports(seat)
         self._failures = Failures(time.time)
-        self._beat = Beat(self.registry, limiter)
+        self._beat = Beat(self.registry, limiter, self._reports.alive)
         self._channel = seat.channel if seat is not None else channel
         self._together: Together | None = None
         self._background: list[asyncio.Task[None]] = []

@@ -66,6 +66,7 @@ def engine(gateway: Gateway) -> Any:
 
 # What each key that can change is seen by: another value for it, and where it has arrived.
 SEEN: dict[str, tuple[object, Callable[[Any], object], object]] = {
+    "server.worker_timeout": ("9s", lambda g: g.worker._reloads.plan.settings.server.worker_timeout, 9.0),
     "server.shutdown_grace": ("7s", lambda g: g.worker._reloads.plan.settings.server.shutdown_grace, 7.0),
     "server.watch_files": (False, lambda g: g.worker._reloads.plan.settings.server.watch_files, False),
     "dtls.cipher_suites": ([SUITE], lambda g: engine(g).parameters.suites, (CipherSuite[SUITE],)),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import time
@@ -18,6 +19,8 @@ from tests.server.support import PATIENCE_S, prepare
 
 MANY = 24
 """Devices: enough that the hash of their addresses leaves no worker of two without one, but once in ten million."""
+
+STUCK_APP = APP + "@app.get('/stuck')\ndef stuck(request):\n    while True:\n        pass\n"
 
 
 @pytest.mark.asyncio
@@ -286,8 +289,7 @@ async def test_a_signal_to_all_of_them_lets_workers_say_goodbye(tmp_path: Path, 
 
 @pytest.mark.asyncio
 async def test_a_worker_that_is_stuck_goes_after_its_supervisor(tmp_path: Path) -> None:
-    app = APP + "@app.get('/stuck')\ndef stuck(request):\n    while True:\n        pass\n"
-    with Several(tmp_path, app=app, server__shutdown_grace=0) as gateway:
+    with Several(tmp_path, app=STUCK_APP, server__shutdown_grace=0) as gateway:
         async with gateway.device() as device:
             pid = gateway.pid(await gateway.worker_of(device))
             asking = asyncio.create_task(device.get("/stuck"))
@@ -299,6 +301,31 @@ async def test_a_worker_that_is_stuck_goes_after_its_supervisor(tmp_path: Path) 
                     await asyncio.sleep(0.1)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_is_stuck_is_started_again(tmp_path: Path) -> None:
+    with Several(tmp_path, app=STUCK_APP, server__worker_timeout="4s") as gateway:
+        async with gateway.devices(MANY) as devices:
+            found = await gateway.by_worker(devices)
+            stuck, other = found[0][0], found[1][0]
+            asking = asyncio.create_task(stuck.get("/stuck"))
+            said = await gateway.line("worker.stuck")
+            assert (said["worker"], said["pid"], said["level"]) == (0, gateway.pid(0), "error")
+            assert said["silent_s"] == 4.0
+            exited = await gateway.line("worker.exited")
+            assert (exited["worker"], exited["signal"]) == (0, "SIGKILL")
+            assert "`def` handler" in str(exited["hint"])
+            await gateway.line("worker.started", worker=0, restarts=1)
+            assert await gateway.worker_of(other) == 1
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        async with gateway.devices(MANY) as devices:
+            assert set(await gateway.by_worker(devices)) == {0, 1}
+        # Where it was: file, line and function.
+        printed = [str(line["text"]) for line in gateway.log.lines("")]
+        assert any(re.search(r'app_of_workers\.py", line \d+ in stuck', text) for text in printed)
+        assert await gateway.samples("gateway_worker_restarts_total") == {("0",): 1}
 
 
 def busy(pid: int) -> bool:
