@@ -8,14 +8,15 @@ import hashlib
 from dataclasses import dataclass
 
 from gateway.identity.reasons import IdentityRefused, Refusal
-from gateway.model import AuthKind, Principal
+from gateway.model import TWIN_LENGTH, AuthKind, Principal
 
 _DIGEST_LENGTH = 16
 _FINGERPRINT_LENGTH = 32
 _TIME_LENGTH = 5
 _SERIAL_LENGTH = 20  # RFC 5280 section 4.1.2.2
-_TENANT_AT = _DIGEST_LENGTH + 2 * _FINGERPRINT_LENGTH + _TIME_LENGTH + _SERIAL_LENGTH + 2
+_TENANT_AT = _DIGEST_LENGTH + 2 * _FINGERPRINT_LENGTH + TWIN_LENGTH + _TIME_LENGTH + _SERIAL_LENGTH + 2
 _NO_ISSUER = bytes(_FINGERPRINT_LENGTH)
+_NO_TWIN = bytes(TWIN_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,13 @@ class Remembered:
         valid_until: Seconds since the epoch, UTC, at which the chain ends.
         issuer_id: SHA-256 (lower-case hex) of the CA certificate right above the leaf; None where there is none.
         serial: The leaf's serial number.
+        twin: See `Principal`.
     """
 
     anchor_id: str
     issuer_id: str | None
     serial: int
+    twin: bytes
     valid_until: float
     tenant_id: str
     device_id: str
@@ -42,7 +45,7 @@ def remember(principal: Principal) -> bytes:
     tenant, name, credential = device.tenant_id, device.id, principal.credential_id
     # The lengths say where each name ends, so that no two principals give the same text.
     text = f"{principal.auth} {principal.credential_version} {len(tenant)} {len(name)} {tenant}{name}{credential}"
-    short = hashlib.sha256(text.encode()).digest()[:_DIGEST_LENGTH]
+    short = hashlib.sha256(text.encode() + principal.terms).digest()[:_DIGEST_LENGTH]
     if principal.auth is not AuthKind.X509:
         return short  # the PSK identity, or the key's fingerprint, stands beside it, and finds the rest
     encoded = tenant.encode()
@@ -53,6 +56,7 @@ def remember(principal: Principal) -> bytes:
             bytes.fromhex(principal.issuer_id) if principal.issuer_id is not None else _NO_ISSUER,
             int(principal.valid_until or 0).to_bytes(_TIME_LENGTH),
             (principal.serial or 0).to_bytes(_SERIAL_LENGTH),
+            principal.twin or _NO_TWIN,
             len(encoded).to_bytes(2),
             encoded,
             name.encode(),
@@ -70,6 +74,7 @@ def recall(remembered: bytes) -> Remembered:
     issuer_at = _DIGEST_LENGTH + _FINGERPRINT_LENGTH
     time_at = issuer_at + _FINGERPRINT_LENGTH
     serial_at = time_at + _TIME_LENGTH
+    twin_at = serial_at + _SERIAL_LENGTH
     issuer = remembered[issuer_at:time_at]
     try:
         if tenant_end > len(remembered):
@@ -78,7 +83,8 @@ def recall(remembered: bytes) -> Remembered:
             anchor_id=remembered[_DIGEST_LENGTH:issuer_at].hex(),
             issuer_id=issuer.hex() if issuer != _NO_ISSUER else None,
             valid_until=float(int.from_bytes(remembered[time_at:serial_at])),
-            serial=int.from_bytes(remembered[serial_at : serial_at + _SERIAL_LENGTH]),
+            serial=int.from_bytes(remembered[serial_at:twin_at]),
+            twin=twin if (twin := remembered[twin_at : twin_at + TWIN_LENGTH]) != _NO_TWIN else b"",
             tenant_id=remembered[_TENANT_AT:tenant_end].decode(),
             device_id=remembered[tenant_end:].decode(),
         )

@@ -29,10 +29,10 @@ from datetime import UTC, datetime
 from gateway.identity.provisioning import provision
 from gateway.identity.reasons import IdentityRefused, Refusal
 from gateway.identity.remembering import Remembered, recall, remember
-from gateway.identity.tenancy import certificate_tenant, check_tenant, psk_candidates
+from gateway.identity.tenancy import certificate_tenant, check_server_name, check_tenant, psk_candidates
 from gateway.identity.texts import add_command, device_command, not_active, shown_psk_identity
-from gateway.identity.trusted import Trusted
-from gateway.model import AuthKind, Device, DeviceStatus, Principal
+from gateway.identity.trusted import Shown, Trusted
+from gateway.model import TWIN_LENGTH, AuthKind, Device, DeviceStatus, Principal
 from gateway.pki import LEAF_CURVES, ChainRefused, RevocationList, TrustAnchor, VerifiedChain
 from gateway.registry import (
     CachedReads,
@@ -191,6 +191,8 @@ class IdentityService:
             valid_until=verified.not_after.timestamp(),
             issuer_id=trusted.issuer_id(verified.issuers),
             serial=verified.serial,
+            twin=bytes.fromhex(verified.twin[: 2 * TWIN_LENGTH]),
+            terms=trusted.terms(verified.anchor.id),
         )
 
     def resume(
@@ -217,7 +219,7 @@ class IdentityService:
             elif auth is AuthKind.RPK:
                 known = yield from self._public_key_device(identity)
             else:
-                known = yield from self._certificate_again(identity.hex(), recall(remembered))
+                known = yield from self._certificate_again(identity.hex(), recall(remembered), server_name)
         except RegistryError as error:
             raise IdentityRefused(Refusal.REGISTRY_UNAVAILABLE, str(error)) from error
         if not hmac.compare_digest(remember(known), remembered):
@@ -257,13 +259,22 @@ class IdentityService:
                 tenant is disabled or no longer takes pre-shared keys.
         """
         if principal.auth is AuthKind.X509:
-            self._check_chain(
+            shown = Shown(
                 principal.fingerprint or "",
+                principal.twin,
                 principal.serial or 0,
                 principal.issuer_id,
                 principal.anchor_id or "",
-                principal.device,
+                principal.device.tenant_id,
             )
+            self._check_chain(shown, principal.device, resuming=False)
+            if principal.terms != self._trusted.terms(shown.anchor_id):
+                raise IdentityRefused(
+                    Refusal.CREDENTIAL_REVOKED,
+                    f"trust anchor {shown.anchor_id[:16]}... finds names or tenants in another way by now; the device "
+                    "has to show its certificate again",
+                    principal.device,
+                )
         tenant = check_tenant(self._reads, principal.device.tenant_id)
         if principal.auth is AuthKind.PSK:
             self._check_psk_era(tenant, principal.device)
@@ -316,13 +327,15 @@ class IdentityService:
         found = yield from self._reads.find_certificate_device(tenant_id, verified.device_name)
         return tenant_id, found
 
-    def _certificate_again(self, fingerprint: str, then: Remembered) -> Steps[Principal]:
+    def _certificate_again(self, fingerprint: str, then: Remembered, server_name: str | None) -> Steps[Principal]:
         """The principal that this certificate would prove now, without the certificate."""
         device = Device(then.device_id, then.tenant_id)
         if self._clock().timestamp() > then.valid_until:
             raise IdentityRefused(Refusal.EXPIRED, f"the certificate chain of device '{then.device_id}' has ended")
-        self._current()
-        self._check_chain(fingerprint, then.serial, then.issuer_id, then.anchor_id, device)
+        trusted = self._current()
+        shown = Shown(fingerprint, then.twin, then.serial, then.issuer_id, then.anchor_id, then.tenant_id)
+        self._check_chain(shown, device, resuming=True)
+        check_server_name(self._reads, trusted.records[then.anchor_id], then.tenant_id, server_name)
         found = yield from self._reads.find_certificate_device(then.tenant_id, then.device_id)
         if found is None:
             raise IdentityRefused(Refusal.NOT_PROVISIONED, f"device '{then.device_id}' is not in the registry")
@@ -341,18 +354,18 @@ class IdentityService:
             valid_until=then.valid_until,
             issuer_id=then.issuer_id,
             serial=then.serial,
+            twin=then.twin,
+            terms=trusted.terms(then.anchor_id),
         )
 
-    def _check_chain(
-        self, fingerprint: str, serial: int, issuer_id: str | None, anchor_id: str, device: Device
-    ) -> None:
+    def _check_chain(self, shown: Shown, device: Device, *, resuming: bool) -> None:
         """What became of the certificates since they verified, as far as it can be told without the leaf.
 
         Raises:
             IdentityRefused: They would not verify now, or that cannot be told.
         """
         try:
-            self._trusted.check_again(fingerprint, serial, issuer_id, anchor_id, self._clock())
+            self._trusted.check_again(shown, self._clock(), resuming=resuming)
         except ChainRefused as refused:
             raise IdentityRefused(Refusal(refused.problem.value), refused.detail, device) from refused
 

@@ -60,6 +60,22 @@ def certificate_tenant(
     )
 
 
+def check_server_name(reads: CachedReads, anchor: AnchorRecord, tenant_id: str, server_name: str | None) -> None:
+    """Whether a certificate's session, taken up again, would be of the same tenant as far as the server name decides.
+
+    Raises:
+        IdentityRefused: The server name stands for another tenant, or for none, by now.
+    """
+    if anchor.policy.tenant_by is TenantBy.SNI and (
+        server_name is None or reads.tenant_of_server_name(server_name) != tenant_id
+    ):
+        raise IdentityRefused(
+            Refusal.NO_TENANT,
+            f"the server name {server_name!r} does not stand for tenant '{tenant_id}' any more; the device has to show "
+            "its certificate again",
+        )
+
+
 def check_tenant(reads: CachedReads, tenant_id: str) -> Tenant:
     """The tenant, if its devices are let in.
 

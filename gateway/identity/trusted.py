@@ -1,11 +1,15 @@
 """The registry's trust, as something that verifies."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 
 from gateway.identity.limits import MAX_ISSUER_PATHS
+from gateway.identity.reasons import IdentityRefused, Refusal
+from gateway.model import TWIN_LENGTH
 from gateway.pki import (
     ChainProblem,
     ChainRefused,
@@ -25,6 +29,8 @@ from gateway.pki import (
 )
 from gateway.registry import AnchorRecord, Trust
 
+_TERMS_LENGTH: Final = 8
+
 
 @dataclass(frozen=True, slots=True)
 class _IssuerPath:
@@ -32,6 +38,27 @@ class _IssuerPath:
 
     certificates: tuple[x509.Certificate, ...]
     fingerprints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is kept of a device's certificate after its chain has verified.
+
+    Attributes:
+        fingerprint: SHA-256 as presented, lower-case hex.
+        twin: See `Principal`.
+        serial: Its serial number.
+        issuer_id: As `Trusted.issuer_id` said.
+        anchor_id: The trust anchor that it verified to.
+        tenant_id: The tenant that it was for.
+    """
+
+    fingerprint: str
+    twin: bytes
+    serial: int
+    issuer_id: str | None
+    anchor_id: str
+    tenant_id: str
 
 
 class Trusted:
@@ -91,6 +118,8 @@ class Trusted:
                 revocations=self._revocations,
                 distrusted=trust.bans,
             )
+        self._banned_starts = frozenset(ban[: 2 * TWIN_LENGTH] for ban in trust.bans)
+        self._terms = {anchor_id: _terms(record) for anchor_id, record in self.records.items()}
         self._paths: dict[str, _IssuerPath] = before._paths if before is not None else {}
         # By identity, and held: the library encodes a certificate to hash it.
         self._issuer_ids: dict[int, tuple[x509.Certificate, str]] = {}
@@ -124,24 +153,35 @@ class Trusted:
             self._paths[name] = _IssuerPath(issuers, frozenset(names))
         return name
 
-    def check_again(self, leaf: str, serial: int, issuer_id: str | None, anchor_id: str, at: datetime) -> None:
+    def terms(self, anchor_id: str) -> bytes:
+        """Stands for what an anchor says about whose a certificate is; empty for one that is not trusted."""
+        return self._terms.get(anchor_id, b"")
+
+    def check_again(self, shown: Shown, at: datetime, *, resuming: bool) -> None:
         """What became of a verified chain, without the leaf: who has it is who had it, its dates are the caller's.
 
         Args:
-            leaf: SHA-256 of the leaf certificate as presented, lower-case hex.
-            serial: Its serial number.
-            issuer_id: As `issuer_id` said.
-            anchor_id: The trust anchor that it verified to.
+            shown: What is kept of it.
             at: The present time, with a time zone.
+            resuming: A session is taken up again, and does not just go on: a revocation list that is missing or
+                outdated counts as in a full handshake.
 
         Raises:
             ChainRefused: It would not verify now, or that cannot be told without the chain.
+            IdentityRefused: The anchor may no longer name devices of that tenant.
         """
+        anchor_id, issuer_id = shown.anchor_id, shown.issuer_id
         record = self.records.get(anchor_id)
         if record is None:
             raise ChainRefused(
                 ChainProblem.UNKNOWN_ROOT,
                 f"trust anchor {anchor_id[:16]}... is no longer trusted; trust it again with `gateway ca trust FILE`",
+            )
+        if shown.tenant_id not in record.tenant_ids:
+            raise IdentityRefused(
+                Refusal.NO_TENANT,
+                f"trust anchor {anchor_id[:16]}... may no longer name devices of tenant '{shown.tenant_id}'; if it "
+                "should, trust it for that tenant again with `gateway ca trust FILE --tenant ...`",
             )
         path = self._paths.get(issuer_id or "")
         if issuer_id is not None and path is None:
@@ -155,28 +195,29 @@ class Trusted:
                     f"the CA certificate {short_name(certificate)} has expired; renew the CA and trust the new one",
                 )
         names = path.fingerprints if path is not None else frozenset()
-        for banned in self._trust.bans.keys() & (names | {leaf, anchor_id}):
+        banned = next(iter(self._trust.bans.keys() & (names | {shown.fingerprint, anchor_id})), None)
+        if banned is None and shown.twin and (start := shown.twin.hex()) in self._banned_starts:
+            banned = next(each for each in self._trust.bans if each.startswith(start))
+        if banned is not None:
             said = f" ({self._trust.bans[banned]})" if self._trust.bans[banned] else ""
             raise ChainRefused(
                 ChainProblem.DISTRUSTED,
                 f"the certificate {banned} is banned here{said}; lift the ban with `gateway ca unban {banned}` if it "
                 "was a mistake",
             )
-        if above and CrlPolicy(record.policy.crl.value) is not CrlPolicy.IGNORE:
-            self._refuse_revoked(serial, above, at)
-
-    def _refuse_revoked(self, serial: int, above: tuple[x509.Certificate, ...], at: datetime) -> None:
-        self._revocations.check(above, at)
-        found = self._revocations.find(above[0])
-        if found is not None and found.find(serial) is not None:
-            raise ChainRefused(
-                ChainProblem.REVOKED,
-                f"the device certificate with serial {serial:x} is revoked by {short_name(above[0])}; give the device "
-                "a new key and issue a certificate for it",
-            )
+        crl = CrlPolicy(record.policy.crl.value)
+        if above and crl is not CrlPolicy.IGNORE:
+            status = self._revocations.check_without_leaf(shown.serial, above, at)
+            if status.problem is not None and resuming and crl is CrlPolicy.FAIL_CLOSED:
+                raise ChainRefused(status.problem, status.detail)
 
     def _same_anchors(self, trust: Trust) -> bool:
         return self._trust.anchors == trust.anchors and self._trust.intermediates == trust.intermediates
+
+
+def _terms(record: AnchorRecord) -> bytes:
+    said = f"{record.policy.tenant_by} {record.policy.identity_rule}"
+    return hashlib.sha256(said.encode()).digest()[:_TERMS_LENGTH]
 
 
 def usable_anchor(record: AnchorRecord) -> TrustAnchor:

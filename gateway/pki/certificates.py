@@ -23,7 +23,7 @@ def parse(der: bytes, position: int) -> x509.Certificate:
         position: Its place in the chain, 0 for the leaf; for the operator text.
 
     Raises:
-        ChainRefused: The bytes are no certificate that we can read (`MALFORMED`).
+        ChainRefused: The bytes are no certificate that we can read, or no CA wrote them (`MALFORMED`).
     """
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise ChainRefused(
@@ -32,11 +32,20 @@ def parse(der: bytes, position: int) -> x509.Certificate:
             "issue the device a smaller one",
         )
     try:
-        return x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
     except BaseException as error:
         if not is_library_error(error):
             raise
         raise _malformed(f"certificate {position} of the chain", error) from error
+    # The last BIT STRING says how many of its bits are not used. No CA says other than 0, anybody can write another
+    # number where the last bits are zero, and each would be another fingerprint (`fingerprints`).
+    if der[-len(certificate.signature) - 1]:
+        raise ChainRefused(
+            ChainProblem.MALFORMED,
+            f"the signature of certificate {position} of the chain is no whole number of bytes; it was changed after "
+            "its CA had signed it: install it on the device as the CA issued it",
+        )
+    return certificate
 
 
 def touch(certificate: x509.Certificate) -> None:

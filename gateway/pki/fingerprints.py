@@ -43,6 +43,18 @@ def stable_fingerprint(certificate: x509.Certificate, issuer: x509.Certificate) 
     return _Encodings(certificate).fingerprint(_signatures(certificate, issuer)[0], 0)
 
 
+def twin_fingerprint(certificate: x509.Certificate, order: int, der: bytes) -> str:
+    """The SHA-256 fingerprint of a certificate with the other s, lower-case hex.
+
+    Args:
+        certificate: Signed with ECDSA, every bit of its signature used.
+        order: Of the group that the issuer's key is in.
+        der: The certificate as DER.
+    """
+    r, s = decode_dss_signature(certificate.signature)
+    return _Encodings(certificate, der).fingerprint(encode_dss_signature(r, order - s), 0)
+
+
 class _Encodings:
     """A certificate, to be put together anew around another encoding of its signature."""
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import VerifiedClient
 
@@ -34,19 +35,23 @@ class Issuers:
         certificates: From the one that signed the leaf to the anchor's, both included; none above a pinned device.
         begin: Since when all of them are valid.
         end: Until when, that second included.
+        group_order: Of the key that signed the leaf; 0 for one that is no ECDSA key, and where nothing did.
     """
 
     anchor: TrustAnchor
     certificates: tuple[x509.Certificate, ...]
     begin: datetime
     end: datetime
+    group_order: int
 
     @classmethod
     def of(cls, anchor: TrustAnchor, path: Sequence[x509.Certificate]) -> "Issuers":
         """Takes a path, from the leaf to the certificate of the anchor."""
         above = tuple(path[1:])
         dated = above or path
-        return cls(anchor, above, max(c.not_valid_before_utc for c in dated), earliest_end(dated))
+        key = above[0].public_key() if above else None
+        order = key.curve.group_order if isinstance(key, ec.EllipticCurvePublicKey) else 0
+        return cls(anchor, above, max(c.not_valid_before_utc for c in dated), earliest_end(dated), order)
 
 
 class Found(NamedTuple):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import NamedTuple
 
 from cryptography import x509
@@ -119,15 +118,39 @@ class Revocations:
         """
         if not self._by_key:
             return CrlStatus(ChainProblem.CRL_UNAVAILABLE, path[1]) if len(path) > 1 else CrlStatus()
+        leaf = path[0]
+        return self._look_up([(leaf.serial_number, leaf), *_serials(path[1:])], path[1:], at)
+
+    def check_without_leaf(self, serial: int, above: Sequence[x509.Certificate], at: datetime) -> CrlStatus:
+        """The same for a path of whose leaf only the serial number is left.
+
+        Args:
+            serial: The leaf's.
+            above: From the certificate that signed the leaf to the anchor; at least one.
+            at: The present time, with a time zone.
+
+        Raises:
+            ChainRefused: As `check`.
+        """
+        return self._look_up([(serial, None), *_serials(above)], above, at)
+
+    def _look_up(
+        self,
+        subjects: Sequence[tuple[int, x509.Certificate | None]],
+        issuers: Sequence[x509.Certificate],
+        at: datetime,
+    ) -> CrlStatus:
+        """Serial numbers, with their certificates where those are there, each in the list of its issuer."""
         missing: CrlStatus | None = None
         until: datetime | None = None
         now = at.replace(microsecond=0)
-        for position, (certificate, issuer) in enumerate(pairwise(path)):
+        for position, issuer in enumerate(issuers):
+            serial, certificate = subjects[position]
             found = self.find(issuer)
             if found is None:
                 missing = missing or CrlStatus(ChainProblem.CRL_UNAVAILABLE, issuer)
                 continue
-            if entry := found.find(certificate.serial_number):
+            if entry := found.find(serial):
                 raise _revoked(certificate, issuer, entry, is_leaf=position == 0)
             if now > found.next_update:
                 missing = missing or CrlStatus(ChainProblem.CRL_EXPIRED, issuer, due=found.next_update)
@@ -157,8 +180,15 @@ def _shown(one: RevocationList) -> str:
     return f"{number}, of {one.this_update:%Y-%m-%d %H:%M:%SZ}"
 
 
-def _revoked(certificate: x509.Certificate, issuer: x509.Certificate, entry: Revoked, *, is_leaf: bool) -> ChainRefused:
-    what = f"the {'device' if is_leaf else 'CA'} certificate {short_name(certificate)}, serial {entry.serial:x},"
+def _serials(path: Sequence[x509.Certificate]) -> list[tuple[int, x509.Certificate | None]]:
+    return [(certificate.serial_number, certificate) for certificate in path[:-1]]
+
+
+def _revoked(
+    certificate: x509.Certificate | None, issuer: x509.Certificate, entry: Revoked, *, is_leaf: bool
+) -> ChainRefused:
+    named = f" {short_name(certificate)}" if certificate is not None else ""
+    what = f"the {'device' if is_leaf else 'CA'} certificate{named}, serial {entry.serial:x},"
     if entry.reason is x509.ReasonFlags.certificate_hold:
         state, remedy = "is on hold", "if it may be used again, let the CA release it and take its next list"
     else:

@@ -11,7 +11,7 @@ from cryptography import x509
 from gateway.pki.anchors import TrustAnchor
 from gateway.pki.certificates import parse, peer_data, short_name
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
-from gateway.pki.fingerprints import equivalent_fingerprints
+from gateway.pki.fingerprints import equivalent_fingerprints, twin_fingerprint
 from gateway.pki.limits import MAX_CHAIN_CERTIFICATES, MAX_KNOWN_ISSUERS, MAX_VERIFIED_CHAINS
 from gateway.pki.names import NameSource, organizations
 from gateway.pki.paths import Issuers, Paths
@@ -33,6 +33,7 @@ class VerifiedChain:
         device_name: The name by the anchor's identity rule.
         name_source: Where in the certificate the rule found it.
         fingerprint: SHA-256 fingerprint of the leaf as presented, lower-case hex.
+        twin: Its fingerprint with the other encoding of its signature, which anybody can make of it; empty for none.
         serial: The leaf's serial number.
         not_before: Since when every certificate of the path is valid, with a time zone.
         not_after: Until when the path counts, that second included: its earliest end, and the anchor's grace after it.
@@ -47,6 +48,7 @@ class VerifiedChain:
     device_name: str
     name_source: NameSource
     fingerprint: str
+    twin: str
     serial: int
     not_before: datetime
     not_after: datetime
@@ -214,6 +216,7 @@ class TrustStore:
             found.name,
             found.source,
             fingerprint,
+            twin_fingerprint(leaf, issuers.group_order, leaf_der) if issuers.group_order else "",
             leaf.serial_number,
             begin,
             last,

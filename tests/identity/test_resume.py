@@ -1,13 +1,17 @@
 """Who may take a session up again: the credential that it began with must still let the device in, unchanged."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.identity import IdentityRefused, IdentityService, Refusal, remember
+from gateway.identity import IdentityRefused, IdentityService, Refusal, import_crl, remember
 from gateway.model import AuthKind, DeviceStatus, Principal
 from gateway.pki import CertifiedKey, create_intermediate, create_root, issue_device
 from gateway.registry import (
@@ -15,12 +19,15 @@ from gateway.registry import (
     AnchorRecord,
     CachedReads,
     CredentialStatus,
+    CrlPolicy,
     Provision,
     Registry,
+    TenantBy,
     open_registry,
     run,
 )
 from tests.pki.factory import NOW
+from tests.pki.test_fingerprints import P256_ORDER, with_signature
 
 KEY = bytes(range(16))
 ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
@@ -109,8 +116,8 @@ def test_what_is_remembered_is_short(registry: Registry, service: IdentityServic
     registry.add_psk_device("meter-2", b"id", KEY)
     assert len(remember(run(service.psk(b"id")).principal)) == 16
     trust(registry)
-    # A digest, two fingerprints, an end, a serial number, and the names.
-    assert len(remember(run(service.certificate(DEVICE.presented_der)))) == 16 + 2 * 32 + 5 + 20 + 2 + 7 + 7
+    # A digest, two fingerprints, an end, a serial number, the start of a fingerprint, and the names.
+    assert len(remember(run(service.certificate(DEVICE.presented_der)))) == 16 + 2 * 32 + 5 + 20 + 8 + 2 + 7 + 7
 
 
 # --- the device, the credential -------------------------------------------------------------------------------------
@@ -230,10 +237,97 @@ def test_chain_that_has_ended_meanwhile(registry: Registry, clock: Clock, servic
     assert refused(service, principal, LEAF) in (Refusal.EXPIRED, Refusal.UNKNOWN_ROOT)
 
 
+def with_the_other_s(certificate: x509.Certificate) -> bytes:
+    """The certificate as anybody can write it (`tests.pki.test_fingerprints`): s becomes n - s."""
+    r, s = decode_dss_signature(certificate.signature)
+    der = certificate.public_bytes(Encoding.DER)
+    return with_signature(der, certificate.signature, encode_dss_signature(r, P256_ORDER - s))
+
+
+@pytest.mark.parametrize("issued", [True, False], ids=["as issued", "with the other s"])
+@pytest.mark.parametrize("banned", [True, False], ids=["ban as issued", "ban of the other"])
+def test_a_ban_holds_for_both_encodings(
+    registry: Registry, service: IdentityService, *, issued: bool, banned: bool
+) -> None:
+    trust(registry)
+    encodings = {True: DEVICE.presented_der[0], False: with_the_other_s(DEVICE.certificate)}
+    principal = run(service.certificate([encodings[issued], *DEVICE.presented_der[1:]]))
+    leaf = sha256(encodings[issued]).digest()
+    run(service.resume(AuthKind.X509, leaf, remember(principal)))
+    service.check_trust(principal)
+    registry.ban_certificate(sha256(encodings[banned]).hexdigest())
+    assert refused(service, principal, leaf) is Refusal.DISTRUSTED
+    with pytest.raises(IdentityRefused) as caught:
+        service.check_trust(principal)
+    assert caught.value.reason is Refusal.DISTRUSTED
+    assert sha256(encodings[banned]).hexdigest() in caught.value.detail
+
+
+def revocation_list(ca: CertifiedKey, days: int) -> bytes:
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.certificate.subject)
+        .last_update(NOW)
+        .next_update(NOW + timedelta(days=days))
+        .add_extension(x509.CRLNumber(1), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private_key.public_key()), False)
+    )
+    return made.sign(ca.private_key, SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_list_that_is_outdated(registry: Registry, clock: Clock, service: IdentityService) -> None:
+    policy = AnchorPolicy(provision=Provision.ACTIVE, crl=CrlPolicy.FAIL_CLOSED)
+    anchor = registry.add_trust_anchor(ROOT.certificate.public_bytes(Encoding.DER), "CN=Root", policy=policy)
+    registry.add_intermediate(FACTORY.certificate.public_bytes(Encoding.DER))
+    import_crl(registry, revocation_list(ROOT, 90), NOW)
+    import_crl(registry, revocation_list(FACTORY, 1), NOW)
+    principal = run(service.certificate(DEVICE.presented_der))
+    run(service.resume(AuthKind.X509, LEAF, remember(principal)))
+    clock.now = NOW + timedelta(days=1, minutes=1)
+    assert refused(service, principal, LEAF) is Refusal.CRL_EXPIRED
+    service.check_trust(principal)  # a session that goes on is ended by what a list says, not by its lack
+    registry.set_trust_anchor(anchor.id, policy=replace(policy, crl=CrlPolicy.FAIL_OPEN))
+    run(service.resume(AuthKind.X509, LEAF, remember(principal)))
+
+
+def test_tenant_that_was_taken_from_the_anchor(registry: Registry, service: IdentityService) -> None:
+    registry.add_tenant("alpha", sni_names=["alpha.example"])
+    registry.add_tenant("beta", sni_names=["beta.example"])
+    policy = AnchorPolicy(provision=Provision.ACTIVE, tenant_by=TenantBy.SNI)
+    der = ROOT.certificate.public_bytes(Encoding.DER)
+    anchor = registry.add_trust_anchor(der, "CN=Root", tenant_ids=["alpha", "beta"], policy=policy)
+    principal = run(service.certificate(DEVICE.presented_der, "beta.example"))
+    remembered = remember(principal)
+    assert run(service.resume(AuthKind.X509, LEAF, remembered, "beta.example")).device.tenant_id == "beta"
+    with pytest.raises(IdentityRefused) as caught:
+        run(service.resume(AuthKind.X509, LEAF, remembered, "alpha.example"))
+    assert caught.value.reason is Refusal.NO_TENANT
+    registry.set_trust_anchor(anchor.id, tenant_ids=["alpha"])
+    for again in (
+        lambda: run(service.resume(AuthKind.X509, LEAF, remembered, "beta.example")),
+        lambda: service.check_trust(principal),
+    ):
+        with pytest.raises(IdentityRefused) as caught:
+            again()
+        assert caught.value.reason is Refusal.NO_TENANT
+
+
+def test_name_that_is_found_in_another_way_by_now(registry: Registry, service: IdentityService) -> None:
+    anchor = trust(registry)
+    principal = run(service.certificate(DEVICE.presented_der))
+    service.check_trust(principal)
+    registry.set_trust_anchor(anchor.id, policy=replace(ADMIT, identity_rule="x-{cn}"))
+    assert refused(service, principal, LEAF) is Refusal.CREDENTIAL_REVOKED
+    with pytest.raises(IdentityRefused) as caught:
+        service.check_trust(principal)
+    assert caught.value.reason is Refusal.CREDENTIAL_REVOKED
+    assert run(service.certificate(DEVICE.presented_der)).device.id == "x-meter-1"
+
+
 # --- bytes of another version ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cut", range(0, 116, 5))
+@pytest.mark.parametrize("cut", range(0, 124, 5))
 def test_bytes_that_end_too_early(registry: Registry, service: IdentityService, cut: int) -> None:
     trust(registry)
     remembered = remember(run(service.certificate(DEVICE.presented_der)))

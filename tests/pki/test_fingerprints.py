@@ -46,6 +46,10 @@ def encodings(made: Made) -> Iterator[bytes]:
                 yield with_signature(made.der, signature, new, unused)
 
 
+def unused_bits(der: bytes) -> int:
+    return der[-len(x509.load_der_x509_certificate(der).signature) - 1]
+
+
 def unusual(subject: str, issuer: Made) -> Made:
     """A certificate whose signature ends in zero bits, whichever form of s it has, so that there are more encodings."""
     while True:
@@ -56,6 +60,10 @@ def unusual(subject: str, issuer: Made) -> Made:
 
 LEAF = unusual("dev", ISSUING)
 SHA256 = {der: hashlib.sha256(der).hexdigest() for der in encodings(LEAF)}
+WHOLE = {
+    der: sha256 for der, sha256 in SHA256.items() if not der[-len(x509.load_der_x509_certificate(der).signature) - 1]
+}
+"""Those in which every bit of the signature is used: others are refused."""
 
 
 def problem(trust: TrustStore, *chain: bytes) -> ChainProblem:
@@ -64,11 +72,14 @@ def problem(trust: TrustStore, *chain: bytes) -> ChainProblem:
     return caught.value.problem
 
 
-def test_every_encoding_verifies_and_is_known() -> None:
+def test_both_forms_verify_and_are_known() -> None:
     # If a release of `cryptography` accepts one form only, this module can go.
     trust = store(ROOT)
-    for der, sha256 in SHA256.items():
-        assert trust.verify([der, ISSUING.der], NOW).fingerprint == sha256
+    assert len(WHOLE) == 2
+    for der, sha256 in WHOLE.items():
+        verified = trust.verify([der, ISSUING.der], NOW)
+        assert verified.fingerprint == sha256
+        assert {sha256, verified.twin} == set(WHOLE.values())
     for der in SHA256:
         made = x509.load_der_x509_certificate(der)
         assert equivalent_fingerprints(made, ISSUING.certificate) == set(SHA256.values())
@@ -78,10 +89,19 @@ def test_every_encoding_verifies_and_is_known() -> None:
     assert stable_fingerprint(LEAF.certificate, ISSUING.certificate) in SHA256.values()
 
 
+def test_a_signature_of_fewer_bits_than_its_bytes_is_refused() -> None:
+    # `cryptography` takes it; it would be another fingerprint that nobody issued.
+    for der in SHA256.keys() - WHOLE.keys():
+        assert problem(store(ROOT), der, ISSUING.der) is ChainProblem.MALFORMED
+    for der in encodings(ISSUING):
+        if unused_bits(der):
+            assert problem(store(ROOT), LEAF.der, der) is ChainProblem.MALFORMED
+
+
 @pytest.mark.parametrize("banned", SHA256.values())
 def test_a_ban_of_a_device_holds_for_every_encoding(banned: str) -> None:
     trust = store(ROOT, banned=[banned])
-    for der in SHA256:
+    for der in WHOLE:
         assert problem(trust, der, ISSUING.der) is ChainProblem.DISTRUSTED
     assert verify(trust, make("dev2", ISSUING), ISSUING).device_name == "dev2"
 
@@ -89,7 +109,7 @@ def test_a_ban_of_a_device_holds_for_every_encoding(banned: str) -> None:
 def test_a_ban_of_an_intermediate_holds_for_every_encoding_and_for_all_below() -> None:
     trust = store(ROOT, banned=[fingerprint(ISSUING.certificate)], intermediates=[ISSUING])
     for der in encodings(ISSUING):
-        assert problem(trust, LEAF.der, der) is ChainProblem.DISTRUSTED
+        assert problem(trust, LEAF.der, der) in (ChainProblem.DISTRUSTED, ChainProblem.MALFORMED)
     assert problem(trust, LEAF.der) is ChainProblem.DISTRUSTED
     below = ca("Below", ISSUING)
     assert problem(trust, make("dev", below).der, below.der, ISSUING.der) is ChainProblem.DISTRUSTED
@@ -154,7 +174,7 @@ def test_other_signatures(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -
 
 def test_a_name_by_fingerprint_is_the_same_for_every_encoding() -> None:
     trust = store(ROOT, identity_rule=IdentityRule.parse("fingerprint"))
-    names = {trust.verify([der, ISSUING.der], NOW).device_name for der in SHA256}
+    names = {trust.verify([der, ISSUING.der], NOW).device_name for der in WHOLE}
     assert names == {stable_fingerprint(LEAF.certificate, ISSUING.certificate)}
 
 
