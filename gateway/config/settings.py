@@ -96,7 +96,8 @@ class DtlsSettings(Section):
         default=1280,
         ge=256,
         le=65535,
-        description="Largest packet that the path to the devices carries, in bytes, with the IP and UDP headers.",
+        description="Largest packet that the path to the devices carries, in bytes, with the IP and UDP headers. "
+        "Handshakes are cut to it, and answers come in blocks that fit.",
     )
     retransmit_initial: Duration = Field(
         default=2.0,
@@ -316,7 +317,8 @@ class CoapSettings(Section):
     block_size: Literal[16, 32, 64, 128, 256, 512, 1024] = Field(
         default=1024,
         description="Bytes of the largest block of a body that is sent, and that devices are asked for: a power of two "
-        "from 16 to 1024. A device that takes smaller records gets smaller blocks by itself.",
+        "from 16 to 1024. A device that takes smaller records gets smaller blocks by itself, and so do all with a "
+        "smaller [dtls] mtu.",
     )
     ack_timeout: Duration = Field(
         default=2.0,

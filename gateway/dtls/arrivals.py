@@ -21,6 +21,8 @@ from gateway.dtls.cookie import Address
 from gateway.dtls.limits import MAX_ARRIVALS, MAX_ARRIVALS_BYTES, TURNS_OF_THE_FIRST
 from gateway.dtls.numbers import ContentType, ExtensionType, HandshakeType
 
+_FRAGMENT_OFFSET: Final = slice(13 + 6, 13 + 9)
+_AT_ITS_BEGIN: Final = bytes(3)
 _HELLO_BODY: Final = 13 + 12
 _SESSION_ID: Final = _HELLO_BODY + 2 + 32
 # The shortest hello has behind its session id a cookie, one suite and one compression method, each with its length.
@@ -46,17 +48,26 @@ _LAST_FIRST = _RANKS[::-1]
 
 
 def greets(datagram: bytes) -> bool:
-    """Whether a datagram begins with a plain ClientHello, or a piece of one: with what costs most, from whom ever."""
-    return datagram[:1] == _HANDSHAKE and datagram[13:14] == _CLIENT_HELLO and datagram[3:5] == _EPOCH_0
+    """Whether a datagram begins with a plain ClientHello, or the first piece of one: with what costs most, from whom
+    ever. The further pieces are nothing without the handshake that the first one has begun."""
+    return (
+        datagram[:1] == _HANDSHAKE
+        and datagram[13:14] == _CLIENT_HELLO
+        and datagram[3:5] == _EPOCH_0
+        and datagram[_FRAGMENT_OFFSET] == _AT_ITS_BEGIN
+    )
 
 
 def resumes(datagram: bytes) -> bool:
     """Whether a datagram looks like a ClientHello that offers a session to resume, by id or by ticket.
 
     A ticket is looked for as a session_ticket extension that is not empty, wherever those bytes stand: to walk through
-    the hello would cost as much as to answer it. Never raises.
+    the hello would cost as much as to answer it. A further piece of a hello does not: it must not overtake the first.
+    Never raises.
     """
     if datagram[:1] != _HANDSHAKE or datagram[13:14] != _CLIENT_HELLO or len(datagram) <= _SESSION_ID:
+        return False
+    if datagram[_FRAGMENT_OFFSET] != _AT_ITS_BEGIN:
         return False
     if datagram[_SESSION_ID]:
         return True

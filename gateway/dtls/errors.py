@@ -32,6 +32,7 @@ class DropReason(StrEnum):
     MISSING_CID = "missing_cid"
     UNEXPECTED = "unexpected"
     EPOCH_ZERO_DATA = "epoch_zero_data"
+    EARLY_DATA = "early_data"
     BAD_FRAGMENT = "bad_fragment"
     BUFFER_FULL = "buffer_full"
     REPEATED = "repeated"

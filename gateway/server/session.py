@@ -1,11 +1,14 @@
 """One device that is connected: who it is, its association, and the state of its CoAP messages."""
 
 from dataclasses import replace
+from typing import Final
 
 from gateway.coap import Peer
 from gateway.dtls import Association
 from gateway.handlers.limits import MAX_RESPONSE_BYTES
 from gateway.model import Device, Principal
+
+_NO_LIMIT: Final = 65_507
 
 
 class Session(Peer):
@@ -13,16 +16,18 @@ class Session(Peer):
 
     Attributes:
         principal: The proven identity.
+        datagram_limit: Bytes of UDP payload that the path to the device carries.
         association: None until the handshake has completed, and again when the association has ended.
         older: The session that the same device had before this one, while it lasts.
         newer: The one after it.
     """
 
-    __slots__ = ("association", "newer", "older", "principal")
+    __slots__ = ("association", "datagram_limit", "newer", "older", "principal")
 
     def __init__(self, principal: Principal) -> None:
         super().__init__()
         self.principal = principal
+        self.datagram_limit = _NO_LIMIT
         self.association: Association | None = None
         self.older: Session | None = None
         self.newer: Session | None = None
@@ -45,6 +50,8 @@ class Session(Peer):
 
     @property
     def max_message(self) -> int:
-        """Bytes of the largest CoAP message that goes out: one record, as large as the device takes them."""
+        """Bytes of the largest CoAP message that goes out: one record, as large as the device and the path take it."""
         association = self.association
-        return MAX_RESPONSE_BYTES if association is None else min(MAX_RESPONSE_BYTES, association.sizes.send)
+        if association is None:
+            return MAX_RESPONSE_BYTES
+        return min(MAX_RESPONSE_BYTES, association.sizes.send, self.datagram_limit - association.overhead)

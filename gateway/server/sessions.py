@@ -86,6 +86,7 @@ class Sessions:
         if not isinstance(session, Session):
             raise TypeError("an association without a session")
         session.association = association
+        session.datagram_limit = self._endpoint.config.datagram_limit
         auth, device = session.principal.auth, session.principal.device
         duration = facts.finished_at - facts.started_at
         metrics = self._metrics

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.dtls import Address
 from gateway.dtls.arrivals import Arrivals, Rank, resumes
 from gateway.dtls.limits import MAX_ARRIVALS, MAX_ARRIVALS_BYTES, NETWORK_BACKOFF_FREE, TURNS_OF_THE_FIRST
+from gateway.dtls.messages.framing import handshake_header
 from tests.dtls.captured import CAPTURES
 from tests.dtls.rawclient import RawClient, raw_record
 from tests.dtls.support import CLIENT, World
@@ -115,6 +116,38 @@ def test_first_hellos_of_real_clients_do_not_resume(name: str) -> None:
 def test_any_bytes_have_an_answer(data: bytes) -> None:
     assert resumes(data) in (True, False)
     assert resumes(RawClient().hello()[:59] + data) in (True, False)
+
+
+@pytest.mark.parametrize("size", [120, 200, 400])
+@pytest.mark.parametrize("ticket", [b"", b"t" * 40], ids=["new", "returning"])
+def test_pieces_of_a_hello_stay_in_order(size: int, ticket: bytes) -> None:
+    # As a socket's batch: each has its rank before any of them is served.
+    world, client = World(), RawClient(extensions={65000: b"\x11" * 500, 35: ticket, 23: b""})
+    client.read(world.deliver(client.hello()))
+    whole = client.hello()[25:]
+    queue = Arrivals()
+    for number, at in enumerate(range(0, len(whole), size)):
+        piece = whole[at : at + size]
+        datagram = raw_record(22, 1 + number, handshake_header(1, len(whole), 1, at, len(piece)) + piece)
+        queue.put(world.endpoint.rank(datagram, CLIENT, world.now), datagram, CLIENT)
+    answers = [answer for _ in range(len(queue)) for answer in world.deliver(queue.take()[0])]
+    client.read(answers)
+    assert [kind for kind, _, _ in client.messages][:2] == [3, 2]
+    assert not world.drops()
+
+
+def test_pieces_of_a_hello_of_a_handshake_under_way_are_known() -> None:
+    world, client = World(), RawClient(extensions={65000: b"\x11" * 500})
+    client.read(world.deliver(client.hello()))
+    whole = client.hello()[25:]
+    first, rest = (
+        raw_record(22, 1 + n, handshake_header(1, len(whole), 1, at, len(piece)) + piece)
+        for n, (at, piece) in enumerate(((0, whole[:100]), (100, whole[100:])))
+    )
+    assert world.endpoint.rank(rest, CLIENT, world.now) is Rank.NEW
+    world.deliver(first)
+    assert world.endpoint.rank(first, CLIENT, world.now) is Rank.NEW
+    assert world.endpoint.rank(rest, CLIENT, world.now) is Rank.KNOWN
 
 
 def test_ranks() -> None:

@@ -40,6 +40,15 @@ def test_forgeries_are_counted_while_a_new_handshake_is_under_way() -> None:
     forged = client.data(b"hello")
     forged = forged[:-1] + bytes((forged[-1] ^ 1,))
     world.deliver(*[forged] * 10)
+    assert association.authentication_failures == 10
+
+
+def test_records_that_may_be_a_finished_are_no_forgeries_while_a_new_handshake_is_under_way() -> None:
+    world, client = World(), RawClient()
+    association = world.connect(client)
+    world.reach_server_done(RawClient(random=b"r" * 32))
+    forged = raw_record(22, 1 << 48 | 60, bytes(40))
+    world.deliver(*[forged] * 10)
     # The handshake keeps the first two, as they might be its own early ones.
     assert association.authentication_failures == 8
 

@@ -415,13 +415,25 @@ def test_1_13_finished_may_overtake_what_precedes_it(kind: str) -> None:
     assert client.server_finished_verified
 
 
+def test_1_13_data_that_overtakes_finished_does_not_take_its_place() -> None:
+    world, client = World(), RawClient()
+    world.reach_server_done(client)
+    *before, finished = client.answer_flight()
+    early = [client.data(b"early") for _ in range(3)]
+    assert world.deliver(*early, finished) == []
+    assert world.drops() == {"early_data": 3}  # before Finished nobody knows whose it is
+    client.read(world.deliver(*before))
+    assert client.server_finished_verified
+    assert world.data == []
+
+
 def test_1_13_records_of_the_next_epoch_are_bounded() -> None:
     stage = stages.reach("psk", "ExpectPskKeyExchange")
     for sequence in range(500):
-        stage.world.deliver(raw_record(23, EPOCH_1 + sequence, bytes(MAX_EARLY_RECORD_BYTES + 1)))
+        stage.world.deliver(raw_record(21, EPOCH_1 + sequence, bytes(MAX_EARLY_RECORD_BYTES + 1)))
     assert stage.world.drops() == {"buffer_full": 500}
     for sequence in range(500):
-        stage.world.deliver(raw_record(23, EPOCH_1 + sequence, bytes(MAX_EARLY_RECORD_BYTES)))
+        stage.world.deliver(raw_record(21, EPOCH_1 + sequence, bytes(MAX_EARLY_RECORD_BYTES)))
     assert stage.world.drops() == {"buffer_full": 1000 - MAX_EARLY_RECORDS}
     # What was kept is of no use and no harm: the client's own Finished comes after it, or again.
     stage.complete()

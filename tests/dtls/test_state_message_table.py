@@ -45,8 +45,8 @@ half an alert, plain | -bad   -bad   -bad   -bad   -old   -nobod -bad   -bad   -
 fatal, protected     | keep   keep   keep   keep   end    closed keep   keep   keep   keep   keep   keep   end    closed
 warning, protected   | keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep   keep
 data, plain          | -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero  -zero
-data, protected      | keep   keep   keep   keep   -unexp data   keep   keep   keep   keep   keep   keep   -unexp data
-data, forged         | keep   keep   keep   keep   -mac   -mac   keep   keep   keep   keep   keep   keep   -mac   -mac
+data, protected      | -early -early -early -early -unexp data   -early -early -early -early -early -early -unexp data
+data, forged         | -early -early -early -early -mac   -mac   -early -early -early -early -early -early -mac   -mac
 finished, forged     | keep   keep   keep   keep   !51    -mac   keep   keep   keep   keep   keep   keep   !51    -mac
 record of epoch 2    | -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch -epoch
 heartbeat, plain     | -unexp -unexp -unexp -unexp -unexp -nobod -unexp -unexp -unexp -unexp -unexp -unexp -unexp -nobod
@@ -96,8 +96,8 @@ half an alert, plain | -bad   -bad   -bad   -old   -nobod
 fatal, protected     | keep   keep   keep   end    closed
 warning, protected   | keep   keep   keep   keep   keep
 data, plain          | -zero  -zero  -zero  -zero  -zero
-data, protected      | keep   keep   keep   -unexp data
-data, forged         | keep   keep   keep   -mac   -mac
+data, protected      | -early -early -early -unexp data
+data, forged         | -early -early -early -mac   -mac
 finished, forged     | keep   keep   keep   !51    -mac
 record of epoch 2    | -epoch -epoch -epoch -epoch -epoch
 heartbeat, plain     | -unexp -unexp -unexp -unexp -nobod
@@ -133,6 +133,7 @@ DROPS = {
     "nobod": "no_session",
     "bad": "malformed",
     "zero": "epoch_zero_data",
+    "early": "early_data",
     "mac": "bad_mac",
     "epoch": "future_epoch",
 }

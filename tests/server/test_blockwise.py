@@ -11,12 +11,34 @@ from aiocoap.optiontypes import BlockOption  # type: ignore[import-untyped]
 
 from gateway.coap import limits
 from gateway.handlers import App, Changed, Content, FileContent, Request
-from tests.server.support import Gateway, WireDevice, encoded, running
+from tests.dtls.rawclient import RawClient
+from tests.server.support import PSK, PSK_IDENTITY, Gateway, WireDevice, encoded, running
 
 pytestmark = pytest.mark.asyncio
 
 BODY = bytes(n * 31 & 0xFF for n in range(10_000))
 Block = BlockOption.BlockwiseTuple
+
+
+@pytest.mark.parametrize("mtu", [256, 296, 576])
+@pytest.mark.parametrize("cid", [None, b"deviceid"], ids=["no id", "id"])
+@pytest.mark.parametrize("size", [522, 10_000])
+async def test_answers_fit_the_path(tmp_path: Path, mtu: int, cid: bytes | None, size: int) -> None:
+    app, body, block = App(), b"", 0
+    app.get("/body")(lambda request: Content(BODY[:size]))
+    client = RawClient(identity=PSK_IDENTITY, psk=PSK, cid=cid)
+    async with running(tmp_path, app, dtls__mtu=mtu) as gateway, WireDevice(gateway.port, client) as wire:
+        device = Device(wire)
+        while len(body) < size:
+            further = {"block2": Block(len(body) // block, False, block.bit_length() - 5)} if block else {}
+            wire.send(client.data(device.message(aiocoap.GET, "/body", **further)))
+            datagram = await wire.datagram()
+            assert len(datagram) <= mtu - 48  # without the headers of IPv6 and UDP
+            (record,) = client.read([datagram])
+            answer = aiocoap.Message.decode(record.content)
+            assert answer.code == aiocoap.CONTENT
+            body, block = body + answer.payload, answer.opt.block2.size
+    assert body == BODY[:size]
 
 
 class Device:

@@ -39,6 +39,7 @@ _CHANGE_CIPHER_SPEC: Final = int(ContentType.CHANGE_CIPHER_SPEC)
 _CLIENT_HELLO: Final = int(HandshakeType.CLIENT_HELLO)
 _ALERT: Final = int(ContentType.ALERT)
 # A connection id hides what is in a record (RFC 9146 section 4).
+_APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
 _FINISHED_COMES_IN: Final = (_HANDSHAKE, int(ContentType.TLS12_CID))
 _TAKES_NO_MESSAGE: Final = (SuspendedState, Established)
 _NOT_TRUSTED: Final = "it does not accept our certificate: look at the CA, the host name and the clock that it has"
@@ -242,6 +243,8 @@ class Driver:
 
     def _receive_protected(self, record: Record, now: float) -> DropReason | None:
         if not isinstance(self._state, FinishedState):
+            if record.content_type == _APPLICATION_DATA:
+                return DropReason.EARLY_DATA  # it overtook the Finished, whose place it must not take
             if len(self._early) >= MAX_EARLY_RECORDS or len(record.fragment) > MAX_EARLY_RECORD_BYTES:
                 return DropReason.BUFFER_FULL
             self._early.append(record)
