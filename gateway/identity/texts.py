@@ -32,6 +32,8 @@ def shown_psk_identity(identity: bytes) -> tuple[str, str]:
         text = cut.decode("ascii")
     except UnicodeDecodeError:
         text = ""
+    if not identity:
+        return "'' (the device sent an empty one)", "TEXT"
     if not text.isprintable() or not text:
         return f"0x{cut.hex()}{dots}", "TEXT"
     return f"{text!r}{dots}", "TEXT" if dots else shlex.quote(text)

@@ -151,7 +151,7 @@ def test_the_key_has_no_repr(registry: Registry, service: IdentityService) -> No
         (b"a\0b", "0x610062"),
         (b"\xff\xfe", "0xfffe"),
         (b"x\n2026 forged line", "0x780a"),
-        (b"", "0x"),
+        (b"", "the PSK identity '' (the device sent an empty one)"),
         (b"i" * 300, "i" * 64 + "'..."),
         ("\u202e".encode(), "0xe280ae"),
     ],
