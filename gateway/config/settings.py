@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateway.config.values import Address, BindAddress, Duration, FilePath, KeySource, Names, as_tuple
+from gateway.config.values import Address, AppName, BindAddress, Duration, FilePath, KeySource, Names, as_tuple
 
 ENV_PREFIX: Final = "GATEWAY_"
 ENV_DELIMITER: Final = "__"
@@ -243,9 +243,10 @@ class AdminSettings(Section):
 class HandlersSettings(Section):
     """What answers the devices' requests."""
 
-    app: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = Field(
+    app: AppName | None = Field(
         default=None,
-        description="Your own application, as package.module:name of an App object.",
+        description="Your own application, as package.module:name of an App object. Each worker process runs one of "
+        "its own, with variables of its own: docs/handlers.md says what they share.",
         examples=["mycompany.devices:app"],
     )
     enabled: Names = Field(

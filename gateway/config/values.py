@@ -117,6 +117,16 @@ def _key_source(value: object) -> object:
     return value
 
 
+def _app_name(value: object) -> object:
+    if isinstance(value, str):
+        module, _, name = value.partition(":")
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError("must be a module as Python imports it, a colon and the name of the App in it")
+        if not name.isidentifier():
+            raise ValueError("must end in the name of the App, behind a colon")
+    return value
+
+
 def as_tuple(value: object) -> object:
     """A list of TOML as the tuple that strict models want; anything else is left for them to refuse."""
     return tuple(value) if isinstance(value, list) else value
@@ -131,5 +141,7 @@ FilePath = Annotated[InstanceOf[Path], BeforeValidator(_path)]
 """A path; a relative one is meant from the folder of the configuration file."""
 KeySource = Annotated[str, BeforeValidator(_key_source)]
 """Where a master key comes from."""
+AppName = Annotated[str, BeforeValidator(_app_name)]
+"""Where an application is: "package.module:name"."""
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 """A list of names."""

@@ -1,7 +1,6 @@
 """The application: routes, hooks, and the one way from a request to a response."""
 
 import inspect
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeVar, Unpack
 
@@ -9,6 +8,7 @@ import structlog
 
 from gateway.coap import Code
 from gateway.handlers.answering import Answering
+from gateway.handlers.blame import told
 from gateway.handlers.devices import DevicePort, NotServed, QueuedRequest, RemoteDevice
 from gateway.handlers.errors import HandlerError, RouteError, StartupError
 from gateway.handlers.invocation import Handler, Invocation
@@ -120,7 +120,10 @@ class App(Answering):
         Raises:
             RouteError: The path, a method, an option or the handler's parameters are wrong, or another handler answers
                 the same.
+            TypeError: There is no path: the decorator was written without parentheses.
         """
+        if not isinstance(path, str):
+            raise TypeError(_pathless(path))
         codes = [_method(method) for method in methods]
         if not codes:
             raise RouteError(f"the path {path!r} needs at least one method")
@@ -333,9 +336,11 @@ def _explain(hook: Callable[[], Any], error: Exception) -> str:
     """One line: the hook, its module, what it raised and where."""
     name = getattr(hook, "__qualname__", None) or type(hook).__qualname__
     module = getattr(hook, "__module__", None) or type(hook).__module__
-    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"start-up hook {name} ({module}) failed: {text} ({frame.filename}:{frame.lineno})"
+    return f"start-up hook {name} ({module}) failed: {told(error, module)}"
+
+
+def _pathless(path: object) -> str:
+    return f'write @app.get("/path") with the path in parentheses; {getattr(path, "__qualname__", path)!r} is no path'
 
 
 def _method(method: str | Code) -> Code:

@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from gateway.handlers.app import App
-from gateway.handlers.errors import HandlerError, LoadError
+from gateway.handlers.blame import place, told
+from gateway.handlers.errors import HandlerError, LoadError, RouteError
 
 ENTRY_POINT_GROUP: Final = "gateway.handlers"
 """A package offers a handler as `name = "package.module:install"` in this group."""
@@ -28,9 +29,11 @@ def load_app(spec: str, *, directory: Path | None = None) -> App:
     Raises:
         LoadError: It is not there, cannot be imported, or is no `App`.
     """
-    module_name, colon, attribute = spec.partition(":")
-    if not colon or not attribute or not all(part.isidentifier() for part in module_name.split(".")):
+    module_name, _, attribute = spec.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
         raise LoadError(f"app {spec!r} must look like 'package.module:name', for example 'myhandlers.main:app'")
+    if not attribute:
+        raise LoadError(f"app {spec!r} lacks the App's name: put it behind a colon, such as '{module_name}:app'")
     module = _import(module_name, spec, directory)
     target: Any = module
     for part in attribute.split("."):
@@ -80,10 +83,14 @@ def load_handlers(names: Iterable[str], options: Mapping[str, Options] | None = 
         install = _load(entry)
         try:
             install(target, given.get(entry.name, {}))
+        except RouteError as error:
+            raise LoadError(f"handler {entry.name!r}: {error}{place(error, entry.module)}") from error
         except HandlerError as error:
             raise LoadError(f"handler {entry.name!r}: {error}") from error
         except Exception as error:
-            raise LoadError(f"handler {entry.name!r} ({entry.value}) failed to install: {error!r}") from error
+            raise LoadError(
+                f"handler {entry.name!r} ({entry.value}) failed to install: {told(error, entry.module)}"
+            ) from error
     return target
 
 
@@ -112,14 +119,16 @@ def _import(module_name: str, spec: str, directory: Path | None) -> ModuleType:
                 f"app {spec!r}: there is no module {error.name!r}{looked} among the packages of {sys.executable}; "
                 "check the spelling, or install the package there"
             ) from error
-        raise LoadError(f"app {spec!r}: {module_name} needs {error.name!r}, which is not installed") from error
+        raise LoadError(
+            f"app {spec!r}: {module_name} needs {error.name!r}, which is not installed{place(error, module_name)}"
+        ) from error
     except HandlerError as error:
-        raise LoadError(f"app {spec!r}: {error}") from error
+        raise LoadError(f"app {spec!r}: {error}{place(error, module_name)}") from error
     except SyntaxError as error:
         line = f": {error.text.strip()!r}" if error.text else ""
         raise LoadError(f"app {spec!r}: {error.filename}, line {error.lineno}: {error.msg}{line}") from error
     except Exception as error:
-        raise LoadError(f"app {spec!r}: importing {module_name} failed: {error!r}") from error
+        raise LoadError(f"app {spec!r}: importing {module_name} failed: {told(error, module_name)}") from error
 
 
 def _apps_in(module: ModuleType) -> str:
@@ -146,7 +155,9 @@ def _load(entry: EntryPoint) -> Callable[[App, Options], None]:
     try:
         install = entry.load()
     except Exception as error:
-        raise LoadError(f"handler {entry.name!r} ({entry.value}) cannot be imported: {error!r}") from error
+        raise LoadError(
+            f"handler {entry.name!r} ({entry.value}) cannot be imported: {told(error, entry.module)}"
+        ) from error
     if not callable(install):
         raise LoadError(f"handler {entry.name!r} ({entry.value}) is no function install(app, options)")
     return install  # type: ignore[no-any-return]

@@ -209,6 +209,8 @@ class Reject(Exception):
     def __init__(
         self, code: int, diagnostic: str = "", *, detail: str | None = None, max_age: int | None = None
     ) -> None:
+        if not isinstance(code, int):
+            raise TypeError(f'Reject takes a code first, as in Reject(Code.FORBIDDEN, "why"), not {code!r}')
         if not _ERROR_CLASSES <= code <= 0xBF:
             raise ValueError(f"Reject takes a 4.xx or 5.xx code, not {code >> 5}.{code & 31:02}; return a Response")
         super().__init__(code, diagnostic)

@@ -73,8 +73,7 @@ class Terms:
         unknown = sorted(set(options) - set(RouteOptions.__annotations__))
         if unknown:
             raise RouteError(f"there is no route option {unknown[0]!r}; there are {', '.join(_NAMES)}")
-        fresh = options.get("fresh", 0)
-        self.fresh_s = fresh.total_seconds() if isinstance(fresh, timedelta) else float(fresh)
+        self.fresh_s = _seconds(options.get("fresh", 0))
         self.stream = options.get("stream", False)
         self.observable = options.get("observable", False)
         self.max_body = options.get("max_body")
@@ -105,12 +104,16 @@ class Terms:
 
     def _check(self) -> None:
         most = MAX_STREAM_BYTES if self.stream else MAX_BODY_BYTES
+        if self.max_body is not None and not isinstance(self.max_body, int):
+            raise RouteError(f"max_body is a number of bytes, such as 10_000, not {self.max_body!r}")
         if self.max_body is not None and not 0 <= self.max_body <= most:
             remedy = "" if self.stream else "; a larger one is taken with stream=True"
             raise RouteError(f"max_body is 0 to {most} bytes, not {self.max_body}{remedy}")
-        if self.fresh_s < 0:
-            raise RouteError(f"fresh is a number of seconds, not {self.fresh_s}")
+        if self.etag is not None and not callable(self.etag):
+            raise RouteError(f"etag is a function of the request that returns the ETag, not {self.etag!r}")
         for name, text in self.attributes.items():
+            if not isinstance(text, str):
+                raise RouteError(f"the attribute {name} is a text, not {text!r}")
             if not text.isprintable() or '"' in text or "\\" in text:
                 raise RouteError(f"the attribute {name} must be printable, without quotes and backslashes: {text!r}")
 
@@ -118,12 +121,21 @@ class Terms:
 _NAMES: Final = tuple(RouteOptions.__annotations__)
 
 
+def _seconds(fresh: object) -> float:
+    seconds = fresh.total_seconds() if isinstance(fresh, timedelta) else fresh
+    if not isinstance(seconds, int | float) or seconds < 0:
+        raise RouteError(f"fresh is a number of seconds or a timedelta, not {fresh!r}")
+    return float(seconds)
+
+
 def _formats(values: Iterable[int | str] | None, name: str) -> tuple[int, ...] | None:
     if values is None:
         return None
     try:
         formats = tuple([content_format(value) for value in ([values] if isinstance(values, str) else values)])
-    except (ValueError, TypeError) as error:
+    except TypeError:
+        raise RouteError(f"{name} is a list of content formats by number or media type, not {values!r}") from None
+    except ValueError as error:
         raise RouteError(f"{name}: {error}") from None
     if not formats:
         raise RouteError(f"{name} is one content format or more")

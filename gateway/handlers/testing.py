@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine, Generator, Iterable, Mapping
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import structlog
@@ -68,7 +68,13 @@ class TestClient:
             app: The app to test.
             device: Who sends: a device's id, a device, or a principal; each request may name another.
             devices: Id -> an app that plays this device when the app under test asks it something.
+
+        Raises:
+            TypeError: One of the apps is none.
         """
+        for given in (app, *(devices or {}).values()):
+            if not isinstance(given, App):
+                raise TypeError(_no_app(given))
         _keep_locals_out_of_tracebacks()
         self._app = app
         self._devices = TestDevices(app.dispatch, devices or {})
@@ -213,13 +219,11 @@ class TestClient:
         await self._app.shutdown()
 
     def _run(self, exchange: _Exchange, waiting: Coroutine[Any, Any, Response]) -> Response:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            rest = _drive(exchange, waiting)
-            return asyncio.run(rest) if self._runner is None else self._runner.run(rest)
-        waiting.close()
-        raise RuntimeError("an event loop is running: await client.apost(...) instead of client.post(...)")
+        if _loop_is_running():
+            waiting.close()
+            raise RuntimeError("an event loop is running: await client.apost(...) instead of client.post(...)")
+        rest = _drive(exchange, waiting)
+        return asyncio.run(rest) if self._runner is None else self._runner.run(rest)
 
     def _exchange(self, method: str | Code, path: str, payload: Payload, **arguments: Any) -> _Exchange:
         """One request from its first block to the last of its answer; hands out what is to be awaited."""
@@ -332,6 +336,15 @@ class _Link(NamedTuple):
         return any(have == number for have, _ in self.options)
 
 
+def _loop_is_running() -> bool:
+    # By itself, so that what is raised later was not raised while this was being handled.
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def _drive(exchange: _Exchange, waiting: Coroutine[Any, Any, Response]) -> Response:
     while True:
         answer = await waiting
@@ -365,6 +378,13 @@ def _keep_locals_out_of_tracebacks() -> None:
         colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
     structlog.configure(processors=[*chain, renderer])
+
+
+def _no_app(given: object) -> str:
+    if isinstance(given, ModuleType):
+        names = [name for name, value in vars(given).items() if isinstance(value, App)] or ["app"]
+        return f"TestClient takes an App, not a module: write TestClient({given.__name__}.{names[0]})"
+    return f"TestClient takes an App, not {type(given).__name__}"
 
 
 def _principal(device: str | Device | Principal) -> Principal:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -90,8 +90,13 @@ def mentioned() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "text"), mentioned())
 def test_a_command_that_is_mentioned_exists(page: str, text: str) -> None:
+    check_exists(text.split()[1:])
+
+
+def check_exists(words: Sequence[str]) -> None:
+    """That a command, its subcommand and its options are there; arguments may be anything."""
     command = typer.main.get_command(app)
-    for word in text.split()[1:]:
+    for word in words:
         if word.startswith("-"):
             options = {name for parameter in command.params for name in parameter.opts}
             assert word in options, f"{command.name} has no {word}"

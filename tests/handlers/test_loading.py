@@ -20,6 +20,7 @@ from gateway.handlers import (
     load_app,
     load_handlers,
 )
+from gateway.handlers.blame import _OTHERS
 
 Write = Callable[[str, str], None]
 
@@ -84,8 +85,10 @@ def test_app_of_a_directory_is_loaded_and_may_import_its_neighbours_later(tmp_pa
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("devices_c", "must look like 'package.module:name'"),
-        ("devices_c:", "must look like"),
+        ("devices_c", "app 'devices_c' lacks the App's name: put it behind a colon, such as 'devices_c:app'"),
+        ("devices_c:", "lacks the App's name"),
+        ("package.devices", "such as 'package.devices:app'"),
+        ("", "must look like 'package.module:name'"),
         (":app", "must look like"),
         ("devices-c:app", "must look like"),
         ("devices_c.py:app", "there is no module 'devices_c.py'"),
@@ -94,21 +97,38 @@ def test_app_of_a_directory_is_loaded_and_may_import_its_neighbours_later(tmp_pa
         ("devices_c:app.inner", "devices_c has no 'app.inner'"),
         ("devices_c:number", "is int, not a gateway.handlers.App; the apps in it: devices_c:app"),
         ("devices_c:make", "is function, not a gateway.handlers.App; call it in the module"),
-        ("devices_d:app", "devices_d needs 'devices_missing', which is not installed"),
-        ("devices_e:app", r"importing devices_e failed: ValueError\('broken'\)"),
-        ("devices_f:app", "the path 'telemetry' must start with a slash"),
+        ("devices_d:app", r"devices_d needs 'devices_missing', which is not installed \(\S+/devices_d\.py:1\)$"),
+        ("devices_e:app", r"importing devices_e failed: ValueError: broken \(\S+/devices_e\.py:2\)$"),
+        ("devices_f:app", r"the path 'telemetry' must start with a slash \(\S+/devices_f\.py:3\)$"),
+        ("devices_i:app", r"failed: JSONDecodeError: Expecting .* \(\S+/devices_i\.py:3\)$"),
+        ("devices_j:app", r"failed: ValueError: broken in two lines \(\S+/devices_k\.py:2\)$"),
+        ("devices_l:app", r'failed: TypeError: write @app\.get\("/path"\) .* \(\S+/devices_l\.py:3\)$'),
+        ("devices_m:app", r"no route option 'observeable'; there are thread, .* \(\S+/devices_m\.py:3\)$"),
+        ("devices_n:app", r"failed: JSONDecodeError: .* \(\S+/installed/devices_n\.py:4\)$"),
         ("devices_g:app", "devices_g has no 'app'; the module holds no App: write app = App"),
         ("devices_h:app", r"^app 'devices_h:app': \S+/devices_h\.py, line 2: invalid syntax: 'def 3\(\):'$"),
     ],
 )
-def test_app_that_cannot_be_loaded(write: Write, spec: str, complaint: str) -> None:
+def test_app_that_cannot_be_loaded(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, complaint: str
+) -> None:
     head = "from gateway.handlers import App\n"
     write("devices_c", head + "app = App()\nother = App()\nnumber = 1\ndef make(): return App()\n")
     write("devices_d", "import devices_missing\n")
-    write("devices_e", "raise ValueError('broken')\n")
+    write("devices_e", "\nraise ValueError('broken')\n")
     write("devices_f", head + "app = App()\napp.get('telemetry')(lambda request: None)\n")
     write("devices_g", "")
     write("devices_h", "x = 1\ndef 3():\n    pass\n")
+    write("devices_i", "import json\ndef read(text):\n    return json.loads(text)\nread('no JSON')\n")
+    write("devices_j", "import devices_k\n")
+    write("devices_k", "\nraise ValueError('broken\\n in two lines')\n")
+    write("devices_l", head + "app = App()\n@app.get\ndef handler(request): pass\n")
+    write("devices_m", head + "app = App()\n@app.get('/', observeable=True)\ndef handler(request): pass\n")
+    # An app that is installed, as most are: its lines are its author's, those of what it uses are not.
+    monkeypatch.setattr("gateway.handlers.blame._OTHERS", (*_OTHERS, f"{tmp_path}/installed/"))
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    write("installed/devices_n", "import json\nimport devices_n_library\n\ndevices_n_library.read('no JSON')\n")
+    write("installed/devices_n_library", "import json\ndef read(text):\n    return json.loads(text)\n")
     with pytest.raises(LoadError, match=complaint) as caught:
         load_app(spec)
     assert "\n" not in str(caught.value)
@@ -145,16 +165,30 @@ def test_only_named_handlers_are_installed(install: Callable[[Mapping[str, str]]
 def test_handlers_that_cannot_be_loaded(install: Callable[[Mapping[str, str]], None], write: Write) -> None:
     write("plugin_c", "value = 1\ndef install(app, options): raise OSError('no database')\n")
     write("plugin_d", "import plugin_missing\n")
-    install({"c": "plugin_c:install", "d": "plugin_d:install", "e": "plugin_c:value", "echo": "plugin_c:install"})
+    write("plugin_f", "def install(app, options): app.get('plugin')\n")
+    install(
+        {
+            "c": "plugin_c:install",
+            "d": "plugin_d:install",
+            "e": "plugin_c:value",
+            "f": "plugin_f:install",
+            "echo": "plugin_c:install",
+        }
+    )
     cases: list[tuple[list[str], dict[str, dict[str, object]], str]] = [
-        (["tme"], {}, "there is no handler 'tme'; installed handlers: c, d, e, echo, firmware, telemetry, time"),
+        (["tme"], {}, "there is no handler 'tme'; installed handlers: c, d, e, echo, f, firmware, telemetry, time"),
         (["time", "time"], {}, "the handler 'time' is named twice"),
         (["time"], {"telemetry": {}}, "options for the handler 'telemetry', which is not to be installed"),
         (["time"], {"time": {"zone": "x"}}, "handler 'time': unknown option 'zone'; it has none"),
         (["telemetry"], {"telemetry": {"pth": "x"}}, "handler 'telemetry': unknown option 'pth'; it has path"),
         (["telemetry"], {"telemetry": {"path": 1}}, "handler 'telemetry': the option path must be a file's name"),
-        (["c"], {}, r"handler 'c' \(plugin_c:install\) failed to install: OSError\('no database'\)"),
-        (["d"], {}, r"handler 'd' \(plugin_d:install\) cannot be imported: .*plugin_missing"),
+        (
+            ["c"],
+            {},
+            r"handler 'c' \(plugin_c:install\) failed to install: OSError: no database \(\S+/plugin_c\.py:2\)$",
+        ),
+        (["d"], {}, r"handler 'd' \(plugin_d:install\) cannot be imported: .*plugin_missing' \(\S+/plugin_d\.py:1\)$"),
+        (["f"], {}, r"handler 'f': the path 'plugin' must start with a slash \(\S+/plugin_f\.py:1\)$"),
         (["e"], {}, r"handler 'e' \(plugin_c:value\) is no function install\(app, options\)"),
         (["echo"], {}, "more than one package offers a handler 'echo': .*plugin_c:install.*uninstall all but one"),
     ]

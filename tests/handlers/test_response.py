@@ -111,6 +111,14 @@ def test_reject_takes_error_codes_only(code: int) -> None:
         Reject(code)
 
 
+def test_reject_without_a_code_says_what_to_write() -> None:
+    text: Any = "no"
+    with pytest.raises(
+        TypeError, match=r"""^Reject takes a code first, as in Reject\(Code\.FORBIDDEN, "why"\), not 'no'$"""
+    ):
+        Reject(text)
+
+
 def test_repr_holds_no_payload() -> None:
     assert repr(Content("secret")) == "<Content 2.05 6 bytes>"
     assert repr(Reject(Code.NOT_FOUND).response()) == "<Response 4.04 0 bytes>"

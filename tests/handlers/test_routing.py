@@ -1,5 +1,7 @@
 """Templates, conflicts and precedence."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,13 @@ def handler(request: Request) -> None:
 def test_invalid_template_is_refused_when_registered(path: str, complaint: str) -> None:
     with pytest.raises(RouteError, match=complaint):
         App().get(path)(handler)
+
+
+def test_a_decorator_without_parentheses_says_what_to_write() -> None:
+    app: Any = App()
+    for decorate in (app.get, app.post, app.route):
+        with pytest.raises(TypeError, match=r'^write @app\.get\("/path"\) .*; \'handler\' is no path$'):
+            decorate(handler)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -109,6 +110,35 @@ def test_plain_method_inside_a_loop_says_what_to_write() -> None:
             TestClient(mirror()).post("/a")
 
     asyncio.run(main())
+
+
+def test_what_an_async_handler_raises_has_no_false_cause() -> None:
+    app, errors = App(), list[Exception]()
+
+    @app.get("/")
+    async def fail(request: Request) -> None:
+        raise ValueError("broken")
+
+    app.on_error(lambda request, error: errors.append(error))
+    with capture_logs():
+        assert TestClient(app).get("/").code == Code.INTERNAL_SERVER_ERROR
+        with TestClient(app) as client:
+            assert client.get("/").code == Code.INTERNAL_SERVER_ERROR
+    assert [(str(error), error.__context__) for error in errors] == [("broken", None)] * 2
+
+
+def test_what_is_no_app_is_refused_with_what_to_write() -> None:
+    module: Any = ModuleType("thermostats")
+    with pytest.raises(TypeError, match=r"not a module: write TestClient\(thermostats\.app\)$"):
+        TestClient(module)
+    module.rooms = App()
+    with pytest.raises(TypeError, match=r"write TestClient\(thermostats\.rooms\)$"):
+        TestClient(module)
+    spec: Any = "thermostats:app"
+    with pytest.raises(TypeError, match=r"^TestClient takes an App, not str$"):
+        TestClient(spec)
+    with pytest.raises(TypeError, match=r"^TestClient takes an App, not a module"):
+        TestClient(App(), devices={"dev2": module})
 
 
 def test_context_keeps_one_loop() -> None:
