@@ -8,6 +8,7 @@ from gateway.identity.rehearsal import rehearse
 from gateway.identity.remembering import remember
 from gateway.identity.service import IdentityService, PskAnswer
 from gateway.identity.trusting import anchors_of, trust_ca
+from gateway.identity.web import WebAnswer, WebError, ask_web, in_background
 
 __all__ = [
     "Admission",
@@ -15,9 +16,13 @@ __all__ = [
     "IdentityService",
     "PskAnswer",
     "Refusal",
+    "WebAnswer",
+    "WebError",
     "anchors_of",
+    "ask_web",
     "check_possession",
     "import_crl",
+    "in_background",
     "rehearse",
     "remember",
     "trust_ca",

@@ -10,3 +10,8 @@ device comes back."""
 
 SHOWN_IDENTITY_BYTES = 64
 """Bytes of a PSK identity in a log line: enough to recognise it, whatever a stranger sends."""
+
+MAX_RESOLVING = 16
+"""Host names of webhooks and revocation lists that are resolved at once, a thread each. A name server that is silent
+keeps such a thread for as long as the resolver of the system waits (resolv.conf: by default up to half a minute for
+each name that is tried), whoever asked having given up."""

@@ -16,6 +16,7 @@ from gateway.model import DeviceStatus, Principal
 from gateway.pki import CertifiedKey, create_root, fingerprint, issue_device
 from gateway.registry import AnchorPolicy, CachedReads, InvalidValue, Provision, Registry, open_registry, run
 from gateway.registry import provisioning as provisioning_module
+from tests.slow_web import slow_web
 
 ROOT = create_root("Factory Root")
 ANCHOR = fingerprint(ROOT.certificate)
@@ -239,3 +240,29 @@ def test_nobody_at_the_webhook(factory: Callable[..., Factory]) -> None:
         acme.comes("m1")
     assert refused.value.reason is Refusal.PROVISIONING_UNAVAILABLE
     assert acme.registry.list_devices() == []
+
+
+def test_a_webhook_that_dribbles_has_no_more_time_than_a_silent_one(
+    factory: Callable[..., Factory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer would be a no."""
+    monkeypatch.setattr(webhook_module, "WEBHOOK_TIMEOUT_S", 0.2)
+    with slow_web(b"HTTP/1.1 403 Forbidden\r\nX: ") as web:
+        acme = factory(webhook=web.url())
+        with pytest.raises(IdentityRefused, match=r"longer than 0\.2 seconds") as refused:
+            acme.comes("m1")
+        assert web.left.wait(10)
+    assert refused.value.reason is Refusal.PROVISIONING_UNAVAILABLE
+
+
+def test_a_webhook_that_speaks_no_http_admits_nobody(factory: Callable[..., Factory]) -> None:
+    with slow_web(b"SSH-2.0-OpenSSH\r\n\r\n") as web:
+        assert factory(webhook=web.url()).outcome("m1") == "provisioning_unavailable"
+
+
+def test_a_webhook_that_redirects_is_told_of(factory: Callable[..., Factory]) -> None:
+    with (
+        answering(302) as (url, _),
+        pytest.raises(IdentityRefused, match=r"redirects to 'http://127\.0\.0\.1:1/elsewhere'"),
+    ):
+        factory(webhook=url).comes("m1")
