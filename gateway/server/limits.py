@@ -133,7 +133,11 @@ MAX_CLONE_SUSPECTS: Final = 10_000
 the oldest suspicion makes room, and its device is suspected again at its next session."""
 
 CRL_FETCH_S: Final = 20.0
-"""Seconds for fetching a revocation list, however slowly it comes."""
+"""Seconds for fetching a revocation list, from the name of its server to its last byte: 16 MiB by 7 Mbit/s."""
+
+MAX_CRL_FETCHES: Final = 8
+"""Revocation lists that are fetched at once, a thread and at most 32 MiB each. Lists of CAs that do not answer are
+tried ever more rarely, so that they seldom fill it; if they do, another list waits until one of them has failed."""
 
 CRL_LOOK_S: Final = 5.0
 """Seconds between two looks at which revocation lists are due; so soon is one fetched after its URL was set."""

@@ -12,10 +12,12 @@ import aiocoap  # type: ignore[import-untyped]
 import pytest
 
 from gateway.registry.limits import CACHE_CHECK_S
-from tests.cli.support import Serving, ok, run
+from gateway.server.limits import CRL_FETCH_S
+from tests.cli.support import STOP_S, Serving, ok, run
 from tests.interop.devices import Psk
 from tests.interop.openssl import s_client
 from tests.interop.piped import Piped
+from tests.slow_web import slow_web
 
 KEY = b"sixteen letters!"
 SUITE = "TLS_PSK_WITH_AES_128_GCM_SHA256"
@@ -44,6 +46,18 @@ def test_a_signal_says_goodbye_to_the_devices_and_exits_with_0(site: Path, numbe
         assert {line["level"] for line in gateway.log.lines()} == {"info"}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", gateway.port))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_does_not_wait_for_a_revocation_list_that_comes_slowly(site: Path, workers: str) -> None:
+    with slow_web(b"HTTP/1.1 200 OK\r\nX: ") as web:
+        ok("ca", "trust", "certs/root.pem", "--crl-url", web.url())
+        with Serving(site, "--workers", workers) as gateway:
+            assert web.asked.wait(STOP_S)
+            gateway.process.send_signal(signal.SIGTERM)
+            # Before the fetch ends by itself; a worker that is killed makes another status.
+            assert gateway.process.wait(CRL_FETCH_S / 2) == 0
+            assert not gateway.log.lines("crl.refresh_failed")
 
 
 def test_the_start_line_says_what_is_there(site: Path) -> None:
