@@ -44,8 +44,8 @@ STREAMS: Final = 1000
 """Handlers that take a stream at once, where the configuration says nothing else: each may hold a file open, of which a
 process has 1024 by default. One more gets 5.03."""
 
-STREAMS_PER_PEER: Final = 4
-"""Those of one session, in the midst of an upload or cleaning up after one: as many as it may have uploads."""
+STREAMS_OF_ONE: Final = 4
+"""Those of one device, in the midst of an upload or cleaning up after one: as many as it may have uploads."""
 
 STREAM_RETRY_AFTER_S: Final = 5
 """Seconds (Max-Age of that 5.03) after which a device may try again: some block of another upload has come by then."""
