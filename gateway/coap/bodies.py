@@ -4,12 +4,12 @@ A body with an ETag that a GET can have again needs none of this. What a handler
 that must not run twice, is kept here until the last of it has been fetched or nobody has asked for long.
 """
 
-from collections.abc import Hashable
 from typing import Final
 
 from gateway.coap import limits
 from gateway.coap.blockwise import TransferKey, transfer_key
 from gateway.coap.message import Message
+from gateway.coap.peer import Peer
 from gateway.coap.shelf import Kept, Shelf
 
 _OVERHEAD_BYTES: Final = 512
@@ -30,7 +30,7 @@ class Body(Kept):
 
     def __init__(
         self,
-        peer: Hashable,
+        peer: Peer,
         key: TransferKey,
         code: int,
         options: list[tuple[int, bytes]],
@@ -61,7 +61,7 @@ class Bodies:
 
     def keep(
         self,
-        peer: Hashable,
+        peer: Peer,
         request: Message,
         code: int,
         options: list[tuple[int, bytes]],
@@ -79,10 +79,11 @@ class Bodies:
         before = shelf.find(peer, body.key)
         if before is not None:
             shelf.remove(before)
-        if body.size > limits.BODY_BYTES_PER_PEER:
+        if body.size > limits.BODY_BYTES_OF_ONE:
             return False
-        while (oldest := shelf.oldest(peer)) is not None and (
-            shelf.count(peer) >= limits.BODIES_PER_PEER or shelf.size_of(peer) + body.size > limits.BODY_BYTES_PER_PEER
+        owner = body.owner
+        while (oldest := shelf.oldest(owner)) is not None and (
+            shelf.count(owner) >= limits.BODIES_OF_ONE or shelf.size_of(owner) + body.size > limits.BODY_BYTES_OF_ONE
         ):
             shelf.remove(oldest)
         while shelf.size + body.size > limits.BODY_BYTES and (stalest := shelf.oldest_of_all()) is not None:
@@ -90,7 +91,7 @@ class Bodies:
         shelf.add(body, now)
         return True
 
-    def find(self, peer: Hashable, request: Message, now: float) -> Body | None:
+    def find(self, peer: Peer, request: Message, now: float) -> Body | None:
         """The body that a request asks for another part of.
 
         The request may repeat the payload of the first one (FETCH) or leave it out; another payload asks for another
@@ -103,7 +104,7 @@ class Bodies:
         self._shelf.use(body, now)
         return body
 
-    def forget(self, peer: Hashable) -> None:
+    def forget(self, peer: Peer) -> None:
         """The peer is gone."""
         self._shelf.forget(peer)
 

@@ -67,16 +67,16 @@ CONFIRM_AFTER_S: Final = 24 * 3600.0
 # of them again.
 REPETITIONS_OF_ONE_ID: Final = 2
 
-# Uploads that a peer may have begun at once, by Request-Tag or to different resources. A device has one, and one that
-# it gave up; past it the one that was left longest goes.
-UPLOADS_PER_PEER: Final = 4
+# Uploads that one device may have begun at once, by Request-Tag, to different resources or in several sessions. It has
+# one, and one that it gave up; past it the one that was left longest goes.
+UPLOADS_OF_ONE: Final = 4
 
 # Uploads of all peers: a fleet of 10,000 that is asked for its logs at the same time. More get 5.03.
 UPLOADS: Final = 10_000
 
-# Bytes of the uploads of one peer, beyond which those that it left are given up: several small bodies fit, and the
-# bound of a route's own body holds for the one that goes on.
-UPLOAD_BYTES_PER_PEER: Final = 1024 * 1024
+# Bytes of the uploads of one device, in all its sessions, beyond which those that it left are given up: several small
+# bodies fit, and the bound of a route's own body holds for the one that goes on.
+UPLOAD_BYTES_OF_ONE: Final = 1024 * 1024
 
 # Bytes of all uploads together: what a small machine can spare. More get 5.03 and try again.
 UPLOAD_BYTES: Final = 64 * 1024 * 1024
@@ -84,11 +84,11 @@ UPLOAD_BYTES: Final = 64 * 1024 * 1024
 # Bytes that an upload is counted as beside its body: its options, which hold up to a datagram, and the objects.
 UPLOAD_OVERHEAD_BYTES: Final = 1024
 
-# Responses kept for one peer until their blocks are fetched. A client fetches one at a time.
-BODIES_PER_PEER: Final = 4
+# Responses kept for one device until their blocks are fetched. A client fetches one at a time.
+BODIES_OF_ONE: Final = 4
 
 # Bytes of them, which is the largest body that can be sent without an ETag; what is larger is a file and has one.
-BODY_BYTES_PER_PEER: Final = 1024 * 1024
+BODY_BYTES_OF_ONE: Final = 1024 * 1024
 
 # Bytes of kept responses in all. Past it the one goes that nobody asked for longest: a GET of it runs again.
 BODY_BYTES: Final = 64 * 1024 * 1024

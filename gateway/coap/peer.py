@@ -42,7 +42,8 @@ class Peer:
 
     @property
     def owner(self) -> Hashable:
-        """Whose observations they are: a device that comes back in another session is the same (RFC 7641)."""
+        """Whose session it is: a device that comes back in another one still is the same (RFC 7641), and what all its
+        sessions make us keep is counted together."""
         return self
 
     def __init__(self, context: Any = None) -> None:

@@ -5,7 +5,6 @@ what is before or behind that place gets 4.08, and the upload goes on unharmed. 
 acknowledgement may have been lost or late: the newest block or an older one again, and the first, which begins anew.
 """
 
-from collections.abc import Hashable
 from typing import Any, Final, NamedTuple
 
 from gateway.coap import limits
@@ -13,6 +12,7 @@ from gateway.coap.blockwise import Block, TransferKey, transfer_key
 from gateway.coap.codec import encode_uint
 from gateway.coap.message import Message
 from gateway.coap.numbers import Code, Option
+from gateway.coap.peer import Peer
 from gateway.coap.shelf import Kept, Shelf
 
 _SIZE1: Final = int(Option.SIZE1)
@@ -46,7 +46,7 @@ class Upload(Kept):
 
     __slots__ = ("_data", "_last", "_last_block", "complete", "context", "received", "repeated")
 
-    def __init__(self, peer: Hashable, key: TransferKey, *, keep: bool) -> None:
+    def __init__(self, peer: Peer, key: TransferKey, *, keep: bool) -> None:
         super().__init__(peer, key, limits.UPLOAD_OVERHEAD_BYTES)
         self.received = 0
         self.complete = False
@@ -113,12 +113,12 @@ class Uploads:
         return self._shelf.size
 
     def receive(
-        self, peer: Hashable, message: Message, block: Block, now: float, *, max_body: int, keep: bool = True
+        self, peer: Peer, message: Message, block: Block, now: float, *, max_body: int, keep: bool = True
     ) -> Upload | Refusal:
         """Take one block.
 
         Args:
-            peer: Who sends it; uploads of different peers never mix.
+            peer: Who sends it; uploads of different peers never mix, and those of one owner are bounded together.
             message: The request.
             block: Its Block1.
             now: Seconds on the caller's monotonic clock.
@@ -156,7 +156,7 @@ class Uploads:
         """Forget an upload that is done with; harmless when it is forgotten already."""
         self._shelf.remove(upload)
 
-    def forget(self, peer: Hashable) -> None:
+    def forget(self, peer: Peer) -> None:
         """The peer is gone."""
         for upload in self._shelf.forget(peer):
             self._give_up(upload)
@@ -171,12 +171,13 @@ class Uploads:
             self._give_up(upload)
 
     def _start(
-        self, peer: Hashable, key: TransferKey, message: Message, max_body: int, now: float, *, keep: bool
+        self, peer: Peer, key: TransferKey, message: Message, max_body: int, now: float, *, keep: bool
     ) -> Upload | Refusal:
         announced = message.uint_option(_SIZE1, _SIZE1_BYTES)
         if announced is not None and announced > max_body:
             return _too_large(max_body)
-        if self._shelf.count(peer) >= limits.UPLOADS_PER_PEER and (oldest := self._shelf.oldest(peer)) is not None:
+        owner = peer.owner
+        if self._shelf.count(owner) >= limits.UPLOADS_OF_ONE and (oldest := self._shelf.oldest(owner)) is not None:
             self._abandon(oldest)
         if len(self._shelf) >= limits.UPLOADS:
             return Refusal(Code.SERVICE_UNAVAILABLE, _RETRY_LATER, "too many uploads at once")
@@ -195,9 +196,9 @@ class Uploads:
             self._shelf.remove(upload)
             return upload
         self._shelf.use(upload, now, upload.held)
-        # What this peer has begun and not gone on with makes room first. Alone, an upload is bounded by `max_body`.
-        while self._shelf.size_of(upload.peer) > limits.UPLOAD_BYTES_PER_PEER:
-            oldest = self._shelf.oldest(upload.peer)
+        # What this owner has begun and not gone on with makes room first. Alone, an upload is bounded by `max_body`.
+        while self._shelf.size_of(upload.owner) > limits.UPLOAD_BYTES_OF_ONE:
+            oldest = self._shelf.oldest(upload.owner)
             if oldest is None or oldest is upload:
                 break
             self._abandon(oldest)

@@ -44,8 +44,8 @@ STREAMS: Final = 1000
 """Handlers that take a stream at once, where the configuration says nothing else: each may hold a file open, of which a
 process has 1024 by default. One more gets 5.03."""
 
-STREAMS_PER_PEER: Final = 4
-"""Those of one session, in the midst of an upload or cleaning up after one: as many as it may have uploads."""
+STREAMS_OF_ONE: Final = 4
+"""Those of one device, in the midst of an upload or cleaning up after one: as many as it may have uploads."""
 
 STREAM_RETRY_AFTER_S: Final = 5
 """Seconds (Max-Age of that 5.03) after which a device may try again: some block of another upload has come by then."""
@@ -65,3 +65,11 @@ CBOR_DEPTH: Final = 64
 
 LOCATION_BYTES: Final = 255
 """Bytes of one Location-Path or Location-Query. RFC 7252 section 5.10, table 4."""
+
+SENML_NAME_CHARACTERS: Final = 255
+"""Characters of a SenML record's name, base name included. RFC 8428 section 4.5.1 knows no bound, and a base name is
+copied into each record, of which 64 KiB hold 20,000; 255 fit a Uri-Path segment, and a URN with a path behind it."""
+
+SENML_UNIT_CHARACTERS: Final = 64
+"""Characters of a SenML record's unit, which may come from the base as well. The longest one that is registered has
+below 16 (RFC 8428 section 12.1, RFC 8798)."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from gateway.coap import Code, ContentFormat, Message
 from gateway.handlers.media_types import CBOR_FORMATS, JSON_FORMATS, SENML_FORMATS, media_type
 from gateway.handlers.response import Reject
-from gateway.handlers.senml import resolve_senml
+from gateway.handlers.senml import NotSenml, resolve_senml
 from gateway.model import Device, Principal
 
 if TYPE_CHECKING:
@@ -127,9 +127,11 @@ class Request:
         payload, content_format = self.message.payload, self.message.content_format
         try:
             return decode_payload(payload, content_format)
-        except ValueError:
+        except ValueError as error:
+            # Not what a foreign decoder says: it may quote the payload at length.
+            reason = f": {error}" if isinstance(error, NotSenml) else ""
             name = media_type(content_format)
-            raise Reject(Code.BAD_REQUEST, f"the payload is not valid {name}") from None
+            raise Reject(Code.BAD_REQUEST, f"the payload is not valid {name}{reason}") from None
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """The body block by block, as it comes, where the route says `stream=True`; elsewhere all at once.

@@ -6,7 +6,7 @@ that fit one message.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from gateway.coap import (
 )
 from gateway.handlers.app import App
 from gateway.handlers.bodies import Part
-from gateway.handlers.limits import STREAM_GRACE_S, STREAM_RETRY_AFTER_S, STREAMS, STREAMS_PER_PEER
+from gateway.handlers.limits import STREAM_GRACE_S, STREAM_RETRY_AFTER_S, STREAMS, STREAMS_OF_ONE
 from gateway.handlers.request import Request, UploadRequest
 from gateway.handlers.response import Response
 from gateway.handlers.routing import Route
@@ -78,7 +78,7 @@ class Transfers:
         self._max_streams = max_streams
         self._stream_grace_s = stream_grace_s
         # Handlers that take a stream run beside the requests that bring their blocks, and for whom.
-        self._streams: dict[asyncio.Task[Response], Peer] = {}
+        self._streams: dict[asyncio.Task[Response], Hashable] = {}
 
     @property
     def uploads(self) -> int:
@@ -204,8 +204,9 @@ class Transfers:
             return self._refused(request, upload)
         stream = upload.context
         if stream is None:
-            of_peer = sum(owner is peer for owner in self._streams.values())
-            if len(self._streams) >= self._max_streams or of_peer >= STREAMS_PER_PEER:
+            me = peer.owner
+            mine = sum(owner == me for owner in self._streams.values())
+            if len(self._streams) >= self._max_streams or mine >= STREAMS_OF_ONE:
                 self._uploads.finish(upload)
                 return self._refused(request, _TOO_MANY_STREAMS)
             stream = upload.context = self._start_stream(peer, request)
@@ -227,7 +228,7 @@ class Transfers:
         stream = BlockStream()
         answer = self._app.dispatch(UploadRequest(request, b"", stream))
         stream.task = task = asyncio.get_running_loop().create_task(_awaited(answer))
-        self._streams[task] = peer
+        self._streams[task] = peer.owner
         task.add_done_callback(self._streams.pop)
         return stream
 

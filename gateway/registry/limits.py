@@ -37,6 +37,10 @@ million devices. What handshakes read again is in memory as values, and the oper
 MAX_CHANGE_LOG_ROWS = 10_000
 """Changes that are kept for other processes' caches. Whoever has missed more forgets everything, which is right too."""
 
+MAX_PATTERN_STEPS = 10_000_000
+"""Steps that an anchor's pattern may take on a name of 128 characters, as counted from its text, which is above the
+true number: three repetitions without bound count 6 million and take 10 ms of the event loop, the worst known 70."""
+
 MAX_QUARANTINED_PER_ANCHOR = 10_000
 """Devices in quarantine that one trust anchor may bring: enough to see what happens, bounded if a factory's
 key leaks."""

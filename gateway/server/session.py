@@ -44,7 +44,7 @@ class Session(Peer):
 
     @property
     def owner(self) -> tuple[str, str]:
-        """The device: what it observes is its own, whatever session it has."""
+        """The device: what it observes is its own, whatever session it has, and all it has is counted together."""
         device = self.principal.device
         return device.tenant_id, device.id
 

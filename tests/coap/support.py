@@ -1,8 +1,22 @@
 """What the tests of the message layer share: a fixed random source and datagrams built by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from gateway.coap import MessageLayer, Peer, TransmissionParameters
+
+
+class Session(Peer):
+    """A peer of an owner who may have several."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Hashable) -> None:
+        super().__init__()
+        self._owner = owner
+
+    @property
+    def owner(self) -> Hashable:
+        return self._owner
 
 
 def fixed_random(value: int) -> Callable[[int], bytes]:

@@ -1,6 +1,6 @@
 """Observations of resources of ours (RFC 7641), on a virtual clock; every datagram by hand."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from random import Random
 
 import pytest
@@ -16,25 +16,11 @@ from gateway.coap import (
     decode,
     limits,
 )
-from tests.coap.support import fixed_random, new_layer, post, sent
+from tests.coap.support import Session, fixed_random, new_layer, post, sent
 
 CONTENT, NOT_FOUND = 0x45, 0x84
 TOKEN = b"\xaa"
 DAY_S = 24 * 3600.0
-
-
-class Session(Peer):
-    """A peer of an owner who may have several."""
-
-    __slots__ = ("_owner",)
-
-    def __init__(self, owner: Hashable) -> None:
-        super().__init__()
-        self._owner = owner
-
-    @property
-    def owner(self) -> Hashable:
-        return self._owner
 
 
 def register(

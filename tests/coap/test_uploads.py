@@ -5,7 +5,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.coap import Block, Code, Message, Refusal, Upload, Uploads, decode_uint, encode_block, encode_uint, limits
+from gateway.coap import (
+    Block,
+    Code,
+    Message,
+    Peer,
+    Refusal,
+    Upload,
+    Uploads,
+    decode_uint,
+    encode_block,
+    encode_uint,
+    limits,
+)
+from tests.coap.support import Session
 
 POST = 2
 URI_PATH, CONTENT_FORMAT, BLOCK1, SIZE1, REQUEST_TAG = 11, 12, 27, 60, 292
@@ -21,9 +34,11 @@ def post(block: Block, payload: bytes, *options: tuple[int, bytes]) -> Message:
 class Client:
     """Sends blocks of BODY, or whatever it is told to."""
 
-    def __init__(self, uploads: Uploads, peer: str = "peer", max_body: int = 10_000, *, keep: bool = True) -> None:
+    def __init__(
+        self, uploads: Uploads, peer: Peer | None = None, max_body: int = 10_000, *, keep: bool = True
+    ) -> None:
         self.uploads = uploads
-        self.peer = peer
+        self.peer = peer or Peer()
         self.max_body = max_body
         self.keep = keep
 
@@ -207,13 +222,13 @@ def test_request_tags_keep_transfers_apart(client: Client) -> None:
 
 
 def test_peers_never_mix(uploads: Uploads) -> None:
-    one, two = Client(uploads, "one"), Client(uploads, "two")
+    one, two = Client(uploads), Client(uploads)
     one.send(0, True, 0)
     assert refused(two.send(1, False, 0))[0] == Code.REQUEST_ENTITY_INCOMPLETE
-    uploads.forget("two")
+    uploads.forget(two.peer)
     assert accepted(one.send(1, False, 0)).complete
     one.send(0, True, 0)
-    uploads.forget("one")
+    uploads.forget(one.peer)
     assert refused(one.send(1, False, 0))[0] == Code.REQUEST_ENTITY_INCOMPLETE
     assert (len(uploads), uploads.size) == (0, 0)
 
@@ -264,9 +279,9 @@ class TestPassedOn:
         elif how == "expired":
             uploads.expire(LIFETIME_S)
         elif how == "forgotten":
-            uploads.forget("peer")
+            uploads.forget(client.peer)
         else:
-            for number in range(limits.UPLOADS_PER_PEER):
+            for number in range(limits.UPLOADS_OF_ONE):
                 client.send(0, True, 0, (REQUEST_TAG, bytes([number])))
         assert uploads.abandoned == ["handler"]
 
@@ -274,16 +289,16 @@ class TestPassedOn:
 def test_uploads_of_one_peer_are_bounded_in_number(uploads: Uploads, client: Client) -> None:
     for tag in range(1000):
         accepted(client.send(0, True, 0, (REQUEST_TAG, encode_uint(tag))))
-        assert len(uploads) <= limits.UPLOADS_PER_PEER
+        assert len(uploads) <= limits.UPLOADS_OF_ONE
     # The newest ones live.
-    for tag in range(1000 - limits.UPLOADS_PER_PEER, 1000):
+    for tag in range(1000 - limits.UPLOADS_OF_ONE, 1000):
         assert accepted(client.send(1, False, 0, (REQUEST_TAG, encode_uint(tag)))).body == BODY[:32]
 
 
 def test_uploads_of_one_peer_are_bounded_in_bytes(uploads: Uploads) -> None:
-    client = Client(uploads, max_body=4 * limits.UPLOAD_BYTES_PER_PEER)
-    bound = limits.UPLOAD_BYTES_PER_PEER + 1024
-    for tag in range(limits.UPLOADS_PER_PEER):
+    client = Client(uploads, max_body=4 * limits.UPLOAD_BYTES_OF_ONE)
+    bound = limits.UPLOAD_BYTES_OF_ONE + 1024
+    for tag in range(limits.UPLOADS_OF_ONE):
         for number in range(600):
             accepted(client.send(number, True, 6, (REQUEST_TAG, bytes([tag])), payload=bytes(1024)))
             assert uploads.size <= bound
@@ -292,6 +307,39 @@ def test_uploads_of_one_peer_are_bounded_in_bytes(uploads: Uploads) -> None:
         accepted(client.send(number, True, 6, (REQUEST_TAG, b"\x03"), payload=bytes(1024)))
     assert len(uploads) == 1
     assert uploads.size == 2000 * 1024 + limits.UPLOAD_OVERHEAD_BYTES
+
+
+def test_sessions_of_one_device_share_its_bound_in_number(uploads: Uploads) -> None:
+    sessions = [Client(uploads, Session("device")) for _ in range(4)]
+    for tag in range(limits.UPLOADS_OF_ONE):
+        for session in sessions:
+            accepted(session.send(0, True, 0, (REQUEST_TAG, bytes([tag]))))
+            assert len(uploads) <= limits.UPLOADS_OF_ONE
+    # The newest ones live, one in each session here, and they still are apart.
+    newest = REQUEST_TAG, bytes([limits.UPLOADS_OF_ONE - 1])
+    uploads.forget(sessions[0].peer)
+    assert refused(sessions[0].send(1, False, 0, newest))[0] == Code.REQUEST_ENTITY_INCOMPLETE
+    for session in sessions[1:]:
+        assert accepted(session.send(1, False, 0, newest)).body == BODY[:32]
+    assert (len(uploads), uploads.size) == (0, 0)
+
+
+def test_sessions_of_one_device_share_its_bound_in_bytes(uploads: Uploads) -> None:
+    """Four of them, each with the largest body that a route may allow, are all that there is for everybody."""
+    largest = limits.UPLOAD_BYTES // 4
+    other = Client(uploads)
+    accepted(other.send(0, True, 0))
+    sessions = [Client(uploads, Session("device"), max_body=largest) for _ in range(4)]
+    blocks = largest // 1024 - 1
+    for session in sessions:
+        for number in range(blocks):
+            accepted(session.send(number, True, 6, payload=bytes(1024)))
+        assert uploads.size <= largest + 2 * limits.UPLOAD_OVERHEAD_BYTES
+    assert len(uploads) == 2
+    for session in sessions[:3]:
+        assert refused(session.send(blocks, False, 6))[0] == Code.REQUEST_ENTITY_INCOMPLETE
+    assert accepted(sessions[3].send(blocks, False, 6)).complete
+    assert accepted(other.send(1, False, 0)).body == BODY[:32]
 
 
 def test_a_body_that_never_ends_is_bounded(uploads: Uploads) -> None:
@@ -303,23 +351,25 @@ def test_a_body_that_never_ends_is_bounded(uploads: Uploads) -> None:
 
 
 def test_uploads_of_all_peers_are_bounded_in_number(uploads: Uploads) -> None:
-    for peer in range(limits.UPLOADS):
-        accepted(Client(uploads, f"peer {peer}").send(0, True, 0))
-    late = Client(uploads, "late")
+    clients = [Client(uploads) for _ in range(limits.UPLOADS)]
+    for client in clients:
+        accepted(client.send(0, True, 0))
+    late = Client(uploads)
     assert refused(late.send(0, True, 0)) == (Code.SERVICE_UNAVAILABLE, [(14, b"\x05")])
     assert len(uploads) == limits.UPLOADS
     # Who has begun goes on.
-    assert accepted(Client(uploads, "peer 7").send(1, False, 0)).complete
+    assert accepted(clients[7].send(1, False, 0)).complete
     accepted(late.send(0, True, 0))
 
 
 @pytest.mark.pure("it changes a constant")
 def test_uploads_of_all_peers_are_bounded_in_bytes(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "UPLOAD_BYTES", 100 * 1024)
+    clients = [Client(uploads, max_body=1 << 20) for _ in range(5)]
     codes = list[int]()
     for number in range(50):
-        for peer in range(5):
-            step = Client(uploads, f"peer {peer}", max_body=1 << 20).send(number, True, 6, payload=bytes(1024))
+        for client in clients:
+            step = client.send(number, True, 6, payload=bytes(1024))
             if isinstance(step, Refusal):
                 codes.append(step.code)
             assert uploads.size <= 100 * 1024
@@ -329,11 +379,12 @@ def test_uploads_of_all_peers_are_bounded_in_bytes(uploads: Uploads, monkeypatch
 
 
 class Model(RuleBasedStateMachine):
-    """Two peers and two tags against the plainest model there is: a dict of bytes."""
+    """Two sessions of one device and two tags against the plainest model there is: a dict of bytes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.uploads = Uploads(LIFETIME_S)
+        self.peers = {name: Session("device") for name in ("one", "two")}
         self.now = 0.0
         self.bodies: dict[tuple[str, bytes], bytes] = {}
         self.newest: dict[tuple[str, bytes], tuple[Block, bytes]] = {}
@@ -365,7 +416,7 @@ class Model(RuleBasedStateMachine):
             block = Block(number % (len(have) // block.size + 1), True, szx)
             payload = have[block.offset : block.offset + block.size].ljust(block.size, b"?")
         options = [(REQUEST_TAG, tag)] if tag else []
-        step = self.uploads.receive(peer, post(block, payload, *options), block, self.now, max_body=300)
+        step = self.uploads.receive(self.peers[peer], post(block, payload, *options), block, self.now, max_body=300)
         if have is not None and self.stands_there(have, self.newest[name], block, payload):
             assert accepted(step).repeated
             self.until[name] = self.now + LIFETIME_S
@@ -403,7 +454,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(peer=st.sampled_from(["one", "two"]))
     def lose(self, peer: str) -> None:
-        self.uploads.forget(peer)
+        self.uploads.forget(self.peers[peer])
         for name in [name for name in self.bodies if name[0] == peer]:
             self.drop(name)
 

@@ -1,6 +1,7 @@
 """`request.decoded()`: text, JSON, CBOR and SenML, and nothing that a device sends does more than be data."""
 
 import json
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from gateway.coap import Message
 from gateway.handlers import Code, ContentFormat, Device, Reject, Request, content_format, media_type
 from gateway.handlers.cbor import decode_cbor, encode_cbor
-from gateway.handlers.limits import CBOR_DEPTH
+from gateway.handlers.limits import CBOR_DEPTH, SENML_NAME_CHARACTERS, SENML_UNIT_CHARACTERS
 from gateway.handlers.media_types import CBOR_FORMATS, JSON_FORMATS, MEDIA_TYPES, SENML_FORMATS
-from gateway.handlers.senml import resolve_senml
+from gateway.handlers.senml import NotSenml, resolve_senml
 from gateway.model import AuthKind, Principal
 
 ALICE = Principal(Device("alice"), AuthKind.PSK, "c1")
@@ -243,14 +244,62 @@ def test_now_is_the_gateway_s(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_is_no_senml(pack: str) -> None:
-    with pytest.raises(ValueError, match=r"SenML|must be understood"):
+    with pytest.raises(NotSenml):
         resolve_senml(json.loads(pack), NOW)
 
 
 @pytest.mark.parametrize("pack", [[{0: "a", "n": "b"}], [{99: 1}], [{True: 1}], [{b"n": "a"}]])
 def test_labels_that_are_none(pack: object) -> None:
-    with pytest.raises(ValueError, match="is no label, or is there twice"):
+    with pytest.raises(NotSenml, match="is no label, or is there twice"):
         resolve_senml(pack, NOW)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "most", "text"),
+    [
+        ('{"bn":"', '"},{"v":1}', SENML_NAME_CHARACTERS, "the name of a record"),
+        ('{"n":"', '","v":1}', SENML_NAME_CHARACTERS, "the name of a record"),
+        ('{"bn":"room:"},{"n":"', '","v":1}', SENML_NAME_CHARACTERS - len("room:"), "the name of a record"),
+        ('{"n":"a","bu":"', '","v":1}', SENML_UNIT_CHARACTERS, "the unit of a record"),
+        ('{"n":"a","u":"', '","v":1}', SENML_UNIT_CHARACTERS, "the unit of a record"),
+    ],
+)
+def test_names_and_units_are_bounded(before: str, after: str, most: int, text: str) -> None:
+    def pack(characters: int) -> bytes:
+        return f"[{before}{'a' * characters}{after}]".encode()
+
+    [record] = decoded(pack(most), ContentFormat.SENML_JSON)
+    assert max(map(len, (record["n"], record.get("u", "")))) in (SENML_NAME_CHARACTERS, SENML_UNIT_CHARACTERS)
+    with pytest.raises(Reject) as caught:
+        decoded(pack(most + 1), ContentFormat.SENML_JSON)
+    assert caught.value.code == Code.BAD_REQUEST
+    assert caught.value.diagnostic.startswith(f"the payload is not valid application/senml+json: {text}")
+
+
+@pytest.mark.parametrize("characters", [SENML_NAME_CHARACTERS - 1, 32_000])
+def test_a_base_name_does_not_multiply(characters: int) -> None:
+    """It is said once and counts for every record: half a body of name and half of records are its square."""
+    body = cbor2.dumps([{-2: "a" * characters, 2: 1}] + [{0: "b", 2: 1}] * 5000)
+    tracemalloc.start()
+    with suppress(Reject):
+        decoded(body, ContentFormat.SENML_CBOR)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024  # 160 MB of names
+
+
+def test_a_refusal_is_no_echo_of_the_payload() -> None:
+    with pytest.raises(Reject) as caught:
+        decoded(b'[{"n":"a","' + b"x" * 50_000 + b'_":1}]', ContentFormat.SENML_JSON)
+    assert "must be understood" in caught.value.diagnostic
+    assert len(caught.value.diagnostic) < 200
+    with pytest.raises(Reject) as caught:
+        decoded(rb'[{"n":"a","\ud800_":1}]', ContentFormat.SENML_JSON)
+    assert b"must be understood" in caught.value.response().payload
+    with pytest.raises(Reject) as caught:
+        decoded(cbor2.dumps([{b"x" * 50_000: 1}]), ContentFormat.SENML_CBOR)
+    assert "is no label" in caught.value.diagnostic
+    assert len(caught.value.diagnostic) < 200
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

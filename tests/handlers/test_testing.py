@@ -230,7 +230,7 @@ def test_an_answer_that_fits_no_datagram_comes_in_blocks() -> None:
 
 def test_an_answer_that_a_device_would_not_get() -> None:
     app = App()
-    app.post("/")(lambda request: bytes(limits.BODY_BYTES_PER_PEER + 1))
+    app.post("/")(lambda request: bytes(limits.BODY_BYTES_OF_ONE + 1))
     with capture_logs() as logs:
         answer = TestClient(app).post("/")
     assert (answer.code, answer.payload) == (Code.INTERNAL_SERVER_ERROR, b"")

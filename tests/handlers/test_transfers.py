@@ -23,7 +23,7 @@ from gateway.handlers import (
     Transfers,
     UploadAborted,
 )
-from gateway.handlers.limits import STREAMS_PER_PEER
+from gateway.handlers.limits import STREAMS_OF_ONE
 from gateway.model import AuthKind, Principal
 
 ALICE = Principal(Device("alice"), AuthKind.PSK, "c1")
@@ -374,7 +374,7 @@ def test_a_fetch_is_answered_by_its_payload(store: Store, wire: Wire) -> None:
 
 
 def test_a_get_that_is_too_large_to_be_kept_is_made_again(store: Store, wire: Wire) -> None:
-    store.body = bytes(limits.BODY_BYTES_PER_PEER) + b"end"
+    store.body = bytes(limits.BODY_BYTES_OF_ONE) + b"end"
     last = len(store.body) // 1024
     assert wire.ask(Code.GET, "/down").code == Code.CONTENT
     assert wire.transfers.downloads == 0
@@ -384,7 +384,7 @@ def test_a_get_that_is_too_large_to_be_kept_is_made_again(store: Store, wire: Wi
 
 def test_what_is_too_large_to_be_kept_and_must_not_run_twice_cannot_be_sent() -> None:
     app = App()
-    app.post("/")(lambda request: Created("/7", bytes(limits.BODY_BYTES_PER_PEER)))
+    app.post("/")(lambda request: Created("/7", bytes(limits.BODY_BYTES_OF_ONE)))
     wire = Wire(app)
     request = wire.request(Code.POST, "")
     answer = wire.start(Request(Message(0, Code.POST, 1, b"tt"), ALICE))
@@ -632,6 +632,14 @@ async def _bounded_in_all(app: Streaming, wire: Wire) -> None:
     assert wire.transfers.streams == 0
 
 
+class OneOfSeveral(Peer):
+    """A session of a device that has others."""
+
+    @property
+    def owner(self) -> str:
+        return "alice"
+
+
 class Deaf:
     """An app whose handler takes one block of its stream, and then waits for something else."""
 
@@ -649,12 +657,25 @@ class Deaf:
                 raise
 
 
-async def _bounded_for_a_session_with_those_that_linger(app: Streaming, wire: Wire) -> None:
+async def _bounded_for_a_device_with_those_that_linger(app: Streaming, wire: Wire) -> None:
     wire, codes = Wire(Deaf().app), []
     for number in range(6):  # begun anew each time
         codes.append((await wire.aask(Code.POST, "/up", bytes([number]) * 1024, block1(0, True))).code)
-    assert codes == [Code.CONTINUE] * STREAMS_PER_PEER + [Code.SERVICE_UNAVAILABLE] * 2
-    assert wire.transfers.streams == STREAMS_PER_PEER
+    assert codes == [Code.CONTINUE] * STREAMS_OF_ONE + [Code.SERVICE_UNAVAILABLE] * 2
+    assert wire.transfers.streams == STREAMS_OF_ONE
+    await wire.transfers.close()
+
+
+async def _bounded_for_all_sessions_of_a_device(app: Streaming, wire: Wire) -> None:
+    wire, codes = Wire(Deaf().app), []
+    for number in range(6):
+        wire.peer = OneOfSeveral()
+        codes.append((await wire.aask(Code.POST, "/up", bytes([number]) * 1024, block1(0, True))).code)
+    assert codes == [Code.CONTINUE] * STREAMS_OF_ONE + [Code.SERVICE_UNAVAILABLE] * 2
+    assert wire.transfers.streams == STREAMS_OF_ONE
+    # Another device has its own.
+    wire.peer = Peer()
+    assert (await wire.aask(Code.POST, "/up", bytes(1024), block1(0, True))).code == Code.CONTINUE
     await wire.transfers.close()
 
 
@@ -683,7 +704,8 @@ SCENES = [
     _shut_down,
     _too_large,
     _bounded_in_all,
-    _bounded_for_a_session_with_those_that_linger,
+    _bounded_for_a_device_with_those_that_linger,
+    _bounded_for_all_sessions_of_a_device,
     _ended_when_it_does_not_notice,
 ]
 

@@ -206,6 +206,7 @@ def test_a_policy_is_kept_as_it_was_said(open_store: Opener) -> None:
     ("policy", "text"),
     [
         (AnchorPolicy(name_pattern="("), "no regular expression"),
+        (AnchorPolicy(name_pattern="acme-([a-z0-9]+-?)+"), "could take very long"),
         (AnchorPolicy(webhook="ftp://x"), "https://"),
         (AnchorPolicy(webhook="http://example.com"), "needs https"),
         (AnchorPolicy(webhook="http://127.example.com/"), "needs https"),

@@ -297,7 +297,7 @@ async def test_uploads_that_are_never_completed_give_way(device: Sender, gateway
     for number in range(40):
         # Request-Tag is 292, so 265 behind Block1: 13 + 252.
         assert await device.code(block(1 + number, 0, True, SIXTEEN, rest=f"d1fc{number:02x}")) == CONTINUE
-    assert gateway.worker._dispatcher.transfers.uploads == limits.UPLOADS_PER_PEER
+    assert gateway.worker._dispatcher.transfers.uploads == limits.UPLOADS_OF_ONE
     assert await device.code(block(100, 1, False, b"end", rest="d1fc00")) == INCOMPLETE
     assert await device.code(block(101, 1, False, b"end", rest=f"d1fc{39:02x}")) == CONTENT
 

@@ -299,4 +299,16 @@ async def test_a_flood_of_uploads_stays_within_the_bound_of_a_device(gateway: Ga
             tag = bytes([number])
             answer = await device.ask(aiocoap.POST, "/digest", BODY[:1024], block1=Block(0, True, 6), request_tag=[tag])
             assert answer.code == aiocoap.CONTINUE
-        assert gateway.worker._dispatcher.transfers.uploads == limits.UPLOADS_PER_PEER
+        assert gateway.worker._dispatcher.transfers.uploads == limits.UPLOADS_OF_ONE
+
+
+async def test_sessions_of_one_device_share_its_bound(gateway: Gateway) -> None:
+    async with gateway.wire() as first, gateway.wire() as second:
+        for wire in (first, second):
+            device = Device(wire)
+            for number in range(limits.UPLOADS_OF_ONE):
+                answer = await device.ask(
+                    aiocoap.POST, "/digest", BODY[:1024], block1=Block(0, True, 6), request_tag=[bytes([number])]
+                )
+                assert answer.code == aiocoap.CONTINUE
+        assert gateway.worker._dispatcher.transfers.uploads == limits.UPLOADS_OF_ONE

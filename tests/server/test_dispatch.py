@@ -201,11 +201,11 @@ async def test_an_answer_that_can_be_neither_repeated_nor_kept_is_5_00(tmp_path:
 
     @app.post("/plain")
     def plain(request: Request) -> Response:
-        return Content(bytes(limits.BODY_BYTES_PER_PEER + 1))
+        return Content(bytes(limits.BODY_BYTES_OF_ONE + 1))
 
     @app.post("/async")
     async def asynchronous(request: Request) -> Response:
-        return Content(bytes(limits.BODY_BYTES_PER_PEER + 1))
+        return Content(bytes(limits.BODY_BYTES_OF_ONE + 1))
 
     async with running(tmp_path, app) as gateway, gateway.wire() as device:
         for path in ("/plain", "/async"):
