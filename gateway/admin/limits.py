@@ -30,13 +30,14 @@ MAX_TOKENS: Final = 100
 """Tokens in a file; each is compared with every one."""
 
 MIN_TOKEN: Final = 32
-"""Characters of a token: 192 bits in base64. Nobody remembers tokens, so nothing speaks for a shorter one."""
+"""Characters of a token: 192 bits in base64. Nobody remembers tokens, so nothing speaks for a shorter one, and nothing
+else stands against guessing: a right token is let in after any number of wrong ones."""
 
 MAX_TOKEN: Final = 256
 """Characters of a token."""
 
 TOKEN_FAILURES: Final = 10
-"""Wrong tokens that one address may show at once before it has to wait: somebody who has mixed up files."""
+"""Wrong tokens that one address may show at once before further ones get 429: somebody who has mixed up files."""
 
 TOKEN_FAILURES_PER_S: Final = 0.2
 """And how many it may show from then on, a second."""
