@@ -16,6 +16,9 @@ HEARTBEAT_LIMIT_S: Final = 10.0
 """Seconds without a beat after which the event loop counts as stuck: well above any garbage collection or disk stall,
 and below what an orchestrator waits before it gives up on a container (three probes of ten seconds)."""
 
+MAX_SHOWN_HOST: Final = 253
+"""Characters of a refused Host in the refusal: what a name in the DNS can have."""
+
 MAX_REASON: Final = 200
 """Characters of what a failing check says about itself."""
 

@@ -6,7 +6,7 @@ It lives beside the event loop and not in it, so that `/livez` can still tell th
 import errno
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from gateway.admin.api import Api, Guarded
 from gateway.admin.application import RAW_PATH, Application
 from gateway.admin.health import Check, Health, liveness, readiness
+from gateway.admin.hosts import Hosts
 from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_CONNECTIONS
 from gateway.telemetry import get_logger
 
@@ -49,6 +50,7 @@ class AdminServer:
         checks: Mapping[str, Check],
         pages: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any] | Health]] | None = None,
         apis: Mapping[str, Api | Guarded] | None = None,
+        hosts: Sequence[str] = (),
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
@@ -66,6 +68,8 @@ class AdminServer:
             pages: Path -> what computes the JSON object that it shows from the query's parameters, in a thread of this
                 server. One of the paths above is answered by it, in the place of what the other arguments say.
             apis: Beginning of paths, with a slash at its end -> who answers them, in a thread of this server.
+            hosts: Names that all but the three pages above answers to, beside IP addresses, localhost and `host`, each
+                with or without a port. A local socket answers to any.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
             max_connections: Connections served at once; a further one is told to come back.
@@ -81,6 +85,7 @@ class AdminServer:
                 **{path: partial(_page, compute) for path, compute in (pages or {}).items()},
             },
             apis or {},
+            None if isinstance(host, Path) else Hosts([host, *hosts]),
         )
         try:
             self._http = _HttpServer(*_resolve(host, port), io_timeout_s, max_connections)
