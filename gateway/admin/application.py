@@ -99,7 +99,7 @@ class Application:
         if length is None or length > guarded.max_body:
             text = f"at most {guarded.max_body} bytes, and their number in Content-Length"
             return _answered(guarded.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text))
-        body = environ["wsgi.input"].read(length)
+        body = _read(environ, length)
         if len(body) < length:
             return _answered(guarded.refuse(HTTPStatus.BAD_REQUEST, "the body is shorter than it says"))
         return _answered(guarded.api(replace(request, body=body)))
@@ -139,9 +139,18 @@ def _answered(answer: ApiAnswer) -> tuple[str, _Headers, bytes]:
     return status, [("Content-Type", answer.content_type), *answer.headers], text
 
 
+def _read(environ: WSGIEnvironment, length: int) -> bytes:
+    """What comes of a body; nothing from a client that goes away or dawdles."""
+    try:
+        body: bytes = environ["wsgi.input"].read(length)
+    except OSError:
+        return b""
+    return body
+
+
 def _drain(environ: WSGIEnvironment, length: int) -> None:
     """Reads what nobody wants: a connection that is closed over it may lose the answer on its way."""
-    while length > 0 and (part := environ["wsgi.input"].read(min(length, _DRAIN))):
+    while length > 0 and (part := _read(environ, min(length, _DRAIN))):
         length -= len(part)
 
 

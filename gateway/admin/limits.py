@@ -3,7 +3,11 @@
 from typing import Final
 
 MAX_CONNECTIONS: Final = 8
-"""Connections served at once, one thread each. Two scrapers and two probes are the usual crowd."""
+"""Connections served at once, one thread each. Two scrapers and two probes are the usual crowd. One more takes the
+place of the oldest that has not sent its request."""
+
+YIELD_S: Final = 1.0
+"""Seconds in which the thread of such a connection has to notice. It is woken up, and needs a millisecond."""
 
 BACKLOG: Final = 16
 """Connections that the kernel keeps waiting."""
