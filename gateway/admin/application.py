@@ -12,11 +12,14 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from gateway.admin.api import Api, ApiAnswer, ApiRequest, Guarded
 from gateway.admin.health import Health
+from gateway.admin.hosts import Hosts
 from gateway.telemetry import get_logger
 
 RAW_PATH: Final = "gateway.raw_path"
 """Where the server's environment has the path as it came."""
 
+_BY_ANY_NAME: Final = frozenset({"/metrics", "/livez", "/readyz"})
+"""Pages without devices and certificates: scrapers and probes ask for them by whatever name leads here."""
 _DRAIN: Final = 16 * 1024
 _MAX_DIGITS: Final = 16
 
@@ -28,17 +31,25 @@ _Headers = list[tuple[str, str]]
 class Application:
     """`/metrics`, `/livez`, `/readyz` and other pages by GET and HEAD, and what the APIs answer."""
 
-    def __init__(self, registry: CollectorRegistry, pages: dict[str, Page], apis: Mapping[str, Api | Guarded]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        pages: dict[str, Page],
+        apis: Mapping[str, Api | Guarded],
+        hosts: Hosts | None,
+    ) -> None:
         """Take what is served.
 
         Args:
             registry: Rendered at `/metrics`, as OpenMetrics to those who accept it.
             pages: Path -> what computes its answer.
             apis: Beginning of paths, with a slash at its end -> who answers them.
+            hosts: Under which names all but `/metrics`, `/livez` and `/readyz` answers; None for any.
         """
         self._metrics = make_wsgi_app(registry)
         self._pages = pages
         self._apis = apis
+        self._hosts = hosts
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request; see PEP 3333."""
@@ -58,9 +69,14 @@ class Application:
 
     def _answer(self, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
         path = environ["PATH_INFO"]
+        refusal = None
+        if self._hosts is not None and path not in _BY_ANY_NAME:
+            refusal = self._hosts.refusal(environ.get("HTTP_HOST"))
         for prefix, api in self._apis.items():
             if path.startswith(prefix):
-                return self._ask(api, environ)
+                return self._ask(api, environ, refusal)
+        if refusal is not None:
+            return _json(HTTPStatus.FORBIDDEN, {"error": refusal})
         if path != "/metrics" and path not in self._pages:
             known = ["/metrics", *self._pages]
             return _json(HTTPStatus.NOT_FOUND, {"error": "no such page", "pages": known})
@@ -72,18 +88,18 @@ class Application:
         health = self._pages[path](dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)))
         return _json(HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE, health.body)
 
-    def _ask(self, api: Api | Guarded, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
+    def _ask(self, api: Api | Guarded, environ: WSGIEnvironment, refusal: str | None) -> tuple[str, _Headers, bytes]:
         size = environ.get("CONTENT_LENGTH") or "0"
         length = int(size) if size.isascii() and size.isdigit() and len(size) < _MAX_DIGITS else None
         guarded = api if isinstance(api, Guarded) else Guarded(lambda request: request, api)
-        request = guarded.admit(_request(environ))
+        request = guarded.admit(_request(environ)) if refusal is None else guarded.refuse(HTTPStatus.FORBIDDEN, refusal)
         if isinstance(request, ApiAnswer):
             _drain(environ, min(length or 0, guarded.max_body))
             return _answered(request)
         if length is None or length > guarded.max_body:
             text = f"at most {guarded.max_body} bytes, and their number in Content-Length"
             return _answered(guarded.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text))
-        body = environ["wsgi.input"].read(length)
+        body = _read(environ, length)
         if len(body) < length:
             return _answered(guarded.refuse(HTTPStatus.BAD_REQUEST, "the body is shorter than it says"))
         return _answered(guarded.api(replace(request, body=body)))
@@ -123,9 +139,18 @@ def _answered(answer: ApiAnswer) -> tuple[str, _Headers, bytes]:
     return status, [("Content-Type", answer.content_type), *answer.headers], text
 
 
+def _read(environ: WSGIEnvironment, length: int) -> bytes:
+    """What comes of a body; nothing from a client that goes away or dawdles."""
+    try:
+        body: bytes = environ["wsgi.input"].read(length)
+    except OSError:
+        return b""
+    return body
+
+
 def _drain(environ: WSGIEnvironment, length: int) -> None:
     """Reads what nobody wants: a connection that is closed over it may lose the answer on its way."""
-    while length > 0 and (part := environ["wsgi.input"].read(min(length, _DRAIN))):
+    while length > 0 and (part := _read(environ, min(length, _DRAIN))):
         length -= len(part)
 
 

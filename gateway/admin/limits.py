@@ -3,7 +3,11 @@
 from typing import Final
 
 MAX_CONNECTIONS: Final = 8
-"""Connections served at once, one thread each. Two scrapers and two probes are the usual crowd."""
+"""Connections served at once, one thread each. Two scrapers and two probes are the usual crowd. One more takes the
+place of the oldest that has not sent its request."""
+
+YIELD_S: Final = 1.0
+"""Seconds in which the thread of such a connection has to notice. It is woken up, and needs a millisecond."""
 
 BACKLOG: Final = 16
 """Connections that the kernel keeps waiting."""
@@ -15,6 +19,9 @@ free again. A scraper on the same network needs milliseconds."""
 HEARTBEAT_LIMIT_S: Final = 10.0
 """Seconds without a beat after which the event loop counts as stuck: well above any garbage collection or disk stall,
 and below what an orchestrator waits before it gives up on a container (three probes of ten seconds)."""
+
+MAX_SHOWN_HOST: Final = 253
+"""Characters of a refused Host in the refusal: what a name in the DNS can have."""
 
 MAX_REASON: Final = 200
 """Characters of what a failing check says about itself."""
@@ -30,13 +37,14 @@ MAX_TOKENS: Final = 100
 """Tokens in a file; each is compared with every one."""
 
 MIN_TOKEN: Final = 32
-"""Characters of a token: 192 bits in base64. Nobody remembers tokens, so nothing speaks for a shorter one."""
+"""Characters of a token: 192 bits in base64. Nobody remembers tokens, so nothing speaks for a shorter one, and nothing
+else stands against guessing: a right token is let in after any number of wrong ones."""
 
 MAX_TOKEN: Final = 256
 """Characters of a token."""
 
 TOKEN_FAILURES: Final = 10
-"""Wrong tokens that one address may show at once before it has to wait: somebody who has mixed up files."""
+"""Wrong tokens that one address may show at once before further ones get 429: somebody who has mixed up files."""
 
 TOKEN_FAILURES_PER_S: Final = 0.2
 """And how many it may show from then on, a second."""

@@ -1,4 +1,4 @@
-"""How many wrong tokens an address may show before it has to wait."""
+"""How many wrong tokens an address may show before further wrong ones have to wait."""
 
 import math
 import threading

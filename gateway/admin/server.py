@@ -6,9 +6,9 @@ It lives beside the event loop and not in it, so that `/livez` can still tell th
 import errno
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import BufferedReader, RawIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from time import monotonic
@@ -20,7 +20,9 @@ from prometheus_client import CollectorRegistry
 
 from gateway.admin.api import Api, Guarded
 from gateway.admin.application import RAW_PATH, Application
+from gateway.admin.connections import Connections
 from gateway.admin.health import Check, Health, liveness, readiness
+from gateway.admin.hosts import Hosts
 from gateway.admin.limits import BACKLOG, HEARTBEAT_LIMIT_S, IO_TIMEOUT_S, MAX_CONNECTIONS
 from gateway.telemetry import get_logger
 
@@ -49,6 +51,7 @@ class AdminServer:
         checks: Mapping[str, Check],
         pages: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any] | Health]] | None = None,
         apis: Mapping[str, Api | Guarded] | None = None,
+        hosts: Sequence[str] = (),
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
@@ -66,9 +69,12 @@ class AdminServer:
             pages: Path -> what computes the JSON object that it shows from the query's parameters, in a thread of this
                 server. One of the paths above is answered by it, in the place of what the other arguments say.
             apis: Beginning of paths, with a slash at its end -> who answers them, in a thread of this server.
+            hosts: Names that all but the three pages above answers to, beside IP addresses, localhost and `host`, each
+                with or without a port. A local socket answers to any.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
-            max_connections: Connections served at once; a further one is told to come back.
+            max_connections: Connections served at once. A further one takes the place of one that keeps its thread
+                waiting, or is told to come back.
 
         Raises:
             AdminError: The address cannot be bound.
@@ -81,6 +87,7 @@ class AdminServer:
                 **{path: partial(_page, compute) for path, compute in (pages or {}).items()},
             },
             apis or {},
+            None if isinstance(host, Path) else Hosts([host, *hosts]),
         )
         try:
             self._http = _HttpServer(*_resolve(host, port), io_timeout_s, max_connections)
@@ -130,7 +137,7 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
 
     def __init__(self, family: int, address: Any, io_timeout_s: float, max_connections: int) -> None:
         self.address_family = family
-        self._slots = threading.BoundedSemaphore(max_connections)
+        self.connections = Connections(max_connections)
         # `timeout` is a class attribute in the standard library, so each server has its own class.
         super().__init__(address, type("_TimedRequestHandler", (_RequestHandler,), {"timeout": io_timeout_s}))
 
@@ -146,7 +153,7 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
         return connection, address or _LOCAL  # who calls at a local socket has no address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._slots.acquire(blocking=False):
+        if not self.connections.enter(request):
             request.setblocking(False)
             request.send(_BUSY)
             self.shutdown_request(request)
@@ -155,14 +162,14 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
             super().process_request(request, client_address)
         except BaseException:
             # No thread could be started.
-            self._slots.release()
+            self.connections.leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._slots.release()
+            self.connections.leave(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A client that goes away or dawdles. The standard library prints a traceback to stderr here.
@@ -172,8 +179,9 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
 class _Request(RawIOBase):
     """What a client sends, until its time is up; then the socket has its whole time-out again, for the answer."""
 
-    def __init__(self, connection: socket.socket, limit_s: float) -> None:
+    def __init__(self, connection: socket.socket, connections: Connections, limit_s: float) -> None:
         self._connection = connection
+        self._connections = connections
         self._limit_s = limit_s
         self._end = monotonic() + limit_s
 
@@ -186,21 +194,41 @@ class _Request(RawIOBase):
             raise TimeoutError("the request took too long")
         self._connection.settimeout(left)
         try:
-            return self._connection.recv_into(buffer)
+            with self._connections.waiting(self._connection):
+                return self._connection.recv_into(buffer)
         finally:
             self._connection.settimeout(self._limit_s)
 
 
+class _Answer(BufferedIOBase):
+    """What a client gets; the time-out holds for each write."""
+
+    def __init__(self, connection: socket.socket, connections: Connections) -> None:
+        self._connection = connection
+        self._connections = connections
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with self._connections.waiting(self._connection, answering=True):
+            self._connection.sendall(data)
+        return len(data)
+
+
 class _RequestHandler(WSGIRequestHandler):
     timeout: ClassVar[float] = IO_TIMEOUT_S
+    server: "_HttpServer"
 
     def setup(self) -> None:
         super().setup()
         # The standard library's time-out holds for each read: who sends a byte now and then would keep its thread.
         self.rfile.close()
-        self.rfile = BufferedReader(_Request(self.connection, self.timeout))
+        self.rfile = BufferedReader(_Request(self.connection, self.server.connections, self.timeout))
+        self.wfile = _Answer(self.connection, self.server.connections)
 
     def get_environ(self) -> Any:
+        self.server.connections.asked(self.connection)
         return {**super().get_environ(), RAW_PATH: self.path.partition("?")[0]}
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -1,6 +1,7 @@
 """What a running gateway remembers of failed handshakes: asked for by `explain`, and before a CA is trusted."""
 
 import json
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +50,10 @@ def fetch_failures(url: str, *, chains: bool = False) -> list[dict[str, Any]]:
     finally:
         connection.close()
     try:
-        failures = list(json.loads(body)["failures"])
+        answer = json.loads(body)
+        if response.status == HTTPStatus.FORBIDDEN and isinstance(answer["error"], str):
+            raise NotRunning(f"{url} refuses: {answer['error']}")
+        failures = list(answer["failures"])
         if not all(each.keys() >= _NEWEST for each in failures):
             raise KeyError("a gateway of another version")
         return failures

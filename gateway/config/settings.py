@@ -9,7 +9,17 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateway.config.values import Address, AppName, BindAddress, Duration, FilePath, KeySource, Names, as_tuple
+from gateway.config.values import (
+    Address,
+    AppName,
+    BindAddress,
+    Duration,
+    FilePath,
+    HostNames,
+    KeySource,
+    Names,
+    as_tuple,
+)
 
 ENV_PREFIX: Final = "GATEWAY_"
 ENV_DELIMITER: Final = "__"
@@ -226,6 +236,13 @@ class AdminSettings(Section):
     """
 
     bind: BindAddress = Field(default=Address("127.0.0.1", 9464), description="Address and TCP port.")
+    hosts: HostNames = Field(
+        default=(),
+        description="Names by which others ask for more than /metrics, /livez and /readyz: of a reverse proxy, or a "
+        "service. IP addresses, localhost and the host of bind always do. Anything else is refused, since it may be a "
+        "web page that had its own name lead here.",
+        examples=[["gateway.example.com"]],
+    )
     device_requests: bool = Field(
         default=False,
         description="Whether POST /devices/ID/request sends a request to a device. Whoever reaches the port may then "

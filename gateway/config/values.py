@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, InstanceOf, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, InstanceOf, PlainSerializer
 from pydantic.fields import FieldInfo
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -14,6 +14,7 @@ _BARE_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", re.ASCII
 )
+_HOST_NAME: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?(?::\d{1,5})?", re.ASCII)
 _KEY_SOURCE: Final = re.compile(r"(file|env|systemd|plugin):[^\0]+", re.DOTALL)
 
 
@@ -127,6 +128,13 @@ def _app_name(value: object) -> object:
     return value
 
 
+def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if _HOST_NAME.fullmatch(name) is None:
+            raise ValueError('must hold names as URLs have them, such as "gateway" or "gateway.example.com:9464"')
+    return names
+
+
 def as_tuple(value: object) -> object:
     """A list of TOML as the tuple that strict models want; anything else is left for them to refuse."""
     return tuple(value) if isinstance(value, list) else value
@@ -145,3 +153,5 @@ AppName = Annotated[str, BeforeValidator(_app_name)]
 """Where an application is: "package.module:name"."""
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 """A list of names."""
+HostNames = Annotated[Names, AfterValidator(_host_names)]
+"""A list of host names, each with or without a port."""

@@ -46,7 +46,7 @@ class Front:
             ConfigError: The tokens of the management API cannot be used.
         """
         self.heartbeat = Heartbeat()
-        self._bind = settings.admin.bind
+        self._bind, self._hosts = settings.admin.bind, settings.admin.hosts
         self._stopping = stopping
         self._hub = hub
         self._keepers: Sequence[Keeper] = ()
@@ -84,6 +84,7 @@ class Front:
                     "/debug/failures": lambda query: self._failures(chains=query.get("chains") == "1"),
                 },
                 apis={API_PREFIX: self._asking.pass_on, MANAGEMENT_PREFIX: self._management.guarded},
+                hosts=self._hosts,
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,
             )
         except AdminError as error:

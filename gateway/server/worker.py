@@ -349,6 +349,7 @@ class Worker(Service):
                 loop_age_s=self._beat.heart.age_s,
                 checks=checks,
                 heartbeat_limit_s=STALL_S,
+                hosts=self._settings.admin.hosts,
                 apis={API_PREFIX: device_api}
                 | ({} if self._management is None else {MANAGEMENT_PREFIX: self._management.guarded}),
                 max_connections=MAX_CONNECTIONS + MAX_API_REQUESTS,

@@ -4,58 +4,19 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPResponse
+from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
-from gateway.admin import AdminError, AdminServer, ApiAnswer, ApiRequest, Check, Health
-from gateway.telemetry import CounterTable, Heartbeat, Metrics
-
-
-class Bench:
-    """A running admin server with everything that it asks."""
-
-    def __init__(self, host: str | Path = "127.0.0.1", **options: Any) -> None:
-        self.now = 0.0
-        self.heartbeat = Heartbeat(lambda: self.now)
-        self.checks: dict[str, Check] = {}
-        self.metrics = Metrics()
-        self.server = AdminServer(
-            host,
-            0,
-            registry=self.metrics.registry,
-            loop_age_s=self.heartbeat.age_s,
-            checks=self.checks,
-            heartbeat_limit_s=10.0,
-            **options,
-        )
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
-        host, port = self.server.address
-        connection = HTTPConnection(host, port, timeout=10)
-        try:
-            connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            return response, response.read()
-        finally:
-            connection.close()
-
-    def json(self, path: str) -> tuple[int, Any]:
-        response, body = self.ask(path)
-        assert response.getheader("Content-Type") == "application/json"
-        return response.status, json.loads(body)
-
-
-@contextmanager
-def running(**options: Any) -> Iterator[Bench]:
-    bench = Bench(**options)
-    with bench.server:
-        yield bench
+from gateway.admin import AdminError, AdminServer, ApiAnswer, ApiRequest, Guarded, Health
+from gateway.telemetry import CounterTable, Metrics
+from tests.admin.support import Bench, running
 
 
 @pytest.fixture
@@ -370,3 +331,114 @@ def test_an_api_that_breaks_gets_500() -> None:
     with running(apis={"/things/": api}) as bench:
         response, body = bench.ask("/things/a", "POST")
         assert (response.status, body) == (500, b'{"error":"see the log"}\n')
+
+
+# --- a full house ----------------------------------------------------------------------------------------------------
+
+UNFINISHED = [
+    b"",
+    b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+    b"POST /things/a HTTP/1.0\r\nContent-Length: 1000\r\n\r\n{",
+]
+
+
+@pytest.mark.parametrize("head", UNFINISHED)
+def test_who_never_finishes_a_request_keeps_nobody_out(head: bytes) -> None:
+    apis = {"/things/": lambda request: ApiAnswer(200, {})}
+    with running(max_connections=4, io_timeout_s=60.0, apis=apis) as bench, ExitStack() as stack:
+        held = []
+        for _ in range(3):
+            for _ in range(4):
+                held.append(stack.enter_context(socket.create_connection(bench.server.address, timeout=30)))
+                held[-1].sendall(head)
+            assert bench.json("/livez")[0] == 200
+        # The oldest had to go, long before their time was up; the newest is still listened to.
+        for connection in held[:8]:
+            assert ended(connection)
+        held[-1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            held[-1].recv(1)
+
+
+def ended(connection: socket.socket) -> bool:
+    """Waits until the server has closed a connection, and says whether that was without a word."""
+    try:
+        return connection.recv(100) == b""
+    except ConnectionError:
+        return True
+
+
+def test_who_does_not_read_its_answer_keeps_nobody_out() -> None:
+    entered = threading.Semaphore(0)
+
+    def long(query: object) -> dict[str, object]:
+        entered.release()
+        return {"text": "x" * 30_000_000}  # more than the kernel keeps for anybody
+
+    with running(max_connections=2, io_timeout_s=60.0, pages={"/long": long}) as bench, ExitStack() as stack:
+        for _ in range(2):
+            connection = stack.enter_context(socket.create_connection(bench.server.address, timeout=30))
+            connection.sendall(b"GET /long HTTP/1.0\r\n\r\n")
+            assert entered.acquire(timeout=30)
+            connection.recv(1)  # its answer is on its way
+        assert bench.json("/livez")[0] == 200
+
+
+def test_who_is_being_answered_does_not_yield_to_others() -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def waits() -> str | None:
+        entered.set()
+        release.wait(30)
+        return None
+
+    with running(max_connections=2, io_timeout_s=60.0) as bench, ExitStack() as stack:
+        bench.checks["slow"] = waits
+        asking, silent = stack.enter_context(socket.create_connection(bench.server.address, timeout=30)), []
+        asking.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        try:
+            assert entered.wait(30)
+            for _ in range(4):
+                silent.append(stack.enter_context(socket.create_connection(bench.server.address, timeout=30)))
+            assert bench.json("/livez")[0] == 200
+            assert ended(silent[0])
+        finally:
+            release.set()
+        with asking.makefile("rb") as stream:
+            assert stream.readline() == b"HTTP/1.0 200 OK\r\n"
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_body_that_does_not_come_is_no_fault_of_ours(guarded: bool) -> None:
+    def refused(request: ApiRequest) -> ApiAnswer:
+        return ApiAnswer(401, {})
+
+    def never(request: ApiRequest) -> ApiAnswer:
+        raise AssertionError("not asked")
+
+    apis = {"/things/": Guarded(refused, never) if guarded else never}
+    with (
+        capture_logs() as logs,
+        running(io_timeout_s=0.05, apis=apis) as bench,
+        socket.create_connection(bench.server.address, timeout=30) as client,
+    ):
+        client.sendall(b"POST /things/a HTTP/1.0\r\nContent-Length: 1000\r\n\r\n{")
+        with client.makefile("rb") as stream:
+            assert stream.readline().split()[1] == (b"401" if guarded else b"400")
+    assert "admin.request_failed" not in {line["event"] for line in logs}
+
+
+def test_half_a_request_is_none_when_its_client_had_to_go() -> None:
+    """Or a change would be made without the If-Match that was still to come."""
+    asked = []
+
+    def api(request: ApiRequest) -> ApiAnswer:
+        asked.append(request)
+        return ApiAnswer(200, {})
+
+    with running(max_connections=1, io_timeout_s=60.0, apis={"/things/": api}) as bench:
+        with socket.create_connection(bench.server.address, timeout=30) as client:
+            client.sendall(b"DELETE /things/a HTTP/1.0\r\nAuthorization: Bearer x\r\n")
+            assert bench.json("/livez")[0] == 200
+            assert ended(client)
+        assert asked == []

@@ -103,11 +103,35 @@ def test_the_comparison_is_the_library_s() -> None:
 def test_an_address_that_shows_wrong_tokens_has_to_wait(served: Served) -> None:
     for _ in range(TOKEN_FAILURES):
         served.ask("GET", "/api/v1/status", token="x" * 43).refused(401, "unauthorized")
-    answer = served.ask("GET", "/api/v1/status")
+    answer = served.ask("GET", "/api/v1/status", token="x" * 43)
     answer.refused(429, "refused")
     wait_s = int(answer.headers["Retry-After"])
     served.now += wait_s
-    assert served.ask("GET", "/api/v1/status").status == 200
+    served.ask("GET", "/api/v1/status", token="x" * 43).refused(401, "unauthorized")
+    served.ask("GET", "/api/v1/status", token="x" * 43).refused(429, "refused")
+
+
+def test_a_right_token_is_let_in_beside_a_stranger_of_its_address(served: Served) -> None:
+    """Behind a reverse proxy or ssh all who ask have one address."""
+    for _ in range(2 * TOKEN_FAILURES):
+        served.ask("GET", "/api/v1/status", token="x" * 43)
+    last = served.ask("GET", "/api/v1/status", token="x" * 43)
+    last.refused(429, "refused")
+    served.ask("POST", DEVICES, {"device": "dev1"})
+    assert served.ask("PATCH", f"{DEVICES}/dev1", {"status": "disabled"}).status == 200
+    # And gives the stranger nothing back: neither the next try, nor a shorter wait.
+    again = served.ask("GET", "/api/v1/status", token="x" * 43)
+    again.refused(429, "refused")
+    assert again.headers["Retry-After"] == last.headers["Retry-After"]
+
+
+def test_all_wrong_tokens_of_an_address_that_waits_look_the_same(served: Served) -> None:
+    for _ in range(TOKEN_FAILURES):
+        served.ask("GET", "/api/v1/status", token="x" * 43)
+    authorizations = ["", "Bearer", f"Bearer {served.token[:-1]}", f"Bearer {served.token}x", f"Basic {served.token}"]
+    bodies = {served.ask("GET", "/api/v1/status", Authorization=each).body for each in authorizations}
+    assert len(bodies) == 1
+    assert b'"status":429' in bodies.pop()
 
 
 def test_addresses_that_are_counted_are_bounded_and_wait_for_themselves() -> None:

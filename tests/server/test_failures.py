@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shlex
+import socket
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,21 @@ async def test_failures_can_be_read_and_explained(tmp_path: Path) -> None:
     assert "\x1b" not in table.stdout
     assert "device    " not in table.stdout
     assert filtered.stdout == "no failed handshake is remembered of dev7\n"
+
+
+@pytest.mark.asyncio
+async def test_failures_are_told_under_our_own_names_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = socket.getaddrinfo
+    ours = {"gateway.example.com": "127.0.0.1", "gateway.internal": "127.0.0.1"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: lookup(ours.get(host, host), *a, **k))
+    async with running(tmp_path, admin__hosts=["gateway.example.com"]) as gateway:
+        port = gateway.bound.admin.port
+        told = await asyncio.to_thread(run, "explain", "--server", f"http://gateway.example.com:{port}")
+        not_told = await asyncio.to_thread(run, "explain", "--server", f"http://gateway.internal:{port}")
+    assert told.status == 0, told
+    line = not_told.refused(1)
+    assert "'gateway.internal'" in line
+    assert "add it to [admin] hosts" in line
 
 
 @pytest.mark.asyncio

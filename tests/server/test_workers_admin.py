@@ -154,6 +154,33 @@ async def test_requests_to_devices_are_passed_on(tmp_path: Path) -> None:
         assert (await asyncio.to_thread(ask, "POST", "/devices/nobody/request", b'{"path": "/x"}'))[0] == 404
 
 
+async def test_the_supervisor_answers_under_its_own_names_only(tmp_path: Path) -> None:
+    with Several(tmp_path, admin__hosts=["gateway.example.com"], admin__device_requests=True) as gateway:
+
+        def ask(method: str, target: str, host: str) -> tuple[int, str]:
+            connection = HTTPConnection(gateway.admin.host, gateway.admin.port, timeout=PATIENCE_S)
+            kind = {"Content-Type": "application/json"}
+            connection.request(method, target, b"" if method == "GET" else b"{}", {"Host": host, **kind})
+            response = connection.getresponse()
+            text = response.read().decode()
+            connection.close()
+            return response.status, text
+
+        expected = [
+            (("GET", "/debug/failures?chains=1"), 200),
+            (("POST", "/devices/dev1/request"), 400),  # a worker's answer: there is no path
+            (("GET", "/api/v1/devices"), 403),  # it is switched off
+        ]
+        for request, status in expected:
+            for host in ("gateway.example.com", "127.0.0.1:1"):
+                found, text = await asyncio.to_thread(ask, *request, host)
+                assert (found, "[admin] hosts" in text) == (status, False), (request, host, text)
+            found, text = await asyncio.to_thread(ask, *request, "evil.example")
+            assert (found, "[admin] hosts" in text) == (403, True), (request, text)
+        for page in ("/metrics", "/livez", "/readyz"):
+            assert (await asyncio.to_thread(ask, "GET", page, "gateway:9464"))[0] == 200
+
+
 async def test_the_management_api_is_the_supervisor_s(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     token = add_token(tokens, "test")
