@@ -72,7 +72,7 @@ class Guarded:
         admit: Takes the request without its body; gives it back with its principal, or the refusal.
         api: Answers those that were let in.
         max_body: Bytes of a body.
-        refuse: Answers a body that is too large or does not come, and a request under a name that is not ours.
+        refuse: Answers a body that is too large, or does not come.
     """
 
     admit: Callable[[ApiRequest], ApiRequest | ApiAnswer]

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from gateway.admin.api import Api, ApiAnswer, ApiRequest, Guarded
 from gateway.admin.health import Health
 from gateway.admin.hosts import Hosts
+from gateway.admin.limits import MAX_BODY
 from gateway.telemetry import get_logger
 
 RAW_PATH: Final = "gateway.raw_path"
@@ -44,7 +45,8 @@ class Application:
             registry: Rendered at `/metrics`, as OpenMetrics to those who accept it.
             pages: Path -> what computes its answer.
             apis: Beginning of paths, with a slash at its end -> who answers them.
-            hosts: Under which names all but `/metrics`, `/livez` and `/readyz` answers; None for any.
+            hosts: Under which names what asks for no token answers, but for `/metrics`, `/livez` and `/readyz`; None
+                for any.
         """
         self._metrics = make_wsgi_app(registry)
         self._pages = pages
@@ -69,14 +71,15 @@ class Application:
 
     def _answer(self, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
         path = environ["PATH_INFO"]
-        refusal = None
-        if self._hosts is not None and path not in _BY_ANY_NAME:
+        asked = next((api for prefix, api in self._apis.items() if path.startswith(prefix)), None)
+        # A web page under another name has no token to show.
+        if self._hosts is not None and path not in _BY_ANY_NAME and not isinstance(asked, Guarded):
             refusal = self._hosts.refusal(environ.get("HTTP_HOST"))
-        for prefix, api in self._apis.items():
-            if path.startswith(prefix):
-                return self._ask(api, environ, refusal)
-        if refusal is not None:
-            return _json(HTTPStatus.FORBIDDEN, {"error": refusal})
+            if refusal is not None:
+                _drain(environ, min(_length(environ) or 0, MAX_BODY))
+                return _json(HTTPStatus.FORBIDDEN, {"error": refusal})
+        if asked is not None:
+            return self._ask(asked, environ)
         if path != "/metrics" and path not in self._pages:
             known = ["/metrics", *self._pages]
             return _json(HTTPStatus.NOT_FOUND, {"error": "no such page", "pages": known})
@@ -88,11 +91,10 @@ class Application:
         health = self._pages[path](dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)))
         return _json(HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE, health.body)
 
-    def _ask(self, api: Api | Guarded, environ: WSGIEnvironment, refusal: str | None) -> tuple[str, _Headers, bytes]:
-        size = environ.get("CONTENT_LENGTH") or "0"
-        length = int(size) if size.isascii() and size.isdigit() and len(size) < _MAX_DIGITS else None
+    def _ask(self, api: Api | Guarded, environ: WSGIEnvironment) -> tuple[str, _Headers, bytes]:
+        length = _length(environ)
         guarded = api if isinstance(api, Guarded) else Guarded(lambda request: request, api)
-        request = guarded.admit(_request(environ)) if refusal is None else guarded.refuse(HTTPStatus.FORBIDDEN, refusal)
+        request = guarded.admit(_request(environ))
         if isinstance(request, ApiAnswer):
             _drain(environ, min(length or 0, guarded.max_body))
             return _answered(request)
@@ -137,6 +139,12 @@ def _request(environ: WSGIEnvironment) -> ApiRequest:
 def _answered(answer: ApiAnswer) -> tuple[str, _Headers, bytes]:
     status, _, text = _json(HTTPStatus(answer.status), answer.body)
     return status, [("Content-Type", answer.content_type), *answer.headers], text
+
+
+def _length(environ: WSGIEnvironment) -> int | None:
+    """Bytes of the body; None where it is not said how many."""
+    size = environ.get("CONTENT_LENGTH") or "0"
+    return int(size) if size.isascii() and size.isdigit() and len(size) < _MAX_DIGITS else None
 
 
 def _read(environ: WSGIEnvironment, length: int) -> bytes:

@@ -5,6 +5,7 @@ It lives beside the event loop and not in it, so that `/livez` can still tell th
 
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -69,8 +70,8 @@ class AdminServer:
             pages: Path -> what computes the JSON object that it shows from the query's parameters, in a thread of this
                 server. One of the paths above is answered by it, in the place of what the other arguments say.
             apis: Beginning of paths, with a slash at its end -> who answers them, in a thread of this server.
-            hosts: Names that all but the three pages above answers to, beside IP addresses, localhost and `host`, each
-                with or without a port. A local socket answers to any.
+            hosts: Names that what asks for no token answers to, but for the three pages above, beside IP addresses,
+                localhost and `host`, each with or without a port. A local socket answers to any.
             heartbeat_limit_s: A loop that is silent for longer is not alive.
             io_timeout_s: Seconds that a client may take to send its request, and again for each write of the answer.
             max_connections: Connections served at once. A further one takes the place of one that keeps its thread
@@ -172,8 +173,10 @@ class _HttpServer(ThreadingMixIn, WSGIServer):
             self.connections.leave(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away or dawdles. The standard library prints a traceback to stderr here.
-        get_logger("gateway.admin").debug("admin.connection_failed", exc_info=True)
+        # A client that goes away or dawdles. The standard library prints a traceback to stderr here: of no use, and
+        # somebody may wait for the place of this thread.
+        error = sys.exc_info()[1]
+        get_logger("gateway.admin").debug("admin.connection_failed", error=f"{type(error).__name__}: {error}")
 
 
 class _Request(RawIOBase):

@@ -238,9 +238,9 @@ class AdminSettings(Section):
     bind: BindAddress = Field(default=Address("127.0.0.1", 9464), description="Address and TCP port.")
     hosts: HostNames = Field(
         default=(),
-        description="Names by which others ask for more than /metrics, /livez and /readyz: of a reverse proxy, or a "
-        "service. IP addresses, localhost and the host of bind always do. Anything else is refused, since it may be a "
-        "web page that had its own name lead here.",
+        description="Names by which others ask for /debug/failures and /devices/: of a reverse proxy, or a service. IP "
+        "addresses, localhost and the host of bind always do. Anything else is refused there, since it may be a web "
+        "page that had its own name lead here.",
         examples=[["gateway.example.com"]],
     )
     device_requests: bool = Field(
