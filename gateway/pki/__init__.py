@@ -41,7 +41,7 @@ from gateway.pki.issuing import (
     issue_server,
 )
 from gateway.pki.lint import guess_role, lint
-from gateway.pki.names import IdentityRule, NameSource, NameTemplate, device_name, is_device_name
+from gateway.pki.names import IdentityRule, NameSource, NameTemplate, claimed_name, device_name, is_device_name
 from gateway.pki.packing import Layout, issue_into
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
@@ -91,6 +91,7 @@ __all__ = [
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
+    "claimed_name",
     "counted",
     "create_intermediate",
     "create_root",
