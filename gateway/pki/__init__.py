@@ -57,6 +57,7 @@ from gateway.pki.requests import (
 )
 from gateway.pki.revocation import CrlPolicy, Revocations
 from gateway.pki.trust import TrustStore, VerifiedChain
+from gateway.pki.validity import Standing, standing
 
 __all__ = [
     "LEAF_CURVES",
@@ -88,6 +89,7 @@ __all__ = [
     "Role",
     "ServerCertificate",
     "Severity",
+    "Standing",
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
@@ -133,6 +135,7 @@ __all__ = [
     "sign_intermediate",
     "signed_by",
     "stable_fingerprint",
+    "standing",
     "write_certificates",
     "write_certified_key",
     "write_development_pki",
