@@ -129,7 +129,7 @@ class ManagementApi:
             return _problem(code_of(error), " ".join(str(error).split()))
         if operation.writes:
             get_logger("gateway.admin").info(
-                "admin.change_made", operation=operation.name, token=request.principal, peer=request.peer
+                "admin.change_made", operation=operation.name, actor=_actor(request), peer=request.peer
             )
         headers = (("ETag", tag),) if tag else ()
         return ApiAnswer(operation.status, answer.model_dump(mode="json", exclude_unset=True), headers)
@@ -153,7 +153,7 @@ class ManagementApi:
         now = self._clock()
         with self._lock:
             registry = self._opened()
-            registry.actor = f"api:{request.principal}"
+            registry.actor = _actor(request)
 
             def work() -> tuple[BaseModel, str | None]:
                 if request.if_match:
@@ -177,6 +177,11 @@ class _Refused(Exception):
     def __init__(self, answer: ApiAnswer) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+def _actor(request: ApiRequest) -> str:
+    """Who asks, as the audit trail and the log name it."""
+    return f"api:{request.principal}"
 
 
 def _problem(code: Code, detail: str, status: HTTPStatus | None = None) -> ApiAnswer:

@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.common import ConfigOption, locate_config, new_app, readable_errors, settings_for
+from gateway.cli.common import ConfigOption, locate_config, new_app, printable, readable_errors, settings_for
 from gateway.config import Settings, Source
 from gateway.server import (
     BindError,
@@ -19,7 +20,9 @@ from gateway.server import (
     StartRefused,
     Supervisor,
     Worker,
+    certificate_doubts,
     check_carried,
+    load_certificates,
     tune_garbage_collector,
     worker_count,
 )
@@ -76,6 +79,8 @@ def _check(settings: Settings, workers: int) -> None:
     worker = asyncio.run(make())
     counts = worker.registry.counts()
     worker.registry.close()
+    for doubt in certificate_doubts(settings.dtls, load_certificates(settings.dtls), time.time()):
+        print(printable(f"warning: {doubt}"), file=sys.stderr)
     print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")
 
 

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -12,8 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.config import DtlsSettings, Settings
 from gateway.doctor.findings import Finding, ok, problem, warning
-from gateway.doctor.limits import SOON_S, URGENT_S
-from gateway.pki import PkiError, describe, load_server_certificate
+from gateway.doctor.limits import URGENT_S
+from gateway.pki import PkiError, Standing, describe, load_server_certificate, standing
 
 _RENEW: Final = "issue a new one, such as with `gateway cert server`, and put it in its place: it is taken up by itself"
 
@@ -46,16 +47,16 @@ def secret_files(settings: Settings) -> list[Finding]:
 def end_of(check: str, what: str, certificate: x509.Certificate, now: float, remedy: str) -> Finding:
     """Whether a certificate is valid now, and will be for a while."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    left = end.timestamp() - now
+    left, stands = end.timestamp() - now, standing(certificate, datetime.fromtimestamp(now, UTC))
     shown = f"{what} {describe(certificate.subject)}"
-    if begin.timestamp() > now:
+    if stands is Standing.NOT_YET_VALID:
         return problem(check, f"{shown} is valid only from {begin:%Y-%m-%d}", "check the clock of this machine")
-    if left < 0:
+    if stands is Standing.EXPIRED:
         return problem(check, f"{shown} has expired on {end:%Y-%m-%d}", remedy)
     until = f"{shown} is valid until {end:%Y-%m-%d}, for {int(left // 86400)} days"
     if left < URGENT_S:
         return problem(check, until, remedy)
-    return warning(check, until, remedy) if left < SOON_S else ok(check, until)
+    return warning(check, until, remedy) if stands is Standing.ENDS_SOON else ok(check, until)
 
 
 def _pair(certificate: Path, key: Path, now: float) -> list[Finding]:

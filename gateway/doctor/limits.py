@@ -4,9 +4,6 @@ from typing import Final
 
 DAY_S: Final = 86_400.0
 
-SOON_S: Final = 30 * DAY_S
-"""Seconds before the end of a certificate from which on it is a warning: time for a change that needs a meeting."""
-
 URGENT_S: Final = 7 * DAY_S
 """Seconds before the end of a certificate from which on it is a problem."""
 

@@ -3,6 +3,7 @@
 Nothing in here opens a socket, reads a clock or draws a random number: the shell passes all three in.
 """
 
+from gateway.dtls.admission import network_of
 from gateway.dtls.arrivals import Arrivals
 from gateway.dtls.association import Association
 from gateway.dtls.client import ClientConfig, ClientConnection
@@ -77,4 +78,5 @@ __all__ = [
     "ServerParameters",
     "SigningKey",
     "TicketKeys",
+    "network_of",
 ]

@@ -41,7 +41,7 @@ from gateway.pki.issuing import (
     issue_server,
 )
 from gateway.pki.lint import guess_role, lint
-from gateway.pki.names import IdentityRule, NameSource, NameTemplate, device_name, is_device_name
+from gateway.pki.names import IdentityRule, NameSource, NameTemplate, claimed_name, device_name, is_device_name
 from gateway.pki.packing import Layout, issue_into
 from gateway.pki.policy import LEAF_CURVES
 from gateway.pki.public_keys import load_public_key, parse_public_key, public_key_fingerprint
@@ -57,6 +57,7 @@ from gateway.pki.requests import (
 )
 from gateway.pki.revocation import CrlPolicy, Revocations
 from gateway.pki.trust import TrustStore, VerifiedChain
+from gateway.pki.validity import Standing, standing
 
 __all__ = [
     "LEAF_CURVES",
@@ -88,9 +89,11 @@ __all__ = [
     "Role",
     "ServerCertificate",
     "Severity",
+    "Standing",
     "TrustAnchor",
     "TrustStore",
     "VerifiedChain",
+    "claimed_name",
     "counted",
     "create_intermediate",
     "create_root",
@@ -132,6 +135,7 @@ __all__ = [
     "sign_intermediate",
     "signed_by",
     "stable_fingerprint",
+    "standing",
     "write_certificates",
     "write_certified_key",
     "write_development_pki",

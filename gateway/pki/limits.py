@@ -19,6 +19,10 @@ MAX_DIAGNOSIS_SIGNATURES = 4
 """Signatures that may be checked to explain a refusal (up to 0.5 ms each, on P-521): a leaf, two intermediates and a
 root have three, and one is left for a namesake."""
 
+ENDS_SOON = timedelta(days=30)
+"""Before the end of a certificate from which on operators are told: time for a change that needs a meeting. Of one with
+a short life it is the last third, or it would always end soon."""
+
 MAX_KNOWN_ISSUERS = 64
 """Intermediates whose path to the anchor is remembered (about 3 kB each). Only a verified chain adds one."""
 

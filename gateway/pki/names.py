@@ -23,7 +23,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from gateway.pki.certificates import fingerprint, peer_data, printable
+from gateway.pki.certificates import fingerprint, parse, peer_data, printable
 from gateway.pki.errors import ChainProblem, ChainRefused, PkiError
 from gateway.pki.fingerprints import stable_fingerprint
 from gateway.pki.limits import MAX_DEVICE_NAME_CHARACTERS, MAX_IDENTITY_RULE_CHARACTERS
@@ -157,6 +157,21 @@ def device_name(leaf: x509.Certificate) -> str:
     """
     with peer_data("the device certificate's name"):
         return DEFAULT_RULE.find(leaf, None).name
+
+
+def claimed_name(leaf_der: bytes) -> str | None:
+    """The name by the default rule in a certificate that nobody has verified: what a stranger claims to be.
+
+    Args:
+        leaf_der: Any bytes.
+
+    Returns:
+        A name that a device could have, safe to show; None where there is none.
+    """
+    try:
+        return device_name(parse(leaf_der, 0))
+    except ChainRefused:
+        return None
 
 
 def organizations(leaf: x509.Certificate) -> tuple[str, ...]:

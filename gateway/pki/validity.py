@@ -2,13 +2,34 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from cryptography import x509
 
 from gateway.pki.certificates import short_name
 from gateway.pki.errors import ChainProblem, ChainRefused
+from gateway.pki.limits import ENDS_SOON
 
 NO_GRACE = timedelta(0)
+
+
+class Standing(StrEnum):
+    """How a certificate of the operator's own stands to the time."""
+
+    VALID = "valid"
+    NOT_YET_VALID = "not_yet_valid"
+    ENDS_SOON = "ends_soon"
+    EXPIRED = "expired"
+
+
+def standing(certificate: x509.Certificate, at: datetime) -> Standing:
+    """How a certificate stands at a time, with a time zone."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if at < begin:
+        return Standing.NOT_YET_VALID
+    if at.replace(microsecond=0) > end:
+        return Standing.EXPIRED
+    return Standing.ENDS_SOON if end - at < min(ENDS_SOON, (end - begin) / 3) else Standing.VALID
 
 
 def refuse_dates(certificate: x509.Certificate, at: datetime, *, is_leaf: bool, grace: timedelta = NO_GRACE) -> None:

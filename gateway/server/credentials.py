@@ -28,6 +28,11 @@ def load_certificates(dtls: DtlsSettings) -> tuple[ServerCertificate, ...]:
     return tuple(loaded)
 
 
+def certificate_files(dtls: DtlsSettings) -> list[Path]:
+    """Where the server's certificates stand, in the order of `load_certificates`."""
+    return [certificate for _, certificate, _ in _files(dtls)]
+
+
 def server_parameters(dtls: DtlsSettings, certificates: tuple[ServerCertificate, ...]) -> ServerParameters:
     """What the engine negotiates with.
 

@@ -1,30 +1,33 @@
 """The last handshakes that failed, for whoever asks why a device cannot connect.
 
-Kept by reason, a few of each, so that a flood of one kind does not push the others out; what repeats from one host is
-one entry with a number. Plain values only, and no keys. Of a certificate that was refused the chain is kept as it was
-presented, so that it can be seen later whether another trust anchor would let the device in. Written by the event loop,
-read by the threads of the admin server, which only ever see whole entries, and read certificates only there.
+Kept by reason, a few of each, so that a flood of one kind does not push the others out; what repeats from one host
+under one name is one entry with a number. Names cost a stranger nothing: where there is no room left, the network that
+has most entries of the reason gives up its oldest one, so that whoever makes names up pushes out only its own. Plain
+values only, and no keys. Of a certificate that was refused the chain is kept as it was presented, so that it can be
+seen later whether another trust anchor would let the device in. Written by the event loop, read by the threads of the
+admin server, which only ever see whole entries, and look for a chain's issuer only there.
 """
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from gateway.dtls import FailureReason
+from gateway.dtls import FailureReason, network_of
 from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
-from gateway.server.presented import read_chain
+from gateway.server.presented import issuer_of
 from gateway.server.refusals import REASON_FOR
 from gateway.server.remedies import REMEDY_FOR, command_for
 
 _OF_A_CREDENTIAL: Final = frozenset(REASON_FOR.values())
-_SHOWN_APART: Final = frozenset({"identity", "chain"})
+_SHOWN_APART: Final = frozenset({"chain"})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A handshake that failed, or several of the same kind from the same host.
+    """A handshake that failed, or several of the same kind from the same host, under the same name.
 
     Attributes:
         last_at: When the newest of them ended, seconds since the epoch.
@@ -35,7 +38,7 @@ class Failure:
         peer: Address and port of the newest.
         device: The one that the peer claimed to be and did not prove to be; None where it named none that exists.
         tenant: Its tenant.
-        identity: The PSK identity as it was presented; None for another kind of credential.
+        identity: Who it said it is: a PSK identity, or the name in its certificate (`claimed_identity`).
         chain: The certificates of a refused one as they were presented, DER, the device's own first; as many as are
             kept. The device has proven that it has the key.
         alert: Name of the alert that was sent or received.
@@ -55,6 +58,7 @@ class Failure:
     peer: str
     device: str | None
     tenant: str | None
+    identity: str | None
     alert: str | None
     auth: str
     suite: str | None
@@ -62,7 +66,6 @@ class Failure:
     server_name: str | None
     duration_ms: float
     retransmissions: int
-    identity: bytes | None = None
     chain: tuple[bytes, ...] = field(default=(), repr=False)
 
     def as_json(self, *, chains: bool = False) -> dict[str, Any]:
@@ -75,14 +78,23 @@ class Failure:
         shown["last_at"], shown["first_at"] = _shown(self.last_at), _shown(self.first_at)
         shown["reason"] = self.reason.value
         shown["suite_offer"] = list(self.suite_offer)
-        read = read_chain(self.chain)
-        identity = shown_identity(self.identity) if self.identity is not None else read.name
-        shown |= {"identity": identity, "issuer": read.issuer, "issuer_key_id": read.issuer_key_id}
+        issuer = issuer_of(self.chain)
+        shown |= {"issuer": issuer.name, "issuer_key_id": issuer.key_id}
         shown["remedy"] = REMEDY_FOR[self.reason]
-        shown["command"] = command_for(self.reason, device=self.device, tenant=self.tenant, identity=identity)
+        shown["command"] = command_for(self.reason, device=self.device, tenant=self.tenant, identity=self.identity)
         if chains:
             shown["chain"] = [b64encode(der).decode() for der in self.chain]
         return shown
+
+
+class _Kind(NamedTuple):
+    """What makes two failures of one reason the same."""
+
+    network: str
+    host: str
+    device: str | None
+    identity: str | None
+    hint: str
 
 
 class Failures:
@@ -91,7 +103,7 @@ class Failures:
     def __init__(self, clock: Callable[[], float]) -> None:
         """With a clock that gives seconds since the epoch."""
         self._clock = clock
-        self._kept: dict[FailureReason, dict[tuple[str, ...], Failure]] = {reason: {} for reason in FailureReason}
+        self._kept: dict[FailureReason, dict[_Kind, Failure]] = {reason: {} for reason in FailureReason}
 
     def __len__(self) -> int:
         return sum(map(len, self._kept.values()))
@@ -104,10 +116,9 @@ class Failures:
         hint: str,
         server_name: str | None,
         chain: tuple[bytes, ...] = (),
-        identity: bytes | None = None,
         **facts: Any,
     ) -> None:
-        """Keeps one; the newest of its reason stay.
+        """Keeps one. Of its reason the newest stay, as long as no network has more than another.
 
         Args:
             host: Where it came from, without the port.
@@ -115,15 +126,14 @@ class Failures:
             hint: Words for the operator; perhaps with a stranger's words in them.
             server_name: A stranger's word.
             chain: What it presented; kept where its credential was refused.
-            identity: PSK identity, likewise a stranger's.
             facts: The other attributes of `Failure` but the times and the number.
         """
         now = self._clock()
         hint = hint[:MAX_FAILURE_TEXT]
         name = server_name[:MAX_FAILURE_TEXT] if server_name is not None else None
         kept = self._kept[reason]
-        key = (host, facts["device"] or "", hint)
-        before = kept.pop(key, None)
+        kind = _Kind(network_of((host, 0)), host, facts["device"], facts["identity"], hint)
+        before = kept.pop(kind, None)
         failure = Failure(
             last_at=now,
             first_at=now,
@@ -131,15 +141,14 @@ class Failures:
             reason=reason,
             hint=hint,
             server_name=name,
-            identity=identity[:MAX_FAILURE_TEXT] if identity is not None else None,
             chain=_bounded(chain) if reason in _OF_A_CREDENTIAL else (),
             **facts,
         )
         if before is not None:
             failure = replace(failure, first_at=before.first_at, count=before.count + 1)
-        while len(kept) >= MAX_FAILURES_PER_REASON:
-            del kept[next(iter(kept))]
-        kept[key] = failure
+        kept[kind] = failure
+        if len(kept) > MAX_FAILURES_PER_REASON:
+            del kept[_next_to_go(kept)]
 
     def newest(self) -> list[Failure]:
         """All that are kept, the newest first; safe in any thread."""
@@ -155,13 +164,11 @@ class Failures:
         return {"failures": [failure.as_json(chains=chains) for failure in self.newest()]}
 
 
-def shown_identity(identity: bytes) -> str:
-    """An identity for a human: its text, or hex where it has none that can be printed."""
-    try:
-        text = identity.decode()
-    except UnicodeDecodeError:
-        text = ""
-    return text if text and text.isprintable() else f"0x{identity.hex()}"
+def _next_to_go(kept: Iterable[_Kind]) -> _Kind:
+    """The oldest of a network that has most."""
+    held = Counter(kind.network for kind in kept)
+    most = max(held.values())
+    return next(kind for kind in kept if held[kind.network] == most)
 
 
 def _bounded(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -1,28 +1,42 @@
-"""What a presented chain says of itself: whose it claims to be, and which issuer it leads to. Proves nothing."""
+"""What a credential says of itself: whose it claims to be, and which issuer a chain leads to. Proves nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography import x509
 
-from gateway.pki import ChainRefused, PkiError, describe, device_name, parse_certificates
+from gateway.pki import PkiError, claimed_name, describe, parse_certificates
+from gateway.server.limits import MAX_FAILURE_TEXT
 
 
-@dataclass(frozen=True, slots=True)
-class ReadChain:
+class Issuer(NamedTuple):
     """Attributes:
-    name: The device name in the first certificate; None where there is none that can be read.
-    issuer: The name of the issuer that the chain asks for and does not hold; of the root where it holds that.
-    issuer_key_id: Its key id, hex; None where the chain does not say.
+    name: As a human reads it; None where there is none that can be read.
+    key_id: Hex; None where the chain does not say.
     """
 
     name: str | None = None
-    issuer: str | None = None
-    issuer_key_id: str | None = None
+    key_id: str | None = None
 
 
-def read_chain(chain_der: Sequence[bytes]) -> ReadChain:
-    """Reads a stranger's chain; total: what cannot be read is None.
+def claimed_identity(psk_identity: bytes | None, chain_der: Sequence[bytes]) -> str | None:
+    """Who a peer says it is, before anything of it is believed; safe to show, and total.
+
+    Args:
+        psk_identity: As presented, where it presented one.
+        chain_der: DER certificates as presented, the device's own first.
+
+    Returns:
+        The identity's text, or hex where it has none that can be printed; else the name in the device's certificate by
+        the default rule; None where it names nobody.
+    """
+    if psk_identity is not None:
+        return _shown(psk_identity[:MAX_FAILURE_TEXT])
+    return claimed_name(chain_der[0]) if chain_der else None
+
+
+def issuer_of(chain_der: Sequence[bytes]) -> Issuer:
+    """The issuer that a stranger's chain asks for and does not hold, or the root where it holds that. Total.
 
     Args:
         chain_der: DER certificates, the device's own first; perhaps not all that were presented.
@@ -30,17 +44,21 @@ def read_chain(chain_der: Sequence[bytes]) -> ReadChain:
     try:
         certificates = [parse_certificates(der)[0] for der in chain_der]
         if not certificates:
-            return ReadChain()
+            return Issuer()
         top = _top(certificates)
         own = top.issuer == top.subject
         key_id = _subject_key_id(top) if own else _authority_key_id(top)
-        issuer, shown = describe(top.issuer), key_id.hex() if key_id is not None else None
+        return Issuer(describe(top.issuer), key_id.hex() if key_id is not None else None)
     except PkiError:
-        return ReadChain()
+        return Issuer()
+
+
+def _shown(identity: bytes) -> str:
     try:
-        return ReadChain(device_name(certificates[0]), issuer, shown)
-    except ChainRefused:
-        return ReadChain(None, issuer, shown)
+        text = identity.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return text if text and text.isprintable() else f"0x{identity.hex()}"
 
 
 def _top(certificates: list[x509.Certificate]) -> x509.Certificate:

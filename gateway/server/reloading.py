@@ -86,7 +86,7 @@ class Reloads:
         *,
         seen: Mapping[Path, Print],
         look_again: Callable[[], str | None],
-        taken_up: Callable[[Settings], None] = lambda settings: None,
+        taken_up: Callable[[Plan], None] = lambda plan: None,
     ) -> None:
         """Begins with a plan that is in force.
 
@@ -98,7 +98,7 @@ class Reloads:
             seen: Its files, as they were before they were read: see `looked_at`.
             look_again: Has the trusted CAs and credentials read again from the registry, and says what is wrong with
                 it, if something is. They follow the registry by themselves too.
-            taken_up: Is told the settings that are in force from now on.
+            taken_up: Is told the plan that is in force from now on.
         """
         self.plan = plan
         self._secrets = secrets
@@ -171,7 +171,7 @@ class Reloads:
         self._taken = found
         self._successful, self._succeeded_at = True, time.time()
         self._follow(plan.settings)
-        self._taken_up(plan.settings)
+        self._taken_up(plan)
         self._log.info("config.reloaded", changed=changed, files=files, registry=self._look_again() or "ok")
         if waiting := [name for name in names if name not in RELOADABLE]:
             self._log.warning(

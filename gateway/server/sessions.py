@@ -24,6 +24,7 @@ from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
 from gateway.server.identities import Identities
 from gateway.server.metrics import AUTH_FOR, CLOSE_REASONS, SessionMetrics
+from gateway.server.presented import claimed_identity
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
@@ -132,6 +133,7 @@ class Sessions:
         metrics.handshakes.add(auth, _mode(facts), "failure", event.reason)
         metrics.retransmissions.add("server", by=facts.retransmissions)
         claimed = _claimed(event.context)
+        identity = claimed_identity(facts.psk_identity, facts.chain)
         duration_ms = round((facts.finished_at - facts.started_at) * 1000, 1)
         suite_offer = _suite_offer(facts.suites_offered)
         self._failures.add(
@@ -140,7 +142,7 @@ class Sessions:
             hint=event.detail,
             server_name=facts.server_name,
             chain=facts.chain,
-            identity=facts.psk_identity,
+            identity=identity,
             peer=_peer(facts),
             device=claimed.id if claimed is not None else None,
             tenant=claimed.tenant_id if claimed is not None else None,
@@ -155,6 +157,7 @@ class Sessions:
             "dtls.handshake_failed",
             reason=event.reason.value,
             claimed_device=claimed.id if claimed is not None else None,
+            claimed_identity=identity,
             hint=event.detail,
             alert=event.alert,
             auth=auth.value,

@@ -274,7 +274,7 @@ class Worker(Service):
         if self._seat is not None:
             self._seat.channel.on("reload", lambda message: self.reload())
             self._seat.channel.start(asyncio.get_running_loop())
-        self._reports.started(bound, counts, certificate=bool(self._plan.certificates), routes=len(self.app.routes))
+        self._reports.started(bound, counts, self._plan, routes=len(self.app.routes))
         if self._together is not None:
             self._together.begin()
         if self._identity.unusable_anchors and self._leads:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import aiocoap  # type: ignore[import-untyped]
 import pytest
 
+from gateway.pki import load_server_certificate
 from gateway.registry.limits import CACHE_CHECK_S
 from gateway.server.limits import CRL_FETCH_S
 from tests.cli.support import STOP_S, Serving, ok, run
@@ -132,6 +134,25 @@ def test_bind_of_the_command_line_wins(site: Path) -> None:
         [started] = gateway.log.lines("server.started")
         assert str(started["udp"]).startswith("127.0.0.2:")
         assert gateway.signal(signal.SIGTERM) == 0
+
+
+def test_check_warns_of_an_outdated_certificate_and_says_what_renews_it(
+    site: Path, no_sockets: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ok("serve", "--check").stderr == ""
+    until = load_server_certificate(site / "certs/server.pem", site / "certs/server.key").chain[0].not_valid_after_utc
+    monkeypatch.setattr(time, "time", lambda: until.timestamp() + 86400)
+    done = ok("serve", "--check")
+    monkeypatch.undo()
+    monkeypatch.chdir(site)
+    assert done.stdout.startswith("ok: ")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"warning: {site / 'certs/server.pem'}: ")
+    assert "has expired (valid from 20" in line
+    command = line.split("`")[1].replace("FILE", "certs/intermediate.pem")
+    ok(*shlex.split(command)[1:])
+    Path("certs/server-renewed-1.pem").replace("certs/server.pem")
+    assert ok("serve", "--check").stderr == ""
 
 
 def test_check_opens_nothing(site: Path, no_sockets: list[object], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 `gateway serve` runs beside the others, on ports that the system chooses; the ports in the lines are replaced by them.
 A block that begins by activating the environment is a new terminal, which starts in the page's folder.
+A command that is to fail says so in a comment at its end: `# exit status 1`.
 """
 
 import os
@@ -24,6 +25,7 @@ from tests.process_log import Line, Log, start_logged
 
 PATIENCE_S = 60.0
 _ACTIVATE = ". .venv/bin/activate"
+_STATUS = re.compile(r"(.*?)\s+# exit status (\d+)")
 _URL = re.compile(r"coaps://(127\.0\.0\.1|localhost)(?=[/\s]|$)")
 
 
@@ -63,7 +65,11 @@ def commands(page: Path) -> list[Command]:
 
 
 class Terminal:
-    """Everything that the commands of one page share: a folder, and at most one running gateway."""
+    """Everything that the commands of one page share: a folder, and at most one running gateway.
+
+    Attributes:
+        printed: What each of `gateway explain` and `gateway simulate` printed.
+    """
 
     def __init__(self, folder: Path, *, site: bool) -> None:
         """Begins in an empty folder.
@@ -77,6 +83,7 @@ class Terminal:
         self._log: Log | None = None
         self._ports = {"udp": 0, "admin": 0}
         self._results: dict[Command, BaseException | None] = {}
+        self.printed: dict[Command, str] = {}
         self._site = site
         if site:
             self._shell("gateway init .")
@@ -136,7 +143,10 @@ class Terminal:
         elif text.startswith(("gateway explain", "gateway simulate")):
             self._need_gateway()
             place = {"explain": "--server http://127.0.0.1:{admin}", "simulate": "--target 127.0.0.1:{udp}"}
-            self._shell(f"{text} {place[text.split()[1]].format(**self._ports)}")
+            fails = _STATUS.fullmatch(text)
+            line, status = (fails[1], int(fails[2])) if fails else (text, 0)
+            where = place[text.split()[1]].format(**self._ports)
+            self.printed[command] = self._shell(f"{line} {where}", status)
         elif text.startswith("gateway bench"):
             if "--target" in text:
                 self._need_gateway()
@@ -205,7 +215,7 @@ class Terminal:
             assert self._site, "this command needs a gateway, and no line above it starts one"
             self._serve("gateway serve")
 
-    def _shell(self, text: str) -> str:
+    def _shell(self, text: str, status: int = 0) -> str:
         done = subprocess.run(
             ["sh", "-c", text],
             cwd=self._folder,
@@ -217,7 +227,7 @@ class Terminal:
             check=False,
         )
         output = done.stdout + done.stderr
-        assert done.returncode == 0, f"{text}: exit status {done.returncode}\n{output}"
+        assert done.returncode == status, f"{text}: exit status {done.returncode}\n{output}"
         return output
 
 

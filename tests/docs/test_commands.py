@@ -48,6 +48,14 @@ def test_what_the_readme_promises(terminals: dict[Path, Terminal]) -> None:
     assert created == ["sensor-0001"]
 
 
+def test_the_refused_device_of_the_story_is_explained(terminals: dict[Path, Terminal]) -> None:
+    page = ROOT / "docs/zero-touch.md"
+    [asked] = [command for command in commands(page) if command.text.startswith("gateway explain")]
+    terminals[page].result(asked)
+    device = asked.text.split()[-1]
+    assert f"\nidentity  {device}\n" in terminals[page].printed[asked]
+
+
 def test_the_documents_show_both_kinds_of_device() -> None:
     asked = [command.text for command in COMMANDS if command.text.startswith("coap-client")]
     assert any(" -k " in text for text in asked)

@@ -19,6 +19,7 @@ from gateway.handlers import load_handlers
 from gateway.server.line import Trouble
 from gateway.server.metrics import CLOSE_REASONS
 from gateway.telemetry.limits import EVENT_BURST
+from gateway.telemetry.sanitize import is_secret
 from tests.docs.pages import ROOT, names, section, table
 from tests.dtls.rawclient import RawClient
 from tests.server.several import Several
@@ -154,6 +155,12 @@ def test_log_events() -> None:
     for name, (levels, fields) in events.items():
         assert {rows[name][0]} == levels, name
         assert (fields < rows[name][1]) if name in bound else (fields == rows[name][1]), name
+
+
+def test_what_is_listed_can_be_read() -> None:
+    """A field whose name reads like a secret's is redacted, whatever stands in it."""
+    redacted = {(event, name) for event, (_, fields) in logged().items() for name in fields if is_secret(name)}
+    assert not redacted
 
 
 def test_what_is_bound_to_a_logger_is_listed() -> None:

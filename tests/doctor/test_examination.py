@@ -71,7 +71,7 @@ def test_trusted_cas(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/registry.db"
     cas = {
         "good": ca("Good"),
-        "ending": ca("Ending", end=NOW + 20 * DAY),
+        "ending": ca("Ending", begin=NOW - 400 * DAY, end=NOW + 20 * DAY),
         "ended": ca("Ended", begin=NOW - 20 * DAY, end=NOW - DAY),
     }
     with open_registry(url, create=True) as opened:

@@ -415,6 +415,14 @@ def test_keys_and_tokens_are_in_no_log_no_answer_and_no_audit(served: Served) ->
         assert KEY not in repr(value)
 
 
+def test_the_log_says_who_made_a_change_as_the_audit_does(served: Served) -> None:
+    with capture_logs() as logs:
+        served.ask("POST", DEVICES, {"device": "dev1"})
+    [line] = [line for line in logs if line["event"] == "admin.change_made"]
+    assert (line["operation"], line["actor"]) == ("device.add", "api:ops")
+    assert served.ask("GET", "/api/v1/audit").json["entries"][0]["actor"] == line["actor"]
+
+
 def test_changes_are_written_down_with_the_token_s_name(served: Served) -> None:
     served.ask("POST", DEVICES, {"device": "dev1"})
     served.ask("PATCH", f"{DEVICES}/dev1", {"status": "disabled", "note": "stolen"})

@@ -20,17 +20,17 @@ from gateway.cli import app
 from gateway.config import load_settings
 from gateway.dtls import FailureReason
 from gateway.model import DeviceStatus
-from gateway.pki import create_intermediate, create_root, issue_device
+from gateway.pki import create_intermediate, create_root, fingerprint, issue_device
 from gateway.server import Worker
-from gateway.server.failures import Failures, shown_identity
+from gateway.server.failures import Failures
 from gateway.server.limits import MAX_FAILURE_CHAIN, MAX_FAILURE_TEXT, MAX_FAILURES_PER_REASON
-from gateway.server.presented import ReadChain, read_chain
+from gateway.server.presented import Issuer, claimed_identity, issuer_of
 from gateway.server.remedies import REMEDY_FOR, command_for
 from gateway.telemetry import EventLimiter
 from tests.cli.support import run
 from tests.dtls.rawclient import RawClient
 from tests.pki.factory import make, name
-from tests.server.support import echo_app, pki, prepare, running, until, wire_certificate
+from tests.server.support import PSK_IDENTITY, Gateway, echo_app, pki, prepare, running, until, wire_certificate
 
 
 class Clock:
@@ -50,6 +50,7 @@ def facts(**others: Any) -> dict[str, Any]:
         "peer": "192.0.2.1:5",
         "device": "dev1",
         "tenant": "default",
+        "identity": "id1",
         "alert": "decrypt_error",
         "auth": "psk",
         "suite": None,
@@ -72,6 +73,13 @@ def test_what_repeats_is_one_entry() -> None:
     json.dumps(shown)
 
 
+def test_each_identity_has_its_own_entry() -> None:
+    failures = Failures(Clock())
+    for n in (1, 2, 1):
+        failures.add("192.0.2.1", **facts(device=None, identity=f"meter-{n}"))
+    assert [(each.identity, each.count) for each in failures.newest()] == [("meter-1", 2), ("meter-2", 1)]
+
+
 def test_flood_of_one_reason_leaves_the_others() -> None:
     failures = Failures(Clock())
     failures.add("192.0.2.1", **facts())
@@ -81,6 +89,36 @@ def test_flood_of_one_reason_leaves_the_others() -> None:
     newest = failures.newest()
     assert newest[0].hint == "9999"
     assert newest[-1].reason is FailureReason.WRONG_KEY
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ("198.51.100.7",),
+        tuple(f"198.51.100.{n}" for n in range(256)),
+        tuple(f"::ffff:198.51.100.{n}" for n in range(256)),
+        tuple(f"2001:db8:0:{n:x}::{n:x}" for n in range(256)),
+    ],
+)
+def test_network_that_makes_up_identities_pushes_out_only_its_own(hosts: tuple[str, ...]) -> None:
+    failures = Failures(Clock())
+    honest = [f"meter-{n}" for n in range(MAX_FAILURES_PER_REASON - 1)]
+    for n, identity in enumerate(honest):
+        failures.add(f"192.0.{n}.1", **facts(identity=identity))
+    for n in range(1000):
+        failures.add(hosts[n % len(hosts)], **facts(identity=f"forged-{n}"))
+    assert len(failures) == MAX_FAILURES_PER_REASON
+    assert [each.identity for each in failures.newest()] == ["forged-999", *reversed(honest)]
+
+
+def test_network_may_fill_what_nobody_else_needs() -> None:
+    failures = Failures(Clock())
+    for n in range(100):
+        failures.add("192.0.2.1", **facts(identity=f"meter-{n}"))
+    kept = [f"meter-{n}" for n in range(99, 99 - MAX_FAILURES_PER_REASON, -1)]
+    assert [each.identity for each in failures.newest()] == kept
+    failures.add("198.51.100.7", **facts(identity="other"))
+    assert [each.identity for each in failures.newest()] == ["other", *kept[:-1]]
 
 
 def test_words_of_strangers_are_cut() -> None:
@@ -143,7 +181,7 @@ def test_a_refused_chain_is_kept_and_bounded() -> None:
     assert "chain" not in plain
     assert [b64decode(der) for der in full["chain"]] == list(chain[:2])
     # Not certificates at all, which is no fault of ours.
-    assert (plain["identity"], plain["issuer"], plain["issuer_key_id"]) == (None, None, None)
+    assert (plain["issuer"], plain["issuer_key_id"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -157,26 +195,37 @@ def test_a_refused_chain_is_kept_and_bounded() -> None:
     ],
 )
 def test_identities_are_shown(identity: bytes, shown: str) -> None:
-    assert shown_identity(identity) == shown
+    assert claimed_identity(identity, ()) == shown
 
 
 def test_long_identity_is_cut() -> None:
-    failures = Failures(Clock())
-    failures.add("h", **facts(identity=b"x" * 10_000))
-    assert failures.newest()[0].identity == b"x" * MAX_FAILURE_TEXT
+    assert claimed_identity(b"x" * 10_000, ()) == "x" * MAX_FAILURE_TEXT
+
+
+def test_a_certificate_claims_the_name_in_it() -> None:
+    leaf = issue_device(pki().factory, "dev7").certificate.public_bytes(Encoding.DER)
+    assert claimed_identity(None, (leaf,)) == "dev7"
+    assert claimed_identity(None, ()) is None
+    # No name that a device could have: nothing of it reaches the log.
+    assert claimed_identity(None, (make("a\x1b[31m").der,)) is None
+    assert claimed_identity(None, (make(name()).der,)) is None
+    # Too large to be read in the event loop, whatever is in it.
+    assert claimed_identity(None, (leaf + bytes(MAX_FAILURE_CHAIN),)) is None
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_reading_a_chain_is_total(chain: list[bytes]) -> None:
-    read_chain(chain)
+    issuer_of(chain)
+    claimed_identity(None, tuple(chain))
 
 
 @pytest.mark.parametrize("cut", range(0, 400, 7))
 def test_reading_a_damaged_chain_is_total(cut: int) -> None:
     leaf, *rest = pki().server.presented_der
     damaged = leaf[:cut] + bytes((leaf[cut] ^ 0x41,)) + leaf[cut + 1 :]
-    read_chain([damaged, *rest])
-    read_chain([*rest, damaged])
+    issuer_of([damaged, *rest])
+    issuer_of([*rest, damaged])
+    claimed_identity(None, (damaged,))
 
 
 def test_the_issuer_that_a_chain_leads_to() -> None:
@@ -186,17 +235,13 @@ def test_the_issuer_that_a_chain_leads_to() -> None:
     key_id = {each: subject_key_id(each.certificate) for each in (root, line)}
     above = [each.certificate.public_bytes(Encoding.DER) for each in (line, root)]
     for chain, issuer in (([device], line), ([device, above[0]], root), ([device, above[1], above[0]], root)):
-        read = read_chain(chain)
-        assert (read.name, read.issuer_key_id) == ("dev7", key_id[issuer])
-        assert read.issuer == f"'{issuer.certificate.subject.rfc4514_string()}'"
+        assert issuer_of(chain) == Issuer(f"'{issuer.certificate.subject.rfc4514_string()}'", key_id[issuer])
     # A certificate that says as little as it can.
-    bare = make("dev8")
-    assert read_chain([bare.der]) == ReadChain("dev8", "'CN=dev8'", None)
-    assert read_chain([make("dev8", make("CA")).der]) == ReadChain("dev8", "'CN=CA'", None)
-    assert read_chain([make(name()).der]).name is None
+    assert issuer_of([make("dev8").der]) == Issuer("'CN=dev8'", None)
+    assert issuer_of([make("dev8", make("CA")).der]) == Issuer("'CN=CA'", None)
     # Another CA of the same name is not the one that is asked for.
     namesake = create_intermediate(root, "Line 1").certificate.public_bytes(Encoding.DER)
-    assert read_chain([device, namesake, above[1]]).issuer_key_id == key_id[line]
+    assert issuer_of([device, namesake, above[1]]).key_id == key_id[line]
 
 
 def subject_key_id(certificate: x509.Certificate) -> str:
@@ -254,13 +299,7 @@ async def test_refused_device_of_the_registry_is_found_by_its_name(tmp_path: Pat
             registry.add_device("dev")
             registry.set_status("dev", DeviceStatus.DISABLED)
         for _ in range(2):
-            client = RawClient(suites=(0xC0AE,), device=wire_certificate("dev"))
-            refused = gateway.wire(client)
-            await refused.reach_server_done()
-            for datagram in client.answer_flight():
-                refused.send(datagram)
-            await refused.alert()
-            refused.udp.close()
+            await refused_by_certificate(gateway, "dev")
         url = f"http://127.0.0.1:{gateway.bound.admin.port}"
         shown = await asyncio.to_thread(run, "explain", "dev", "--server", url)
         [first, second] = gateway.events("dtls.handshake_failed")
@@ -268,6 +307,53 @@ async def test_refused_device_of_the_registry_is_found_by_its_name(tmp_path: Pat
     assert "\ndevice    dev\n" in shown.stdout
     assert "\ncommand   gateway device enable dev\n" in shown.stdout
     assert ", 2 times since " in shown.stdout
+
+
+@pytest.mark.asyncio
+async def test_each_device_of_a_banned_factory_is_found_by_the_name_in_its_certificate(tmp_path: Path) -> None:
+    names = [f"f1-{n:06}" for n in range(1, 4)]
+    async with running(tmp_path) as gateway:
+        with gateway.registry() as registry:
+            registry.ban_certificate(fingerprint(pki().factory.certificate), "key copied")
+        assert gateway.watch.read_again() is None
+        for each in names:
+            await refused_by_certificate(gateway, each)
+        url = f"http://127.0.0.1:{gateway.bound.admin.port}"
+        shown = {each: await asyncio.to_thread(run, "explain", "--device", each, "--server", url) for each in names}
+        lines = gateway.events("dtls.handshake_failed")
+    assert [(line["claimed_identity"], line["claimed_device"], line["reason"]) for line in lines] == [
+        (each, None, "certificate_banned") for each in names
+    ]
+    for each in names:
+        assert f"\nidentity  {each}\n" in shown[each].stdout
+        assert shown[each].stdout.count("reason    ") == 1
+
+
+@pytest.mark.asyncio
+async def test_a_psk_identity_is_logged_as_a_claim(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        for identity in (PSK_IDENTITY, b"nob\x1b[31mody"):
+            stranger = gateway.wire(RawClient(identity=identity, psk=b"not the key of it"))
+            await stranger.reach_server_done()
+            for datagram in stranger.client.answer_flight():
+                stranger.send(datagram)
+            await stranger.alert()
+            stranger.udp.close()
+        lines = gateway.events("dtls.handshake_failed")
+    assert [(line["claimed_identity"], line["claimed_device"]) for line in lines] == [
+        (PSK_IDENTITY.decode(), "dev1"),
+        ("0x" + b"nob\x1b[31mody".hex(), None),
+    ]
+
+
+async def refused_by_certificate(gateway: Gateway, device: str) -> None:
+    client = RawClient(suites=(0xC0AE,), device=wire_certificate(device))
+    refused = gateway.wire(client)
+    await refused.reach_server_done()
+    for datagram in client.answer_flight():
+        refused.send(datagram)
+    await refused.alert()
+    refused.udp.close()
 
 
 def test_gateway_that_does_not_run_cannot_be_asked() -> None:
