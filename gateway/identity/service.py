@@ -255,10 +255,11 @@ class IdentityService:
         """Whether the kind of proof that a live session began with would still be accepted. Costs no look-up.
 
         Raises:
-            IdentityRefused: Its anchor is no longer trusted, one of its certificates was revoked or banned, or its
-                tenant is disabled or no longer takes pre-shared keys.
+            IdentityRefused: Its anchor is no longer trusted, one of its certificates was revoked or banned or has
+                ended, or its tenant is disabled or no longer takes pre-shared keys.
         """
         if principal.auth is AuthKind.X509:
+            self._check_end(principal.device, principal.valid_until)
             shown = Shown(
                 principal.fingerprint or "",
                 principal.twin,
@@ -330,8 +331,7 @@ class IdentityService:
     def _certificate_again(self, fingerprint: str, then: Remembered, server_name: str | None) -> Steps[Principal]:
         """The principal that this certificate would prove now, without the certificate."""
         device = Device(then.device_id, then.tenant_id)
-        if self._clock().timestamp() > then.valid_until:
-            raise IdentityRefused(Refusal.EXPIRED, f"the certificate chain of device '{then.device_id}' has ended")
+        self._check_end(device, then.valid_until)
         trusted = self._current()
         shown = Shown(fingerprint, then.twin, then.serial, then.issuer_id, then.anchor_id, then.tenant_id)
         self._check_chain(shown, device, resuming=True)
@@ -357,6 +357,14 @@ class IdentityService:
             twin=then.twin,
             terms=trusted.terms(then.anchor_id),
         )
+
+    def _check_end(self, device: Device, valid_until: float | None) -> None:
+        if valid_until is not None and self._clock().timestamp() > valid_until:
+            raise IdentityRefused(
+                Refusal.EXPIRED,
+                f"the certificate chain of device '{device.id}' has ended; renew the device's certificate, or the CA",
+                device,
+            )
 
     def _check_chain(self, shown: Shown, device: Device, *, resuming: bool) -> None:
         """What became of the certificates since they verified, as far as it can be told without the leaf.

@@ -1,8 +1,8 @@
 """Follows the registry: what operators and other processes change bites within two seconds, in live sessions too.
 
 Every half second it is asked what changed. Sessions of a device that changed are looked at at once. When anchors, bans,
-revocation lists or tenants changed, all sessions are looked at, some at a time, while requests go on. The other way
-round, it notes who was seen and which credentials were used.
+revocation lists or tenants changed, all sessions are looked at, some at a time, while requests go on; and every ten
+minutes, for what time alone has ended. The other way round, it notes who was seen and which credentials were used.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from gateway.registry import CachedReads, Changes, Registry, RegistryError, run
 from gateway.registry.limits import CACHE_CHECK_S
 from gateway.server.clones import Clones
 from gateway.server.device_sessions import DeviceSessions
-from gateway.server.limits import PRUNE_INTERVAL_S, RECHECK_SLICE, SEEN_INTERVAL_S
+from gateway.server.limits import PRUNE_INTERVAL_S, RECHECK_INTERVAL_S, RECHECK_SLICE, SEEN_INTERVAL_S
 from gateway.server.session import Session
 from gateway.telemetry import get_logger
 
@@ -74,6 +74,7 @@ class RegistryWatch:
         self.clones = Clones(reads, of_devices, clock=clock, close=self.close, set_status=self._set_status)
         self._seen_due = clock() + SEEN_INTERVAL_S
         self._prune_due = clock() + PRUNE_INTERVAL_S
+        self._recheck_due = clock() + RECHECK_INTERVAL_S
         reads.on_change(self._on_change)
 
     def entered(self, session: Session, since: float) -> None:
@@ -138,9 +139,11 @@ class RegistryWatch:
                 raise
             # Until now, handshakes were judged by what was trusted before.
             self._changed_at = self._clock()
-            for key in self._of_devices.devices():
-                self._changed.setdefault(key, self._everything)
+            self._look_at_all(ask=self._everything)
             self._everything = False
+        if self._clock() >= self._recheck_due:
+            self._recheck_due = self._clock() + RECHECK_INTERVAL_S
+            self._look_at_all(ask=False)
         await self._look_at_changed()
         await self.clones.look()
         await self._note()
@@ -157,6 +160,10 @@ class RegistryWatch:
             self._trust_changed = True
         self._everything = self._everything or changes.everything
         self._changed.update(dict.fromkeys(changes.devices, True))
+
+    def _look_at_all(self, *, ask: bool) -> None:
+        for key in self._of_devices.devices():
+            self._changed.setdefault(key, ask)
 
     async def _look_at_changed(self) -> None:
         looked = 0

@@ -324,6 +324,18 @@ def test_name_that_is_found_in_another_way_by_now(registry: Registry, service: I
     assert run(service.certificate(DEVICE.presented_der)).device.id == "x-meter-1"
 
 
+def test_a_session_ends_with_its_chain(registry: Registry, clock: Clock, service: IdentityService) -> None:
+    trust(registry)
+    principal = run(service.certificate(DEVICE.presented_der))
+    assert principal.valid_until is not None
+    clock.now = datetime.fromtimestamp(principal.valid_until, NOW.tzinfo)
+    service.check_trust(principal)
+    clock.now += timedelta(seconds=1)
+    with pytest.raises(IdentityRefused, match="renew") as caught:
+        service.check_trust(principal)
+    assert caught.value.reason is Refusal.EXPIRED
+
+
 # --- bytes of another version ---------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Whoever is no longer let in is out within two seconds, in every process; whoever is let in notices nothing."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.config import load_settings
 from gateway.identity import import_crl
+from gateway.identity.tenancy import check_tenant
 from gateway.model import DeviceStatus
 from gateway.pki import CertifiedKey, create_root, fingerprint, issue_device
-from gateway.registry import CredentialStatus, Registry, open_registry
+from gateway.registry import CredentialStatus, Registry, TenantLimits, open_registry
 from gateway.server import Worker
 from gateway.simulator import DeviceError, SimulatedDevice, certified
 from tests.dtls.rawclient import RawClient
@@ -216,6 +218,23 @@ async def test_what_changes_about_a_device_and_its_trust_leaves_its_session_alon
         assert gateway.events("identity.session_revoked") == []
         [session] = gateway.watch._of_devices.of("default", "steady")
         assert session.principal.device.tags == ("cold",)
+
+
+async def test_what_time_alone_ends_ends_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.server.watch.RECHECK_INTERVAL_S", 0.0)
+    async with running(tmp_path) as gateway, gateway.certificate_device("steady") as steady:
+        async with gateway.wire() as wire:
+            with gateway.registry() as registry:
+                registry.set_tenant("default", limits=TenantLimits(psk_until=time.time() + 3600))
+            identity = gateway.watch._identity
+            await until(lambda: bool(check_tenant(identity._reads, "default").limits.psk_until))
+            await gateway.watch.look()
+            assert gateway.events("identity.session_revoked") == []
+            identity._clock = lambda: datetime.now(UTC) + timedelta(hours=2)
+            async with asyncio.timeout(WITHIN_S):
+                assert await wire.alert() == (FATAL, ACCESS_DENIED)
+            assert [line["reason"] for line in gateway.events("identity.session_revoked")] == ["psk_ended"]
+        assert (await steady.get("/device")).payload == b"default/steady"
 
 
 async def test_who_was_seen_is_noted(tmp_path: Path) -> None:
