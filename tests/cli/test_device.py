@@ -242,6 +242,9 @@ def test_disable_enable_delete(site: Path) -> None:
 @pytest.mark.parametrize("verb", ["show", "disable", "enable", "delete"])
 def test_a_device_that_does_not_exist(site: Path, verb: str) -> None:
     assert "'nobody' does not exist" in run("device", verb, "nobody").refused(3)
+    ok("tenant", "add", "acme")
+    ok("device", "add", "nobody", "--tenant", "acme")
+    assert "but in 'acme': say --tenant acme" in run("device", verb, "nobody").refused(3)
 
 
 @pytest.mark.parametrize("id", ["", "a b", "-x", "ü", "a" * 129, "a\nb"])
