@@ -12,7 +12,15 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.common import ConfigOption, locate_config, new_app, printable, readable_errors, settings_for
+from gateway.cli.common import (
+    ConfigOption,
+    locate_config,
+    new_app,
+    printable,
+    readable_errors,
+    settings_for,
+    site_settings,
+)
 from gateway.config import Settings, Source
 from gateway.server import (
     BindError,
@@ -58,7 +66,7 @@ def serve(
     """Run the gateway until SIGTERM or SIGINT. SIGHUP has it read its configuration again."""
     with readable_errors(usage=(BindError, StartRefused), failure=(StartFailed,)):
         overrides = {"server.bind": bind, "server.workers": workers}
-        settings = settings_for(config, overrides, check=True)
+        settings = site_settings(config, overrides, check=True)
         limiter = limiter_of_the_log()
         configure_logging(settings.log.level, settings.log.format, limiter=limiter)
         count = worker_count(settings)
