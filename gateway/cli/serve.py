@@ -21,7 +21,8 @@ from gateway.cli.common import (
     settings_for,
     site_settings,
 )
-from gateway.config import Settings, Source
+from gateway.config import ConfigError, Settings, Source
+from gateway.registry import RegistryError, check_schema
 from gateway.server import (
     BindError,
     StartFailed,
@@ -84,9 +85,14 @@ def _check(settings: Settings, workers: int) -> None:
             check_carried(settings)
         return Worker(settings)
 
-    worker = asyncio.run(make())
-    counts = worker.registry.counts()
-    worker.registry.close()
+    try:
+        check_schema(settings.registry.url)  # which making a worker brings up to date
+        worker = asyncio.run(make())
+        with worker.registry as registry:
+            registry.check_writable()
+            counts = registry.counts()
+    except RegistryError as error:
+        raise ConfigError("registry.url", str(error)) from error
     for doubt in certificate_doubts(settings.dtls, load_certificates(settings.dtls), time.time()):
         print(printable(f"warning: {doubt}"), file=sys.stderr)
     print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")
