@@ -227,7 +227,9 @@ def read_key(path: Path | None, *, text: bool = False) -> bytes:
     try:
         return bytes.fromhex(data.decode("ascii"))
     except ValueError:
-        raise UsageError(f"{origin}: the key is not hex (two digits a byte, nothing else)") from None
+        raise UsageError(
+            f"{origin}: the key is not hex (two digits a byte, nothing else); if it is a text, say --psk-text"
+        ) from None
 
 
 def shown_time(at: float | None) -> str | None:

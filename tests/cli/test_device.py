@@ -96,9 +96,15 @@ def test_a_key_that_is_typed_is_not_echoed(site: Path) -> None:
     [
         (b"", "there is no key in it"),
         (b"\n", "there is no key in it"),
-        (b"9b1d0f62a7e44c53bd1177c05e2a9f3", "the key is not hex"),
+        (
+            b"9b1d0f62a7e44c53bd1177c05e2a9f3",
+            "the key is not hex (two digits a byte, nothing else); if it is a text, say --psk-text",
+        ),
         (b"0x9b1d0f62a7e44c53bd1177c05e2a9f38", "the key is not hex"),
-        (b"correct horse battery staple", "the key is not hex"),
+        (
+            b"correct horse battery staple",
+            "the key is not hex (two digits a byte, nothing else); if it is a text, say --psk-text",
+        ),
         (b"\xff\xfe\x00" * 6, "the key is not hex"),
     ],
 )

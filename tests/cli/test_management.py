@@ -322,6 +322,10 @@ def test_status_and_audit(operator: Operator) -> None:
     assert operator.json("audit", "--before", str(newest["number"])) == entries[1:]
     assert [e["action"] for e in operator.json("audit", "--tenant", "acme")] == ["device.added", "tenant.added"]
     assert "device.added" in operator.ok("audit").stdout
+    assert "tenant 'acmee' does not exist" in operator.run("audit", "--tenant", "acmee").refused(3)
+    operator.ok("tenant", "add", "gone")
+    operator.ok("tenant", "delete", "gone", "--yes")
+    assert [e["action"] for e in operator.json("audit", "--tenant", "gone")] == ["tenant.deleted", "tenant.added"]
 
 
 # --- only with a server ----------------------------------------------------------------------------------------------
