@@ -48,6 +48,7 @@ class _TrustCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words: list[str] = []
+        behind: str | None = None
         for place, word in enumerate(args):
             if word == "--":
                 words += args[place:]
@@ -55,9 +56,17 @@ class _TrustCommand(TyperCommand):
             if word == "--no-auto-provision":
                 word = "--auto-provision=off"
             elif word == "--auto-provision" and not (set(args[place + 1 : place + 2]) & set(Provision)):
-                word = "--auto-provision=active"
+                word, behind = "--auto-provision=active", next(iter(args[place + 1 :]), None)
             words.append(word)
-        return super().parse_args(ctx, words)
+        try:
+            return super().parse_args(ctx, words)
+        except Exception as error:
+            # The option alone may stand before FILE; only where a word is too many was that one meant as a value.
+            if "extra argument" not in str(error) or behind is None or behind.startswith("-") or Path(behind).exists():
+                raise
+            raise typer.BadParameter(
+                f"'{behind}' is not one of {', '.join(Provision)}.", ctx, param_hint="'--auto-provision'"
+            ) from None
 
 
 def _trust(

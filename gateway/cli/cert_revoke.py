@@ -92,10 +92,12 @@ def _of_file(
 def _of_device(book: Book, device: str, tenant: str) -> list[IssuedCertificate]:
     found = book.issued(tenant_id=tenant, device_id=device, revoked=False)
     if not found:
-        raise NotFound(
-            f"no certificate that is not revoked was issued here to device '{device}' of tenant '{tenant}'; "
-            "name the certificate's file instead"
-        )
+        text = f"no certificate that is not revoked was issued here to device '{device}' of tenant '{tenant}'"
+        others = sorted({each.tenant_id for each in book.issued(device_id=device, revoked=False)})
+        if others:
+            listed = ", ".join(f"'{name}'" for name in others)
+            raise NotFound(f"{text}, but to one of {listed}: say --tenant {others[0]}")
+        raise NotFound(f"{text}; name the certificate's file instead")
     return found
 
 

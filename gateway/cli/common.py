@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.config import CONFIG_VARIABLE, ConfigError, Settings, load_settings
+from gateway.config import CONFIG_VARIABLE, ConfigError, Settings, load_settings, variable_name
 from gateway.registry import Conflict, InvalidValue, NotFound, Registry, RegistryError, Secrets, open_registry
 
 EXIT_FAILURE = 1
@@ -28,6 +28,8 @@ DEFAULT_CONFIG = Path("gateway.toml")
 TENANT_VARIABLE = "GATEWAY_TENANT"
 SERVER_VARIABLE = "GATEWAY_SERVER"
 TOKEN_FILE_VARIABLE = "GATEWAY_TOKEN_FILE"  # noqa: S105  the name of a variable
+
+_SQLITE = "sqlite:///"
 
 # Wider than any row: into a pipe, nothing is cut or folded to the width of a terminal that is not there.
 _PIPE_WIDTH = 100_000
@@ -125,6 +127,24 @@ def settings_for(
     return load_settings(locate_config(config), overrides, environ=settings_environ(), check_files=check)
 
 
+def site_settings(
+    config: Path | None, overrides: Mapping[str, object] | None = None, *, check: bool = False
+) -> Settings:
+    """As `settings_for`, for commands about a registry: they are not started where there is no site.
+
+    Raises:
+        ConfigError: As `settings_for`; or no configuration was found or named, and no registry is here or named.
+    """
+    settings = settings_for(config, overrides, check=check)
+    if locate_config(config) is None and variable_name("registry", "url") not in os.environ:
+        file = Path(settings.registry.url.removeprefix(_SQLITE))
+        if not file.exists():
+            problem = f"there is none in {Path.cwd()}, and no {file.name}"
+            remedy = f"go to the site's folder, or name its file with --config FILE or {CONFIG_VARIABLE}"
+            raise ConfigError(str(DEFAULT_CONFIG), problem, f"{remedy}; `gateway init DIR` makes a new site")
+    return settings
+
+
 def settings_environ() -> dict[str, str]:
     """The environment without what stands for options of commands; everything else with our prefix is a setting."""
     options = (TENANT_VARIABLE, SERVER_VARIABLE, TOKEN_FILE_VARIABLE)
@@ -139,7 +159,7 @@ def registry_of(config: Path | None) -> Iterator[Registry]:
 
 def open_local(config: Path | None) -> Registry:
     """The registry of the configuration; changes are written down as those of whoever runs the command."""
-    settings = settings_for(config).registry
+    settings = site_settings(config).registry
     secrets = Secrets(settings.master_key, settings.derivation_key)
     return open_registry(settings.url, actor=f"cli:{_user()}", secrets=secrets)
 
@@ -207,7 +227,9 @@ def read_key(path: Path | None, *, text: bool = False) -> bytes:
     try:
         return bytes.fromhex(data.decode("ascii"))
     except ValueError:
-        raise UsageError(f"{origin}: the key is not hex (two digits a byte, nothing else)") from None
+        raise UsageError(
+            f"{origin}: the key is not hex (two digits a byte, nothing else); if it is a text, say --psk-text"
+        ) from None
 
 
 def shown_time(at: float | None) -> str | None:

@@ -31,8 +31,11 @@ def list_credentials(
 
 
 @command(app, "retire")
-def retire(manage: Management, credential: CredentialArgument, output: OutputOption = Output.TABLE) -> None:
+def retire(
+    manage: Management, credential: CredentialArgument, yes: YesOption = False, output: OutputOption = Output.TABLE
+) -> None:
     """Take a credential out of use that another one replaces. Sessions that began with it end."""
+    confirm(f"Retire credential {credential}? A key does not come back.", yes=yes, otherwise=f"retiring {credential}")
     show(manage.do(credentials.set_, credential=credential, status="retired"), output)
 
 
@@ -41,5 +44,5 @@ def revoke(
     manage: Management, credential: CredentialArgument, yes: YesOption = False, output: OutputOption = Output.TABLE
 ) -> None:
     """Refuse a credential that is in wrong hands. Sessions that began with it end within two seconds."""
-    confirm(f"Revoke credential {credential}?", yes=yes, otherwise=f"revoking {credential}")
+    confirm(f"Revoke credential {credential}? A key does not come back.", yes=yes, otherwise=f"revoking {credential}")
     show(manage.do(credentials.set_, credential=credential, status="revoked"), output)

@@ -18,7 +18,7 @@ from gateway.cli.common import (
     printable,
     readable_errors,
     settings_environ,
-    settings_for,
+    site_settings,
 )
 from gateway.doctor import Finding, Status, examine
 from gateway.telemetry import configure_logging
@@ -32,7 +32,7 @@ def doctor(output: OutputOption = Output.TABLE, config: ConfigOption = None) -> 
     with readable_errors():
         configure_logging("error", "json", stream=io.StringIO())  # what is wrong is among the findings
         environ = settings_environ()
-        found = examine(partial(settings_for, config), file=locate_config(config), environ=environ, now=time.time())
+        found = examine(partial(site_settings, config), file=locate_config(config), environ=environ, now=time.time())
         healthy = all(finding.status is not Status.PROBLEM for finding in found)
         if output is Output.JSON:
             print_json({"healthy": healthy, "checks": [finding.as_json() for finding in found]})

@@ -23,7 +23,7 @@ from gateway.cli.common import (
     shown_psk_identity,
     write_secret,
 )
-from gateway.cli.managed import a_duration, command, identity_field, key_field, show
+from gateway.cli.managed import YesOption, a_duration, command, confirm, identity_field, key_field, show
 from gateway.management import Management, credentials, psk
 from gateway.management.credentials import CredentialFacts
 from gateway.model import DEFAULT_TENANT
@@ -106,10 +106,12 @@ def retire(
     manage: Management,
     id: IdArgument,
     credential: CredentialArgument,
+    yes: YesOption = False,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """End a key that is no longer needed, with the sessions that it began."""
+    _confirm_end("Retire", manage, id, tenant, credential, yes=yes)
     show(manage.do(psk.end, device=id, tenant=tenant, credential=credential, status="retired"), output)
 
 
@@ -118,10 +120,12 @@ def revoke(
     manage: Management,
     id: IdArgument,
     credential: CredentialArgument,
+    yes: YesOption = False,
     tenant: TenantOption = DEFAULT_TENANT,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """End a key that may have leaked, with the sessions that it began."""
+    _confirm_end("Revoke", manage, id, tenant, credential, yes=yes)
     show(manage.do(psk.end, device=id, tenant=tenant, credential=credential, status="revoked"), output)
 
 
@@ -159,6 +163,14 @@ def derive(
         else:
             write_secret(out, text)
             print_facts({"keys": len(names), "file": str(out)}, Output.TABLE)
+
+
+def _confirm_end(verb: str, manage: Management, id: str, tenant: str, credential: str, *, yes: bool) -> None:
+    """Asks before the end of a key that is there; of one that is not, `psk.end` says so."""
+    held = manage.do(credentials.list_all, device=id, tenant=tenant).credentials
+    if any(each.id == credential for each in held):
+        question = f"{verb} key {credential} of device {id}? It does not come back."
+        confirm(question, yes=yes, otherwise=f"{verb.lower().removesuffix('e')}ing {credential}")
 
 
 def _derived(secrets: Secrets, names: list[bytes], wanted: int | None, tenant: str) -> str:

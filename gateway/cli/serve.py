@@ -12,8 +12,17 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.common import ConfigOption, locate_config, new_app, printable, readable_errors, settings_for
-from gateway.config import Settings, Source
+from gateway.cli.common import (
+    ConfigOption,
+    locate_config,
+    new_app,
+    printable,
+    readable_errors,
+    settings_for,
+    site_settings,
+)
+from gateway.config import ConfigError, Settings, Source
+from gateway.registry import RegistryError, check_schema
 from gateway.server import (
     BindError,
     StartFailed,
@@ -58,7 +67,7 @@ def serve(
     """Run the gateway until SIGTERM or SIGINT. SIGHUP has it read its configuration again."""
     with readable_errors(usage=(BindError, StartRefused), failure=(StartFailed,)):
         overrides = {"server.bind": bind, "server.workers": workers}
-        settings = settings_for(config, overrides, check=True)
+        settings = site_settings(config, overrides, check=True)
         limiter = limiter_of_the_log()
         configure_logging(settings.log.level, settings.log.format, limiter=limiter)
         count = worker_count(settings)
@@ -76,9 +85,14 @@ def _check(settings: Settings, workers: int) -> None:
             check_carried(settings)
         return Worker(settings)
 
-    worker = asyncio.run(make())
-    counts = worker.registry.counts()
-    worker.registry.close()
+    try:
+        check_schema(settings.registry.url)  # which making a worker brings up to date
+        worker = asyncio.run(make())
+        with worker.registry as registry:
+            registry.check_writable()
+            counts = registry.counts()
+    except RegistryError as error:
+        raise ConfigError("registry.url", str(error)) from error
     for doubt in certificate_doubts(settings.dtls, load_certificates(settings.dtls), time.time()):
         print(printable(f"warning: {doubt}"), file=sys.stderr)
     print(f"ok: {counts.devices} devices, {counts.trust_anchors} trust anchors, {len(worker.app.routes)} routes")

@@ -1,6 +1,6 @@
 """The configuration: its schema, how it is read, and the file that `gateway init` writes."""
 
-from gateway.config.environment import CONFIG_VARIABLE, environment_problems, misspelt_variables
+from gateway.config.environment import CONFIG_VARIABLE, environment_problems, misspelt_variables, variable_name
 from gateway.config.errors import ConfigError
 from gateway.config.loading import load_settings
 from gateway.config.reloading import RELOADABLE, Source, differences, successor
@@ -39,4 +39,5 @@ __all__ = [
     "parse_duration",
     "render_template",
     "successor",
+    "variable_name",
 ]

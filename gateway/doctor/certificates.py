@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.config import DtlsSettings, Settings
-from gateway.doctor.findings import Finding, ok, problem, warning
+from gateway.doctor.findings import Finding, ok, problem, status_of, warning
 from gateway.doctor.limits import URGENT_S
 from gateway.pki import PkiError, Standing, describe, load_server_certificate, standing
 
@@ -32,7 +32,9 @@ def secret_files(settings: Settings) -> list[Finding]:
     """Who else may read the files with secrets."""
     dtls = settings.dtls
     keys = [dtls.private_key, *(each.private_key for each in dtls.certificates), dtls.ticket_keys, dtls.key_log]
-    found = [_mode(path) for path in keys if path is not None and path.exists()]
+    found = [
+        _mode(path, status.st_mode) for path in keys if path is not None and (status := status_of(path)) is not None
+    ]
     if dtls.key_log is not None:
         found.append(
             warning(
@@ -104,8 +106,8 @@ def _purpose(path: Path, leaf: x509.Certificate) -> list[Finding]:
     return found
 
 
-def _mode(path: Path) -> Finding:
-    check, mode = "secret files", path.stat().st_mode
+def _mode(path: Path, mode: int) -> Finding:
+    check = "secret files"
     remedy = f"chmod 600 {path}"
     if mode & stat.S_IRWXO:
         return problem(check, f"every user of this machine may read {path}", remedy)

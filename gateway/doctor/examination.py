@@ -12,7 +12,7 @@ from gateway.doctor.handshake import handshakes
 from gateway.doctor.machine import clock, clock_is_synchronised, process_limits, receive_buffer
 from gateway.doctor.ports import ports
 from gateway.doctor.store import registry
-from gateway.server.opening import load_application
+from gateway.server.opening import load_application, load_tokens
 from gateway.server.plan import Plan, Secrets, files_of
 
 _CORRECT: Final = "correct what the text names; `gateway serve --check` says it again"
@@ -47,6 +47,7 @@ def examine(
     try:
         plan = Plan.read(settings, Secrets())
         application = load_application(settings)
+        load_tokens(settings)
     except ConfigError as error:
         return [problem("configuration", str(error), _CORRECT), *found]
     shown = str(file) if file is not None else "no file, defaults and environment"

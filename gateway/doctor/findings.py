@@ -1,7 +1,9 @@
 """What a check has found."""
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Status(StrEnum):
@@ -40,3 +42,11 @@ def warning(check: str, detail: str, remedy: str) -> Finding:
 
 def problem(check: str, detail: str, remedy: str) -> Finding:
     return Finding(check, Status.PROBLEM, detail, remedy)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """What the system says of a file; None where it cannot be asked. Who needs the file finds out why."""
+    try:
+        return path.stat()
+    except OSError:
+        return None

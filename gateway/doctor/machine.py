@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import gateway
-from gateway.doctor.findings import Finding, ok, problem, warning
+from gateway.doctor.findings import Finding, ok, problem, status_of, warning
 from gateway.doctor.limits import CLOCK_SLACK_S, MEMORY, OPEN_FILES
 from gateway.server.limits import RECEIVE_BUFFER
 
@@ -28,7 +28,8 @@ def clock(now: float, files: Iterable[Path] = (), *, synchronised: bool | None =
         files: What was certainly written before.
         synchronised: What the kernel says; None where it does not.
     """
-    written = [(path.stat().st_mtime, path) for path in (Path(gateway.__file__), *files) if path.exists()]
+    looked_at = [(path, status_of(path)) for path in (Path(gateway.__file__), *files)]
+    written = [(status.st_mtime, path) for path, status in looked_at if status is not None]
     at, newest = max(written)
     shown = _stamp(now)
     if at > now + CLOCK_SLACK_S:

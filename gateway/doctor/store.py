@@ -3,7 +3,7 @@
 from gateway.doctor.certificates import end_of
 from gateway.doctor.findings import Finding, ok, problem, warning
 from gateway.pki import PkiError, parse_certificates
-from gateway.registry import KeyStatus, RegistryError, Secrets, open_registry
+from gateway.registry import KeyStatus, Registry, RegistryError, Secrets, open_registry
 
 
 def registry(url: str, now: float, master_key: str | None = None, derivation_key: str | None = None) -> list[Finding]:
@@ -24,6 +24,7 @@ def registry(url: str, now: float, master_key: str | None = None, derivation_key
                 found = [problem("device keys", str(error), "correct [registry] master_key or derivation_key")]
             else:
                 found = _rest(keys)
+            found += _writing(opened)
     except RegistryError as error:
         return [problem("registry", str(error), "correct [registry] url, or what the text names")]
     text = f"{counts.devices} devices, {counts.trust_anchors} trusted CAs; the schema is this release's"
@@ -46,6 +47,16 @@ def registry(url: str, now: float, master_key: str | None = None, derivation_key
             )
         )
     return found
+
+
+def _writing(opened: Registry) -> list[Finding]:
+    """What a gateway that only reads cannot do, though devices that are known connect."""
+    try:
+        opened.check_writable()
+    except RegistryError as error:
+        lost = "no device comes by itself, no rotation of a key ends, nobody is noted as seen"
+        return [problem("registry", str(error), f"let the gateway's user write there; without that {lost}")]
+    return []
 
 
 def _rest(keys: KeyStatus) -> list[Finding]:

@@ -114,10 +114,12 @@ def _import(module_name: str, spec: str, directory: Path | None) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            looked = f" in {directory} or" if directory is not None else ""
+            looked, remedy = "", "check the spelling, or install the package there"
+            if directory is not None:
+                looked, remedy = f" in {directory} or", f"{remedy}, or start the gateway in the folder of the file"
             raise LoadError(
                 f"app {spec!r}: there is no module {error.name!r}{looked} among the packages of {sys.executable}; "
-                "check the spelling, or install the package there"
+                f"{remedy}"
             ) from error
         raise LoadError(
             f"app {spec!r}: {module_name} needs {error.name!r}, which is not installed{place(error, module_name)}"

@@ -233,7 +233,8 @@ def _add_psk(registry: Registry, given: New, identity: bytes, key: bytes | None,
     except Conflict as error:
         if not there:
             raise  # the identity is another device's
-        remedy = f"to change its key, delete it with `gateway device delete {given.device}`, then add it again"
+        where = given.device if given.tenant == DEFAULT_TENANT else f"{given.device} --tenant {given.tenant}"
+        remedy = f"`gateway psk rotate {where}` gives it its next key, `gateway psk add {where}` one more"
         raise Conflict(f"{error}; {remedy}") from error
 
 

@@ -68,6 +68,8 @@ def status(context: Context, given: Nothing) -> Status:
 def audit(context: Context, given: Page) -> Entries:
     """List who changed what, newest first."""
     found = context.registry.audit_entries(before=given.before, limit=given.limit + 1, tenant_id=given.tenant)
+    if given.tenant is not None and given.before is None and not found:
+        context.registry.tenant(given.tenant)  # one that was deleted has its entries still
     page = found[: given.limit]
     entries = [
         Entry(

@@ -19,7 +19,7 @@ from gateway.registry.import_files import FileFormat, Report, format_of, read_ro
 from gateway.registry.importing import ImportRow, Known, OnConflict, Result, RowResult
 from gateway.registry.master_keys import LocalKey, MasterKey, create_master_key, load_master_key
 from gateway.registry.migrating import HEAD
-from gateway.registry.opening import open_registry, schema_version
+from gateway.registry.opening import check_schema, open_registry, schema_version
 from gateway.registry.policy import AnchorPolicy, CrlPolicy, OnClone, Provision, TenantBy, TenantLimits
 from gateway.registry.records import (
     AnchorRecord,
@@ -93,6 +93,7 @@ __all__ = [
     "TenantLimits",
     "Trust",
     "Unavailable",
+    "check_schema",
     "create_master_key",
     "format_of",
     "join_identity",

@@ -80,8 +80,20 @@ def check_attributes(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, 
     return tuple(sorted(values.items()))
 
 
-def check_psk(identity: bytes, key: bytes | None, *, allow_short_key: bool = False) -> None:
+def check_psk(
+    identity: bytes,
+    key: bytes | None,
+    *,
+    allow_short_key: bool = False,
+    remedy: str = "let one be made with `--generate`",
+) -> None:
     """Checks the lengths of a PSK identity and its key, if it has one; their bytes may be anything.
+
+    Args:
+        identity: The identity.
+        key: The key.
+        allow_short_key: Takes a key of one byte.
+        remedy: What to do about a short one.
 
     Raises:
         InvalidValue: One is too short or too long.
@@ -92,9 +104,7 @@ def check_psk(identity: bytes, key: bytes | None, *, allow_short_key: bool = Fal
         return
     least = 1 if allow_short_key else MIN_PSK_BYTES
     if len(key) < least:
-        raise InvalidValue(
-            f"a pre-shared key has at least {least} bytes, this one has {len(key)}; let one be made with `--generate`"
-        )
+        raise InvalidValue(f"a pre-shared key has at least {least} bytes, this one has {len(key)}; {remedy}")
     if len(key) > MAX_PSK_BYTES:
         raise InvalidValue(f"a pre-shared key has at most {MAX_PSK_BYTES} bytes, this one has {len(key)}")
 

@@ -266,7 +266,7 @@ def _refused(known: Known, row: ImportRow, tags_of_key: list[bytes], allow_share
     """Why a row cannot be taken, whatever becomes of conflicts."""
     try:
         check_id("device", row.device_id)
-        check_psk(row.identity, row.key)
+        check_psk(row.identity, row.key, remedy="make one with `openssl rand -hex 16`")
         check_tags(row.tags or ())
     except InvalidValue as error:
         return str(error)

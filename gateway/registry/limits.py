@@ -63,6 +63,9 @@ MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_CHARACTERS = 256
 """Characters of an attribute's value."""
 
+MAX_TENANTS_NAMED = 3
+"""Other tenants with a device of that name that an error names: enough to see that it is not unique, on one line."""
+
 DATABASE_CONNECTIONS = 5
 """Connections of a process to PostgreSQL: as many look-ups at once; its default limit is 100 for all clients."""
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from gateway.registry.database import Database
-from gateway.registry.errors import InvalidValue
-from gateway.registry.migrating import version
+from gateway.registry.errors import InvalidValue, Unavailable
+from gateway.registry.migrating import check_version, version
 from gateway.registry.registry import Registry
 from gateway.registry.secrets import Secrets
 
 _SQLITE = "sqlite://"
+_IN_MEMORY = (_SQLITE, "sqlite:///:memory:")
 _POSTGRESQL = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 
 
@@ -52,13 +53,39 @@ def schema_version(url: str) -> str | None:
         database.close()
 
 
+def check_schema(url: str) -> None:
+    """Whether a registry is of this release, without bringing it up to date.
+
+    Raises:
+        InvalidValue: The URL names no store that we know.
+        Unavailable: It is of another release or has no schema yet, or the store cannot be used.
+    """
+    if url in _IN_MEMORY:
+        return
+    if url.startswith(_POSTGRESQL):
+        _postgres(url, migrate=False).close()
+        return
+    from gateway.registry.sqlite_database import look_into
+
+    path = _path(url)
+    database = look_into(path)
+    try:
+        if not database.read(lambda connection: check_version(connection, str(path))):
+            raise Unavailable(
+                f"the schema of the registry {path} is older than this release, or not there; bring it up to date with "
+                "`gateway db upgrade`, or by a start of the gateway"
+            )
+    finally:
+        database.close()
+
+
 def _database(url: str, *, create: bool, migrate: bool) -> Database:
     if url.startswith(_POSTGRESQL):
         return _postgres(url, migrate=migrate or create)
     # Neither is imported for the other: together they take a fifth of a second.
     from gateway.registry.sqlite_database import connect
 
-    if url in (_SQLITE, "sqlite:///:memory:"):
+    if url in _IN_MEMORY:
         return connect(None, create=True)
     return connect(_path(url), create=create)
 

@@ -66,8 +66,8 @@ class Rotation(Credentials):
             device_id: The device.
             key: 16-64 bytes; None for the derived one.
             overlap_s: Seconds for which its active keys stay good, unless the new one is used before.
-            identity: Of the new key; by default that of its newest active key with the next generation
-                (`generations`). Derived keys have no other one.
+            identity: Of the new key; by default the one that it used last, or else its first one, with the next
+                generation (`generations`). Derived keys have no other one.
             tenant_id: The device's tenant.
 
         Raises:
@@ -98,7 +98,7 @@ class Rotation(Credentials):
                 )
             name = identity
             if name is None:
-                name = self._next_identity(connection, bytes(active[-1].lookup_key), tenant_id)
+                name = self._next_identity(connection, _counted_up(active), tenant_id)
                 check_psk(name, key)
             until = self._clock() + overlap_s
             for row in active:
@@ -225,6 +225,11 @@ def _psks(connection: Connection, tenant_id: str, device_id: str) -> Sequence[An
         )
         .order_by(credential.c.number)
     ).all()
+
+
+def _counted_up(active: Sequence[Any]) -> bytes:
+    """The identity that a device counts up by itself: the one that it goes by, whatever it was given beside it."""
+    return bytes(max(active, key=lambda row: row.last_used_at or 0.0).lookup_key)
 
 
 def _tenants_that_end_psks(connection: Connection) -> list[str]:

@@ -120,7 +120,7 @@ def connect(path: Path | None, *, create: bool, busy_timeout_ms: int = BUSY_TIME
             target, uri=True, isolation_level=None, timeout=busy_timeout_ms / 1000, check_same_thread=False
         )
     except sqlite3.Error as error:
-        raise Unavailable(f"cannot open the registry {path}: {error}") from error
+        raise _cannot_open(path, error) from error
     database = None
     try:
         raw.execute("PRAGMA foreign_keys = ON")
@@ -135,13 +135,13 @@ def connect(path: Path | None, *, create: bool, busy_timeout_ms: int = BUSY_TIME
         # commits, never the file. Set last, for it marks the file, which may turn out not to be ours.
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error as error:
-        raw.close()
-        raise Unavailable(f"{path} cannot be used as a registry: {error}") from error
-    except BaseException:
+    except BaseException as error:
         if database is not None:
             database.close()
         raw.close()
+        cause = _cause(error)
+        if cause is not None:
+            raise _cannot_open(path, cause) from error
         raise
     return database
 
@@ -157,14 +157,55 @@ def look_into(path: Path) -> SqliteDatabase:
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
         return SqliteDatabase(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False))
     except sqlite3.Error as error:
-        raise Unavailable(f"cannot open the registry {path}: {error}") from error
+        raise _cannot_open(path, error) from error
 
 
 def failure(error: BaseException) -> RegistryError:
     """The `RegistryError` for an error of sqlite3."""
     if isinstance(error, sqlite3.IntegrityError | IntegrityError):
         return Conflict(f"the registry refuses the change: {error}")
-    return Unavailable(f"the registry cannot be used now: {error}; check its disk, its file and who else has it open")
+    return Unavailable(f"the registry cannot be used now: {error}; {_remedy(error)}")
+
+
+def _cause(error: BaseException) -> sqlite3.Error | None:
+    """The error of sqlite3 in or behind another one."""
+    while not isinstance(error, sqlite3.Error):
+        behind = error.orig if isinstance(error, DBAPIError) else error.__cause__
+        if behind is None:
+            return None
+        error = behind
+    return error
+
+
+def _cannot_open(path: Path | None, error: sqlite3.Error) -> Unavailable:
+    text = f"{path} cannot be used as a registry: {error}"
+    for what, mode, may in (
+        (path, os.R_OK | os.W_OK, "may not read and write this file"),
+        (path and path.parent, os.W_OK | os.X_OK, "may not make files in this folder, where -wal and -shm are made"),
+    ):
+        if what is not None and not os.access(what, mode, effective_ids=True):
+            return Unavailable(f"{text}; user {os.geteuid()} {may}, or its disk is read-only: {what}")
+    return Unavailable(f"{text}; {_remedy(error)}")
+
+
+def _remedy(error: BaseException) -> str:
+    # The extended codes of SQLite have the kind of error in their lowest byte.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return _REMEDIES.get(code, "check its disk, its file and who else has it open")
+
+
+_ACCESS = (
+    "check owner and mode of its file and of the folder, where -wal and -shm are made, and that the disk is writable"
+)
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "see whether its disk is full, or broken",
+    sqlite3.SQLITE_READONLY: _ACCESS,
+    sqlite3.SQLITE_CANTOPEN: _ACCESS,
+    sqlite3.SQLITE_NOTADB: "put its file back from a backup, or name another one in [registry] url",
+    sqlite3.SQLITE_CORRUPT: "put its file back from a backup",
+    sqlite3.SQLITE_BUSY: "see who else has it open, and writes for long",
+}
 
 
 def _prepare_file(path: Path, *, create: bool) -> None:

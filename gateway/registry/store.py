@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, false, insert, select
 
 from gateway.model import Device, DeviceStatus
 from gateway.registry.database import Database
 from gateway.registry.errors import LimitReached, NotFound
-from gateway.registry.limits import MAX_DEVICES_PER_TENANT
+from gateway.registry.limits import MAX_DEVICES_PER_TENANT, MAX_TENANTS_NAMED
 from gateway.registry.policy import TenantLimits
 from gateway.registry.rows import DEVICE_COLUMNS, to_device
 from gateway.registry.secrets import Secrets
@@ -74,6 +74,14 @@ class Store:
         # An operator who was told that it is done may pull the plug.
         return self._write(whole, durable=True) if write else self._read(whole)
 
+    def check_writable(self) -> None:
+        """Whether changes can be made. Changes nothing.
+
+        Raises:
+            Unavailable: None can: devices are not noted as seen, and none comes by itself.
+        """
+        self._write(lambda connection: connection.execute(delete(audit).where(false())))
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         if self._joined is not None:
             return work(self._joined)
@@ -108,9 +116,7 @@ class Store:
     def _existing_device(self, connection: Connection, tenant_id: str, device_id: str) -> Device:
         found = self._find_device(connection, tenant_id, device_id)
         if found is None:
-            raise NotFound(
-                f"device '{device_id}' does not exist in tenant '{tenant_id}'; add it with `gateway device add`"
-            )
+            raise NotFound(_no_device(connection, tenant_id, device_id))
         return found
 
     def _check_room(self, connection: Connection, tenant_id: str, more: int = 1) -> None:
@@ -154,3 +160,16 @@ class Store:
             tenant.update().where(tenant.c.id == tenant_id).values(device_count=tenant.c.device_count + 1)
         )
         return Device(device_id, tenant_id, status, auto_provisioned, now, tags, attributes)
+
+
+def _no_device(connection: Connection, tenant_id: str, device_id: str) -> str:
+    """What to do about a device that is not there: whoever adds one that another tenant has makes a second one."""
+    # Tenant by tenant, which is how devices are found; by their names alone, all rows would be read.
+    there = (device.c.tenant_id == tenant.c.id) & (device.c.id == device_id)
+    elsewhere = select(tenant.c.id).where(select(1).where(there).exists()).order_by(tenant.c.id)
+    names = list(connection.execute(elsewhere.limit(MAX_TENANTS_NAMED)).scalars())
+    text = f"device '{device_id}' does not exist in tenant '{tenant_id}'"
+    if not names:
+        return f"{text}; add it with `gateway device add`"
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"{text}, but in {listed}: say --tenant {names[0]}"

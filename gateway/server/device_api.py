@@ -10,10 +10,10 @@ import binascii
 import json
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from gateway.admin import ApiAnswer, ApiRequest
 from gateway.coap import ContentFormat
@@ -33,6 +33,7 @@ from gateway.handlers import (
     media_type,
 )
 from gateway.model import DEFAULT_TENANT
+from gateway.registry import NotFound, Registry, RegistryError
 from gateway.server.limits import API_GRACE_S, COLLEAGUE_S, MAX_API_EXPIRY_S, MAX_API_REQUESTS, MAX_API_TIMEOUT_S
 
 PREFIX: Final = "/devices/"
@@ -57,6 +58,7 @@ _STATUS: Final[dict[type[DeviceRequestError], int]] = {
     DeviceRefused: 502,
     DeviceBusy: 429,
 }
+Known: TypeAlias = Callable[[str, str], Awaitable[bool]]
 _OVER: Final = frozenset({QueueState.DONE, QueueState.FAILED, QueueState.EXPIRED})
 
 
@@ -81,15 +83,17 @@ class Port(DevicePort, Protocol):
 class DeviceApi:
     """An `Api`."""
 
-    def __init__(self, port: Port, loop: asyncio.AbstractEventLoop, *, enabled: bool) -> None:
+    def __init__(self, port: Port, loop: asyncio.AbstractEventLoop, *, known: Known, enabled: bool) -> None:
         """Takes what it asks.
 
         Args:
             port: Asks devices; in the loop only.
             loop: Whose thread the port belongs to.
+            known: Whether there is a device, by tenant and name; in the loop only. True where that cannot be told.
             enabled: Whether it passes anything on.
         """
         self._port = port
+        self._known = known
         self._loop = loop
         self._enabled = enabled
         self._places = threading.BoundedSemaphore(MAX_API_REQUESTS)
@@ -166,6 +170,8 @@ class DeviceApi:
     async def _queue(
         self, tenant: str, device: str, asked: DeviceRequest, expires_s: float, wait_s: float
     ) -> ApiAnswer:
+        if not await self._known(tenant, device):
+            raise _Wrong(404, f"tenant {tenant!r} has no device {device!r}, for which a request could wait")
         queued = self._port.queue(tenant, device, asked, expires_s)
         if queued.state is QueueState.SENT:  # the device is awake: perhaps it answers at once
             try:
@@ -182,6 +188,24 @@ class DeviceApi:
         if cancel and not await self._port.take_back(queued):
             raise _Wrong(409, f"too late: it is {queued.state.value}")
         return _state(queued)
+
+
+def known_in(registry: Registry) -> Known:
+    """Whether there is a device in a registry, for `DeviceApi`."""
+
+    async def known(tenant: str, device: str) -> bool:
+        return await asyncio.to_thread(look, tenant, device) if registry.remote else look(tenant, device)
+
+    def look(tenant: str, device: str) -> bool:
+        try:
+            registry.device(device, tenant_id=tenant)
+        except NotFound:
+            return False
+        except (RegistryError, UnicodeError):  # it is away; or a name that none can have, which the queue refuses
+            pass
+        return True
+
+    return known
 
 
 def _state(queued: QueuedRequest) -> ApiAnswer:

@@ -36,8 +36,8 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.INSECURE_RENEGOTIATION: "a broken or hostile client: update its DTLS stack",
     R.UNSUPPORTED_EXTENSION: "the simulated device talks to something else than the gateway",
     R.UNKNOWN_IDENTITY: "`gateway device add ID --psk-identity TEXT --psk-file FILE`, or correct the device",
-    R.WRONG_KEY: "compare the keys (hex and text are often mixed up); to change the one on record: "
-    "`gateway device delete ID`, then `gateway device add ID` with the key",
+    R.WRONG_KEY: "compare the keys (hex and text are often mixed up); `gateway device import FILE --on-conflict "
+    "update` puts another one on record, `gateway psk rotate ID` gives the device its next one",
     R.NO_CERTIFICATE: "give the device a certificate, or let it offer a PSK suite if it has a key",
     R.BAD_CERTIFICATE: _ISSUE,
     R.CERTIFICATE_EXPIRED: _CLOCK,
@@ -63,7 +63,7 @@ REMEDY_FOR: Final[dict[R, str]] = {
     R.TENANT_DISABLED: "`gateway tenant set ID --enable`",
     R.NO_TENANT: "give the tenant the server name that the device sends (`gateway tenant set ID --sni NAME`), or issue "
     "a certificate with the tenant as its organization",
-    R.CREDENTIAL_EXPIRED: "give the device its new key, or extend the overlap: `gateway psk rotate ID`",
+    R.CREDENTIAL_EXPIRED: "give the device its new key; if that is lost, another one: `gateway psk add ID`",
     R.PSK_ENDED: "give the device a certificate; to go back: `gateway fleet migrate TENANT --off`",
     R.PROVISIONING_DENIED: "let the webhook admit the device, or add it with `gateway device add ID`",
     R.PROVISIONING_UNAVAILABLE: "see that the webhook of the trust anchor answers",

@@ -6,6 +6,7 @@ the requests of the same wake-up, and for a bounded time.
 """
 
 import asyncio
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -73,9 +74,15 @@ def open_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
         udp.bind(address)
     except OSError as error:
         udp.close()
-        hint = "stop the other process or choose another port" if error.errno == 98 else "choose another address"
+        hint = _BIND_HINTS.get(error.errno or 0, "choose another address")
         raise BindError(f"server.bind {shown}: {error.strerror}; {hint}") from error
     return udp
+
+
+_BIND_HINTS: Final = {
+    errno.EADDRINUSE: "stop the other process or choose another port",
+    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=); or take a higher one",
+}
 
 
 class UdpServer:

@@ -25,7 +25,7 @@ from gateway.server.command_queue import CommandQueue
 from gateway.server.commands import Commands
 from gateway.server.crl_refresh import CrlRefresh
 from gateway.server.device_api import PREFIX as API_PREFIX
-from gateway.server.device_api import DeviceApi
+from gateway.server.device_api import DeviceApi, known_in
 from gateway.server.device_sessions import DeviceSessions
 from gateway.server.dispatch import Dispatcher
 from gateway.server.failures import Failures
@@ -244,7 +244,10 @@ class Worker(Service):
             metrics.add_source(name, source)
         metrics.add_tables("loop", self._beat.lag)
         self._admin = self._start_admin(
-            metrics, DeviceApi(self._together or pushes, loop, enabled=settings.admin.device_requests)
+            metrics,
+            DeviceApi(
+                self._together or pushes, loop, known=known_in(self.registry), enabled=settings.admin.device_requests
+            ),
         )
         server.start()
         self._admin.start()

@@ -177,6 +177,17 @@ def test_trust_twice_changes_only_what_is_said(site: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words", [["certs/root.pem", "--auto-provision", "maybe"], ["--auto-provision", "maybe", "certs/root.pem"]]
+)
+def test_a_wrong_way_to_provision_is_told_the_right_ones(site: Path, words: list[str]) -> None:
+    done = run("ca", "trust", *words)
+    assert done.status == 2
+    assert "Invalid value for '--auto-provision': 'maybe' is not one of off, pending, active." in done.stderr
+    assert "none.pem" in run("ca", "trust", "--auto-provision", "none.pem").refused(1)
+    assert "extra argument" in run("ca", "trust", "--auto-provision", "certs/root.pem", "certs/root.pem").stderr
+
+
+@pytest.mark.parametrize(
     ("file", "why"),
     [
         ("certs/server.pem", "'CN=localhost' is not a CA"),

@@ -173,4 +173,4 @@ def test_verify_is_the_gateways_own_verdict(site: Path, device: str) -> None:
 
 def test_verify_without_a_registry(workdir: Path) -> None:
     Path("a.pem").write_bytes(pem_bundle([make("dev").certificate]))
-    assert "gateway init" in run("cert", "verify", "a.pem").refused(1)
+    assert "gateway init" in run("cert", "verify", "a.pem").refused(2)

@@ -102,10 +102,37 @@ def test_a_wrong_variable_is_refused_and_not_repeated(site: Path, monkeypatch: p
     assert "s3cret" not in line
 
 
-@pytest.mark.parametrize("words", [["device", "list"], ["ca", "list"]], ids=" ".join)
-def test_without_a_registry(workdir: Path, words: list[str]) -> None:
-    assert "create it with `gateway init`" in run(*words).refused(1)
+@pytest.mark.parametrize(
+    "words",
+    [["device", "list"], ["ca", "list"], ["db", "current"], ["db", "upgrade"], ["serve", "--check"]],
+    ids=" ".join,
+)
+def test_in_a_folder_that_is_no_site(workdir: Path, words: list[str]) -> None:
+    line = run(*words).refused(2)
+    assert line.startswith(f"gateway: gateway.toml: there is none in {workdir}, and no registry.db (go to the site's")
+    assert "--config FILE or GATEWAY_CONFIG" in line
+    assert "`gateway init DIR`" in line
     assert list(workdir.iterdir()) == []
+
+
+def test_the_doctor_in_a_folder_that_is_no_site(workdir: Path) -> None:
+    [found] = [each for each in run("doctor", "-o", "json").json["checks"] if each["check"] == "configuration"]
+    assert (found["status"], "name its file with --config FILE" in found["detail"]) == ("problem", True)
+
+
+@pytest.mark.parametrize("words", [["device", "list"], ["ca", "list"]], ids=" ".join)
+def test_without_a_registry(site: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    Path("registry.db").unlink()
+    assert "create it with `gateway init`" in run(*words).refused(1)
+    Path("gateway.toml").unlink()
+    monkeypatch.setenv("GATEWAY_REGISTRY__URL", "sqlite:///other.db")
+    assert "other.db does not exist; create it with `gateway init`" in run(*words).refused(1)
+
+
+def test_a_registry_without_a_configuration(site: Path) -> None:
+    """The defaults are one, where a registry is."""
+    Path("gateway.toml").unlink()
+    ok("device", "list")
 
 
 def test_the_demo_takes_the_option_too() -> None:

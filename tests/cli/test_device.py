@@ -96,9 +96,15 @@ def test_a_key_that_is_typed_is_not_echoed(site: Path) -> None:
     [
         (b"", "there is no key in it"),
         (b"\n", "there is no key in it"),
-        (b"9b1d0f62a7e44c53bd1177c05e2a9f3", "the key is not hex"),
+        (
+            b"9b1d0f62a7e44c53bd1177c05e2a9f3",
+            "the key is not hex (two digits a byte, nothing else); if it is a text, say --psk-text",
+        ),
         (b"0x9b1d0f62a7e44c53bd1177c05e2a9f38", "the key is not hex"),
-        (b"correct horse battery staple", "the key is not hex"),
+        (
+            b"correct horse battery staple",
+            "the key is not hex (two digits a byte, nothing else); if it is a text, say --psk-text",
+        ),
         (b"\xff\xfe\x00" * 6, "the key is not hex"),
     ],
 )
@@ -180,12 +186,21 @@ def test_a_certificate_may_be_allowed_from_the_start_or_later(site: Path) -> Non
     assert kinds("bare") == []
 
 
-def test_a_device_that_exists_is_not_given_another_key_but_told_how(site: Path) -> None:
-    ok("device", "add", "dev1", "--psk-identity", "id1", "--generate")
-    line = run("device", "add", "dev1", "--psk-identity", "id1", "--generate").refused(4)
-    assert "to change its key, delete it with `gateway device delete dev1`, then add it again" in line
+@pytest.mark.parametrize("where", [["dev1"], ["dev1", "--tenant", "acme"]], ids=["default", "tenant"])
+def test_a_device_that_exists_is_not_given_another_key_but_told_how(site: Path, where: list[str]) -> None:
+    ok("tenant", "add", "acme")
+    ok("device", "add", *where, "--psk-identity", "id1", "--generate")
+    ok("device", "tag", *where, "roof")
+    line = run("device", "add", *where, "--psk-identity", "id1", "--generate").refused(4)
+    rotate, add = re.findall(r"`gateway (psk [^`]+)`", line)
+    assert (rotate, add) == (f"psk rotate {' '.join(where)}", f"psk add {' '.join(where)}")
+    ok(*rotate.split(), "--generate")
+    ok(*add.split(), "--identity", "spare", "--generate")
+    shown = ok("device", "show", *where, "-o", "json").json
+    assert [each["psk_identity"] for each in shown["credentials"]] == ["id1", "id1#2", "spare"]
+    assert shown["tags"] == ["roof"]
     # Another device's identity is another mistake.
-    assert "delete" not in run("device", "add", "dev2", "--psk-identity", "id1", "--generate").refused(4)
+    assert "rotate" not in run("device", "add", "dev2", *where[1:], "--psk-identity", "id1", "--generate").refused(4)
 
 
 def test_help_says_who_may_speak_for_a_device(site: Path) -> None:
@@ -242,6 +257,9 @@ def test_disable_enable_delete(site: Path) -> None:
 @pytest.mark.parametrize("verb", ["show", "disable", "enable", "delete"])
 def test_a_device_that_does_not_exist(site: Path, verb: str) -> None:
     assert "'nobody' does not exist" in run("device", verb, "nobody").refused(3)
+    ok("tenant", "add", "acme")
+    ok("device", "add", "nobody", "--tenant", "acme")
+    assert "but in 'acme': say --tenant acme" in run("device", verb, "nobody").refused(3)
 
 
 @pytest.mark.parametrize("id", ["", "a b", "-x", "ü", "a" * 129, "a\nb"])

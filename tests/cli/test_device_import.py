@@ -81,6 +81,28 @@ def test_conflicts(file: Path) -> None:
     assert counts("devices.csv") == {"rows": 2, "unchanged": 2}
 
 
+def test_another_key_under_the_same_identity_keeps_what_is_said_of_the_device(site: Path) -> None:
+    """As the remedy of `wrong_key` has it."""
+    ok("device", "add", "dev1", "--psk-identity", "id1", "--generate")
+    ok("device", "tag", "dev1", "roof")
+    before = ok("device", "show", "dev1", "-o", "json").json
+    (site / "one.csv").write_text("device_id,psk_identity,psk_hex\ndev1,id1," + "ab" * 16 + "\n")
+    assert counts("one.csv", "--on-conflict", "update")["updated"] == 1
+    after = ok("device", "show", "dev1", "-o", "json").json
+    assert after["tags"] == before["tags"] == ["roof"]
+    assert [each["id"] for each in after["credentials"]] == [each["id"] for each in before["credentials"]]
+    assert counts("one.csv")["unchanged"] == 1
+
+
+def test_a_short_key_is_refused_with_what_an_import_can_do(site: Path) -> None:
+    (site / "one.csv").write_text("device_id,psk_identity,psk_hex\ndev1,id1,abcd\n")
+    assert counts("one.csv", status=5)["refused"] == 1
+    [row] = rejects(site / "one.csv.rejects.csv")
+    assert row["reason"] == (
+        "a pre-shared key has at least 16 bytes, this one has 2; make one with `openssl rand -hex 16`"
+    )
+
+
 def test_json_lines_and_a_tenant_for_all(site: Path) -> None:
     (site / "devices.txt").write_text('{"device_id": "a", "psk_identity": "a", "psk_hex": "' + "ab" * 16 + '"}\n')
     assert "--format" in run("device", "import", "devices.txt").refused(2)

@@ -1,10 +1,12 @@
 """`gateway doctor` as operators run it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import execute, ok, run
+from tests.unprivileged import public_folder, unprivileged
 
 FREE = {"GATEWAY_SERVER__BIND": "127.0.0.1:0", "GATEWAY_ADMIN__BIND": "127.0.0.1:0"}
 
@@ -34,6 +36,46 @@ def test_a_problem_is_status_6_and_has_a_remedy(site: Path) -> None:
     )
     assert f" -> chmod 600 {site}/certs/server.key\n" in done.stdout
     assert done.stderr == ""
+
+
+def test_files_in_a_folder_that_cannot_be_searched_are_findings(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("doctor")  # imports what it needs
+    with public_folder() as place:
+        shutil.copytree(site, place, dirs_exist_ok=True)
+        monkeypatch.chdir(place)
+        Path("certs").chmod(0o000)
+        with unprivileged(place):
+            done = run("doctor", "-o", "json")
+            Path("certs").chmod(0o700)
+        monkeypatch.chdir(site)
+    assert (done.status, done.stderr) == (6, "")
+    problems = [check for check in done.json["checks"] if check["status"] == "problem"]
+    assert {check["check"] for check in problems} == {"configuration", "server certificate"}
+    assert all(f"{place}/certs/server.pem: Permission denied" in check["detail"] for check in problems)
+
+
+def test_a_file_of_tokens_that_cannot_be_used_is_a_finding(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ADMIN__TOKEN_FILE", "none.tokens")
+    done = run("doctor", "-o", "json")
+    [problem] = [check for check in done.json["checks"] if check["status"] == "problem"]
+    assert (done.status, problem["check"]) == (6, "configuration")
+    assert "none.tokens" in problem["detail"]
+
+
+def test_a_registry_that_cannot_be_written_is_a_problem(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("doctor")
+    ok("serve", "--check")
+    with public_folder() as place:
+        shutil.copytree(site, place, dirs_exist_ok=True)
+        monkeypatch.chdir(place)
+        Path("registry.db").chmod(0o400)
+        with unprivileged(place):
+            done, checked = run("doctor", "-o", "json"), run("serve", "--check")
+        monkeypatch.chdir(site)
+    [problem] = [check for check in done.json["checks"] if check["status"] == "problem"]
+    assert (done.status, problem["check"]) == (6, "registry")
+    assert "check owner and mode" in problem["detail"]
+    assert "check owner and mode" in checked.refused(2)
 
 
 def test_a_wrong_configuration_is_a_finding_and_not_the_end(site: Path) -> None:

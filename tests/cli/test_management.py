@@ -164,11 +164,12 @@ def test_credentials(operator: Operator) -> None:
     operator.ok("device", "add", "dev1", "--psk-identity", "id1", "--generate", "--certificate")
     psk, x509 = operator.json("credential", "list", "dev1")
     assert (psk["kind"], x509["kind"]) == ("psk", "x509")
-    retired = operator.json("credential", "retire", x509["id"])
+    assert "cannot be undone: say --yes" in operator.run("credential", "retire", x509["id"]).refused(2)
+    retired = operator.json("credential", "retire", x509["id"], "--yes")
     assert (retired["status"], retired["device"], retired["version"]) == ("retired", "dev1", 2)
     assert "--yes" in operator.run("credential", "revoke", psk["id"]).refused(2)
     assert operator.json("credential", "revoke", psk["id"], "--yes")["status"] == "revoked"
-    assert "does not exist" in operator.run("credential", "retire", "none").refused(3)
+    assert "does not exist" in operator.run("credential", "retire", "none", "--yes").refused(3)
 
 
 def test_keys_of_devices(operator: Operator) -> None:
@@ -179,8 +180,12 @@ def test_keys_of_devices(operator: Operator) -> None:
     assert (rotated["psk_identity"], len(rotated["psk_hex"])) == ("id1#2", 32)
     assert "has not used its next key" in operator.run("psk", "rotate", "dev1", "--generate").refused(4)
     assert [row["status"] for row in operator.json("psk", "list", "dev1")] == ["active", "next"]
-    assert operator.json("psk", "revoke", "dev1", rotated["id"])["status"] == "revoked"
-    assert operator.json("psk", "retire", "dev1", made["id"])["status"] == "retired"
+    for verb, key in (("revoke", rotated["id"]), ("retire", made["id"])):
+        before = operator.json("psk", "list", "dev1")
+        assert "cannot be undone: say --yes" in operator.run("psk", verb, "dev1", key).refused(2)
+        assert operator.json("psk", "list", "dev1") == before
+    assert operator.json("psk", "revoke", "dev1", rotated["id"], "--yes")["status"] == "revoked"
+    assert operator.json("psk", "retire", "dev1", made["id"], "--yes")["status"] == "retired"
     assert "--overlap soon" in operator.run("psk", "rotate", "dev1", "--overlap", "soon", "--generate").refused(2)
     assert operator.json("keys", "status") == {
         "master_key": "not configured",
@@ -317,6 +322,10 @@ def test_status_and_audit(operator: Operator) -> None:
     assert operator.json("audit", "--before", str(newest["number"])) == entries[1:]
     assert [e["action"] for e in operator.json("audit", "--tenant", "acme")] == ["device.added", "tenant.added"]
     assert "device.added" in operator.ok("audit").stdout
+    assert "tenant 'acmee' does not exist" in operator.run("audit", "--tenant", "acmee").refused(3)
+    operator.ok("tenant", "add", "gone")
+    operator.ok("tenant", "delete", "gone", "--yes")
+    assert [e["action"] for e in operator.json("audit", "--tenant", "gone")] == ["tenant.deleted", "tenant.added"]
 
 
 # --- only with a server ----------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def test_add_list_and_rotate(site: Path) -> None:
     ok("device", "add", "dev", "--psk-identity", "dev", "--psk-stdin", stdin=HEX.encode())
     added = ok("psk", "add", "dev", "--identity", "spare", "--generate", "-o", "json").json
     assert re.fullmatch("[0-9a-f]{32}", added["psk_hex"])
-    ok("psk", "retire", "dev", added["id"])
+    ok("psk", "retire", "dev", added["id"], "--yes")
     rotated = ok("psk", "rotate", "dev", "--psk-stdin", "--overlap", "12h", "-o", "json", stdin=NEXT_HEX.encode()).json
     assert rotated["psk_identity"] == "dev#2"
     assert "psk_hex" not in rotated
@@ -46,7 +46,7 @@ def test_add_list_and_rotate(site: Path) -> None:
     assert (old["status"], spare["status"], new["status"]) == ("active", "retired", "next")
     assert old["not_after"] == rotated["old_until"]
     assert "psk revoke dev" in run("psk", "rotate", "dev", "--generate").refused(4)
-    ok("psk", "revoke", "dev", new["id"])
+    ok("psk", "revoke", "dev", new["id"], "--yes")
     generated = ok("psk", "rotate", "dev", "--generate", "--identity", "dev-next", "-o", "json").json
     assert generated["psk_identity"] == "dev-next"
     assert re.fullmatch("[0-9a-f]{32}", generated["psk_hex"])

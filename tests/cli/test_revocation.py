@@ -157,6 +157,12 @@ def test_all_of_a_device(devices: Path) -> None:
     assert "no certificate" in run("cert", "revoke", "--device", "nobody", "--yes").refused(3)
 
 
+def test_the_tenant_under_which_it_was_written_down_is_named(devices: Path) -> None:
+    words = ["cert", "revoke", "--device", "meter-1", "--tenant"]
+    assert "but to one of 'default': say --tenant default" in run(*words, "acme", "--yes").refused(3)
+    ok(*words, "default", "--yes")
+
+
 def test_by_serial_number(devices: Path) -> None:
     number = serial(path("meter-2"))
     pairs = ":".join(number.zfill(40)[at : at + 2].upper() for at in range(0, 40, 2))
@@ -228,4 +234,4 @@ def test_a_refused_list_costs_no_number(devices: Path) -> None:
 def test_without_a_registry(workdir: Path) -> None:
     ok("ca", "create", "--root", "--out", "certs/intermediate")
     for words in (["cert", "revoke", "--device", "d", "--yes"], ["ca", "crl", "publish"]):
-        assert "gateway init" in run(*words).refused(1)
+        assert "gateway init" in run(*words).refused(2)

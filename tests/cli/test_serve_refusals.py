@@ -142,6 +142,13 @@ def test_refused_before_any_socket_opens(
     assert no_sockets == []
 
 
+def test_a_check_makes_no_schema(site: Path) -> None:
+    Path("registry.db").write_bytes(b"")
+    line = run("serve", "--check").refused(2)
+    assert "bring it up to date with `gateway db upgrade`" in line
+    assert Path("registry.db").read_bytes() == b""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [

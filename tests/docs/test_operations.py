@@ -101,6 +101,7 @@ def test_reasons_of_dropped_records() -> None:
 def test_reasons_of_closed_sessions() -> None:
     rows = table(PAGE, "Why a session ended")
     assert {names(log)[0]: names(metric)[0] for log, metric, _ in rows} == CLOSE_REASONS
+    assert len(rows) == len(CLOSE_REASONS)
 
 
 # --- why a handshake failed ----------------------------------------------------------------------------------------
@@ -151,6 +152,7 @@ def test_log_events() -> None:
     events = logged()
     rows = {names(name)[0]: (level, set(names(fields))) for name, level, fields, _ in table(PAGE, "Log events")}
     assert rows.keys() == events.keys()
+    assert len(rows) == len(table(PAGE, "Log events"))
     bound = {"handler.failed", "handler.error_hook_failed"}  # these carry what is bound to their logger as well
     for name, (levels, fields) in events.items():
         assert {rows[name][0]} == levels, name

@@ -82,6 +82,11 @@ def test_app_of_a_directory_is_loaded_and_may_import_its_neighbours_later(tmp_pa
     assert TestClient(app).get("/late").text() == "helper"
 
 
+def test_an_app_is_looked_for_where_the_gateway_starts(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=rf"in {tmp_path} or .* or start the gateway in the folder of the file$"):
+        load_app("devices_none:app", directory=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [

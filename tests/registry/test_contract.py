@@ -439,3 +439,10 @@ def test_closing_twice_is_fine(open_store: Opener) -> None:
     registry = open_store()
     registry.close()
     registry.close()
+
+
+def test_asking_whether_it_can_be_written_changes_nothing(registry: Registry) -> None:
+    registry.add_device("dev")
+    before = registry.audit_entries(limit=10), registry.changes_since(-1)
+    registry.check_writable()
+    assert (registry.audit_entries(limit=10), registry.changes_since(-1)) == before

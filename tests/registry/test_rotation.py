@@ -123,6 +123,23 @@ def test_generations_go_on_and_never_come_back(registry: Registry) -> None:
     assert registry.rotate_psk("dev", NEW, overlap_s=60).identity == b"dev#6"
 
 
+def test_the_identity_that_the_device_goes_by_is_counted_up(registry: Registry) -> None:
+    """Firmware knows its own name, and not the spare one that an operator gave it."""
+    first = registry.add_psk_device("dev", b"dev", OLD)
+    spare = registry.add_psk("dev", b"spare", b"S" * 16)
+
+    def next_one() -> bytes:
+        made = registry.rotate_psk("dev", NEW, overlap_s=60)
+        registry.end_psk("dev", made.credential.credential_id, REVOKED)
+        return made.identity
+
+    assert next_one() == b"dev#2"
+    registry.seen([], [(spare.credential_id, 1.0)])
+    assert next_one() == b"spare#2"
+    registry.seen([], [(first.credential_id, 2.0)])
+    assert next_one() == b"dev#3"
+
+
 def test_an_end_that_was_set_is_not_put_off(registry: Registry) -> None:
     registry.add_psk_device("dev", b"dev", OLD)
     registry._clock = lambda: 1000.0

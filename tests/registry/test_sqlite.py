@@ -1,5 +1,6 @@
 """What is particular to the SQLite backend: the file, its mode, its versions, its locks."""
 
+import re
 import sqlite3
 import stat
 import subprocess
@@ -21,9 +22,11 @@ from gateway.registry import (
     Provision,
     Registry,
     Unavailable,
+    check_schema,
     open_registry,
 )
-from gateway.registry.sqlite_database import connect
+from gateway.registry.sqlite_database import SqliteDatabase, connect
+from tests.unprivileged import public_folder, unprivileged
 
 KEY = bytes(16)
 ADMIT = AnchorPolicy(provision=Provision.ACTIVE)
@@ -56,6 +59,56 @@ def test_a_file_open_to_everybody_is_refused(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(Unavailable, match=f"chmod 600 {path}"):
         open_registry(url(path))
+
+
+@pytest.mark.parametrize(("file", "folder"), [(0o000, 0o700), (0o400, 0o700), (0o600, 0o500)], ids=oct)
+def test_a_registry_that_this_user_may_not_use_is_named(file: int, folder: int) -> None:
+    with public_folder() as place:
+        path = place / "registry.db"
+        open_registry(url(path), create=True).close()
+        path.chmod(file)
+        place.chmod(folder)
+        with (
+            unprivileged(place),
+            pytest.raises(Unavailable, match=r"owner and mode|may not") as caught,
+            open_registry(url(path)) as registry,
+        ):
+            registry.check_writable()
+        if file != 0o400:  # which is opened for reading
+            at_fault = path if folder == 0o700 else place
+            assert re.search(rf"cannot be used as a registry: .*; user \d+ may not .*: {at_fault}$", str(caught.value))
+        with unprivileged(place):
+            place.chmod(0o700)
+
+
+def test_a_registry_without_its_schema_is_left_without(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.touch(0o600)
+    with pytest.raises(Unavailable, match="`gateway db upgrade`"):
+        check_schema(url(path))
+    assert path.read_bytes() == b""
+    open_registry(url(path)).close()
+    check_schema(url(path))
+    check_schema("sqlite://")
+
+
+def test_what_is_no_database_is_said_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_text("x" * 5000)
+    path.chmod(0o600)
+    with pytest.raises(Unavailable, match=r"registry\.db cannot be used .* not a database; put its file back"):
+        open_registry(url(path))
+
+
+def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    with open_registry(url(path), create=True) as registry:
+        database = registry._database
+        assert isinstance(database, SqliteDatabase)
+        (pages,) = database._raw.execute("PRAGMA page_count").fetchone()
+        database._raw.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Unavailable, match="make room on its disk"):
+            registry.together(lambda: [registry.add_device(f"dev{number}") for number in range(10_000)], write=True)
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:

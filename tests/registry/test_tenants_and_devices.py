@@ -128,6 +128,18 @@ def test_a_record_says_why_and_when(registry: Registry) -> None:
         registry.device_record("ghost")
 
 
+def test_a_device_of_another_tenant_is_not_to_be_added(registry: Registry) -> None:
+    with pytest.raises(NotFound, match=r"not exist in tenant 'default'; add it with `gateway device add`$"):
+        registry.device("dev")
+    for name in ("beta", "acme", "delta", "gamma"):
+        registry.add_tenant(name)
+        registry.add_device("dev", tenant_id=name)
+    with pytest.raises(
+        NotFound, match=r"not exist in tenant 'default', but in 'acme', 'beta', 'delta': say --tenant acme$"
+    ):
+        registry.set_details("dev", tags=["x"])
+
+
 # Lists.
 
 

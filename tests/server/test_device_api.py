@@ -222,10 +222,22 @@ async def test_a_body_that_is_shorter_than_it_says(tmp_path: Path) -> None:
 async def test_a_device_named_in_any_script(tmp_path: Path) -> None:
     async with running(tmp_path, App(), **ON) as gateway:
         assert (await post(gateway, device="d%C3%A9v%201", path="/a"))[0] == 404
-        # It was understood as a name, and waits as such.
+        # It was understood as a name.
         status, body = await post(gateway, device="d%C3%A9v%201", path="/a", queue_for=60)
-        assert status == 202
-        assert (await call(gateway, "GET", f"/devices/d%C3%A9v%201/requests/{body['id']}"))[0] == 202
+        assert (status, "'dév 1'" in body["error"]) == (404, True)
+
+
+async def test_nothing_waits_for_a_device_that_is_not_there(tmp_path: Path) -> None:
+    async with running(tmp_path, App(), **ON) as gateway:
+        status, body = await post(gateway, device="dev-1", path="/a", queue_for=60)
+        assert (status, body) == (
+            404,
+            {"error": "tenant 'default' has no device 'dev-1', for which a request could wait"},
+        )
+        assert (await post(gateway, path="/a", tenant="acme", queue_for=60))[0] == 404
+        with gateway.registry() as registry:
+            registry.add_device("dev-1")
+        assert (await post(gateway, device="dev-1", path="/a", queue_for=60))[0] == 202
 
 
 async def test_queued(tmp_path: Path) -> None:

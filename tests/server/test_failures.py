@@ -127,6 +127,11 @@ def test_words_of_strangers_are_cut() -> None:
     assert (len(failures.newest()[0].hint), len(failures.newest()[0].server_name or "")) == (MAX_FAILURE_TEXT,) * 2
 
 
+def test_no_remedy_costs_what_is_said_of_a_device() -> None:
+    """Its tags, notes and attributes, which go with it when it is deleted."""
+    assert not [reason for reason, remedy in REMEDY_FOR.items() if "device delete" in remedy]
+
+
 def test_each_reason_has_a_remedy() -> None:
     assert set(REMEDY_FOR) == set(FailureReason)
     assert all(REMEDY_FOR.values())

@@ -1,5 +1,7 @@
 """Whose socket the kernel puts a datagram into: the program against the real kernel."""
 
+import errno
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -86,3 +88,12 @@ def test_a_kernel_that_cannot_steer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.server.steering._PROGRAM", ((0x06, 0, 0, 0), (0xFF, 0, 0, 0)))
     with pytest.raises(BindError, match=r"set \[server\] workers to 1"):
         open_sockets("127.0.0.1", 0, 2)
+
+
+def test_a_port_for_the_superuser_is_refused_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(_: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(BindError, match=r"^server\.bind 127\.0\.0\.1:684: .*CAP_NET_BIND_SERVICE"):
+        open_socket("127.0.0.1", 684)

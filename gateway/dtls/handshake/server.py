@@ -37,8 +37,8 @@ from gateway.dtls.resumption import ServerSessions
 NEVER: Final = float("inf")
 _ALERT: Final = int(ContentType.ALERT)
 _WRONG_KEY: Final = (
-    "the device's key is not the one on record: compare them, hex and text are often mixed up; to change the one on "
-    "record, delete the device and add it again"
+    "the device's key is not the one on record: compare them, hex and text are often mixed up; `gateway device import "
+    "FILE --on-conflict update` puts another one on record, `gateway psk rotate` gives the device its next one"
 )
 
 
