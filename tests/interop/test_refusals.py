@@ -117,6 +117,9 @@ CHAINS: dict[str, tuple[Callable[[Site], Certified | None], int, str, str]] = {
 }
 
 
+LEFT_BEHIND = {"timeout", "fragment_timeout", "idle", "session_ended", "timed_out"}
+
+
 def nameless(site: Site) -> tuple[tuple[x509.Certificate, ...], Key]:
     now, issuing = datetime.now(UTC), site.pki.intermediate
     issuer = Made(issuing.certificate, issuing.private_key)
@@ -133,7 +136,10 @@ def check_refusal(gateway: Gateway, device: Psk | Certified | None, suite: str, 
     assert outcome.status != 0
     assert "CONNECTION ESTABLISHED" not in outcome.text
 
-    (line,) = gateway.log.lines(after=seen)
+    # A client of another test may have given up, and its handshake or session times out in this moment.
+    events = [line for line in gateway.log.lines(after=seen) if line.get("reason") not in LEFT_BEHIND]
+    late = len(gateway.log.lines("dtls.handshake_failed", after=seen)) - 1
+    (line,) = events
     assert (line["event"], line["level"], line["reason"]) == ("dtls.handshake_failed", "warning", reason)
     auth = "psk" if suite in PSK_SUITES else "x509"
     assert (line["auth"], line["suite"]) == (auth, suite)
@@ -141,11 +147,11 @@ def check_refusal(gateway: Gateway, device: Psk | Certified | None, suite: str, 
     name = "gateway_dtls_handshakes_total"
     labels = {"auth": auth, "mode": "full", "result": "failure", "reason": reason}
     assert total(after, name, **labels) == total(before, name, **labels) + 1
-    assert total(after, name) == total(before, name) + 1
+    assert total(after, name) in range(int(total(before, name)) + 1, int(total(before, name)) + 2 + late)
     sent = {"direction": "sent", "level": "fatal", "description": line["alert"]}
     assert total(after, "gateway_dtls_alerts_total", **sent) == total(before, "gateway_dtls_alerts_total", **sent) + 1
     assert total(after, "gateway_dtls_sessions") == total(before, "gateway_dtls_sessions")
-    # Not zero: a client of another test may have given up and left a handshake that waits for its time-out.
+    # Not zero: likewise.
     in_progress = "gateway_dtls_handshakes_in_progress"
     assert total(after, in_progress) <= total(before, in_progress)
     hint: str = line["hint"]
