@@ -21,7 +21,9 @@ from gateway.dtls.cookie import Address
 from gateway.dtls.limits import MAX_ARRIVALS, MAX_ARRIVALS_BYTES, TURNS_OF_THE_FIRST
 from gateway.dtls.numbers import ContentType, ExtensionType, HandshakeType
 
-_FRAGMENT_OFFSET: Final = slice(13 + 6, 13 + 9)
+# Two numbers and no slice object: mypyc takes an index into bytes that is no slice of source for an integer.
+_FRAGMENT_OFFSET: Final = 13 + 6
+_FRAGMENT_LENGTH: Final = 13 + 9
 _AT_ITS_BEGIN: Final = bytes(3)
 _HELLO_BODY: Final = 13 + 12
 _SESSION_ID: Final = _HELLO_BODY + 2 + 32
@@ -54,7 +56,7 @@ def greets(datagram: bytes) -> bool:
         datagram[:1] == _HANDSHAKE
         and datagram[13:14] == _CLIENT_HELLO
         and datagram[3:5] == _EPOCH_0
-        and datagram[_FRAGMENT_OFFSET] == _AT_ITS_BEGIN
+        and datagram[_FRAGMENT_OFFSET:_FRAGMENT_LENGTH] == _AT_ITS_BEGIN
     )
 
 
@@ -67,7 +69,7 @@ def resumes(datagram: bytes) -> bool:
     """
     if datagram[:1] != _HANDSHAKE or datagram[13:14] != _CLIENT_HELLO or len(datagram) <= _SESSION_ID:
         return False
-    if datagram[_FRAGMENT_OFFSET] != _AT_ITS_BEGIN:
+    if datagram[_FRAGMENT_OFFSET:_FRAGMENT_LENGTH] != _AT_ITS_BEGIN:
         return False
     if datagram[_SESSION_ID]:
         return True
