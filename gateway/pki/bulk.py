@@ -202,11 +202,9 @@ def check_same(found: object, job: BulkJob, where: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes, mode: int) -> None:
-    """Writes a file so that it is there as a whole or not at all; for what holds nothing that cannot be made again."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    _create(part, data, mode, durable=True)
-    part.replace(path)
+    """Writes a file so that it is there as a whole or not at all, also after a power cut; for what holds nothing that
+    cannot be made again."""
+    _create(path, data, mode, durable=True)
 
 
 def _manifest(job: BulkJob, done: Sequence[IssuedDevice]) -> bytes:
@@ -339,8 +337,14 @@ def _kept_key(path: Path, has_chain: bool) -> ec.EllipticCurvePrivateKey | None:
 
 
 def _create(path: Path, data: bytes, mode: int, *, durable: bool = False) -> None:
-    """A new file, not yet on the disk unless `durable`."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    """A file, whole under its name or not there, whenever the process ends; not yet on the disk unless `durable`."""
+    part = path.with_name(f".{path.name}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(part, flags, mode)
+    except FileExistsError:  # a run that was killed
+        part.unlink()
+        descriptor = os.open(part, flags, mode)
     try:
         os.fchmod(descriptor, mode)
         written = os.write(descriptor, data)
@@ -348,8 +352,9 @@ def _create(path: Path, data: bytes, mode: int, *, durable: bool = False) -> Non
             written += os.write(descriptor, data[written:])
         if durable:
             os.fsync(descriptor)
+        part.replace(path)
     except BaseException:
-        os.unlink(path)
+        part.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)

@@ -184,7 +184,8 @@ def cut_at(number: int, monkeypatch: pytest.MonkeyPatch, *, torn: bool) -> None:
 def test_cut_off_at_every_place_it_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout, profile: Profile, torn: bool
 ) -> None:
-    """At whatever system call a run dies: the next one ends it, and each key that was whole is still there."""
+    """At whatever system call a run dies: no key and no certificate is there by half, and the next run ends it with the
+    keys that are there."""
     wanted = job("dev-1", "dev-2", profile=profile)
     for number in range(1000):
         place = tmp_path / str(number)
@@ -200,12 +201,14 @@ def test_cut_off_at_every_place_it_is_gone_on_with(
             else:
                 survived = True
         before = keys(place)
+        # What is there under its name is whole.
+        assert [name for name, data in before.items() if not data.endswith(b"-----END PRIVATE KEY-----\n")] == []
+        for chain in place.rglob("*.pem"):
+            assert len(load_certificates(chain)) == 2
         issue_into(wanted, out, layout, at=NOW)
         issued = contents(out, layout, place, wanted)
         for name, data in before.items():
-            stem = Path(name).stem
-            if b"-----END PRIVATE KEY-----\n" in data:
-                assert issued[stem] == data
+            assert issued[Path(name).stem] == data
         assert not list(place.rglob(".*.part"))
         if survived:
             break
