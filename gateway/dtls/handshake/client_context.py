@@ -8,11 +8,11 @@ from gateway.dtls.crypto import DEFAULT_SUITES, SUITES, SUPPORTED_GROUPS, Suite
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
 from gateway.dtls.handshake.certificate_types import X509_ONLY, CertificateTypes
-from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, client_side
+from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, client_side, settled
 from gateway.dtls.handshake.negotiation import Credential
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.hello import NewSessionTicket
-from gateway.dtls.sizes import UNLIMITED, RecordSizes, with_inner_type
+from gateway.dtls.sizes import UNLIMITED, RecordSizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,5 @@ class Agreed:
 
 def session_keys(context: ClientContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     """The keys of a session, and the association to come."""
-    if context.key_log is not None:
-        context.key_log(randoms.client, master)
     keys = client_side(context.address, suite, master, randoms, context.ids)
-    keys.association.sizes = context.outbox.sizes
-    if keys.association.peer_cid:
-        keys.association.sizes = with_inner_type(context.outbox.sizes)
-    return keys
+    return settled(keys, randoms, context.outbox, context.key_log)

@@ -11,7 +11,7 @@ from gateway.dtls.handshake.key_schedule import traffic_keys
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.framing import HandshakeMessage
 from gateway.dtls.numbers import HandshakeType
-from gateway.dtls.sizes import UNLIMITED, RecordSizes
+from gateway.dtls.sizes import UNLIMITED, RecordSizes, with_inner_type
 
 Random = Callable[[int], bytes]
 """Gives that many bytes of cryptographic quality."""
@@ -92,3 +92,12 @@ class Outbox:
     def take(self) -> list[HandshakeMessage | None]:
         items, self._items = self._items, []
         return items
+
+
+def settled(keys: SessionKeys, randoms: Randoms, outbox: Outbox, key_log: KeyLog | None) -> SessionKeys:
+    """The same keys: told to who logs them, and the association's records as large as the hellos settled."""
+    if key_log is not None:
+        key_log(randoms.client, keys.secret)
+    association = keys.association
+    association.sizes = with_inner_type(outbox.sizes) if association.peer_cid else outbox.sizes
+    return keys

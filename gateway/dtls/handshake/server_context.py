@@ -8,13 +8,12 @@ from gateway.dtls.cookie import Address
 from gateway.dtls.crypto import KeyShare, Suite, sha256
 from gateway.dtls.events import HandshakeFacts
 from gateway.dtls.handshake import key_schedule
-from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side
+from gateway.dtls.handshake.common import KeyLog, Outbox, Random, Randoms, SessionKeys, server_side, settled
 from gateway.dtls.handshake.negotiation import Agreements, Negotiated
 from gateway.dtls.handshake.transcript import Transcript
 from gateway.dtls.messages.hello import ClientHello, NewSessionTicket
 from gateway.dtls.numbers import Authentication, ExtensionType, HandshakeType
 from gateway.dtls.resumption import Offer, ServerSessions, SessionState
-from gateway.dtls.sizes import with_inner_type
 
 
 @dataclass(slots=True)
@@ -122,10 +121,5 @@ class Hellos:
 
 def session_keys(context: ServerContext, suite: Suite, master: bytes, randoms: Randoms) -> SessionKeys:
     """The keys of a session, and the association to come."""
-    if context.key_log is not None:
-        context.key_log(randoms.client, master)
     keys = server_side(context.address, suite, master, randoms, context.ids)
-    keys.association.sizes = context.outbox.sizes
-    if keys.association.peer_cid:
-        keys.association.sizes = with_inner_type(context.outbox.sizes)
-    return keys
+    return settled(keys, randoms, context.outbox, context.key_log)
